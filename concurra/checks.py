@@ -1,0 +1,198 @@
+"""Checks of what users pass in.
+
+Each returns the value in the form in which it is kept, or raises a ``TypeError`` or
+``ValueError`` that names the parameter, the value, and what was expected.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from typing import TYPE_CHECKING, Any, Dict, Hashable, Iterable, List, Mapping
+from typing import Optional, Tuple, Union
+
+from .errors import show
+from .tasks import Call, Command
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+
+    StrPath = Union[str, os.PathLike[str]]
+
+
+def text(parameter: str, value: Any) -> str:
+    """A string."""
+    if not isinstance(value, str):
+        raise _wrong(TypeError, parameter, "a string", value)
+    return value
+
+
+def whole(parameter: str, value: Any, least: Optional[int] = None) -> int:
+    """An integer, of at least ``least`` if that is given."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise _wrong(TypeError, parameter, "an integer", value)
+    number = int(value.__index__())
+    if least is not None and number < least:
+        raise _wrong(ValueError, parameter, f"at least {least}", value)
+    return number
+
+
+def seconds(parameter: str, value: Any, *, above: float) -> None:
+    """A finite number of seconds."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _wrong(TypeError, parameter, "a number of seconds", value)
+    if not (above < value and math.isfinite(value)):
+        raise _wrong(ValueError, parameter, "a positive number of seconds", value)
+
+
+def logger(value: Any) -> logging.Logger:
+    """Something that logs, like a `logging.Logger` or `logging.LoggerAdapter`."""
+    methods = ("info", "warning", "error")
+    if not all(callable(getattr(value, method, None)) for method in methods):
+        raise _wrong(TypeError, "logger", "a logging.Logger", value)
+    checked: logging.Logger = value
+    return checked
+
+
+def context(value: Union[str, BaseContext, None]) -> BaseContext:
+    """The multiprocessing context for a start method's name; None: the default."""
+    import multiprocessing
+    from multiprocessing.context import BaseContext
+
+    if isinstance(value, BaseContext):
+        return value
+    if value is None or isinstance(value, str):
+        methods = multiprocessing.get_all_start_methods()
+        if value is None or value in methods:
+            return multiprocessing.get_context(value)
+        expected = f"one of {', '.join(methods)} (or a context)"
+        raise _wrong(ValueError, "mp_context", expected, value)
+    raise _wrong(TypeError, "mp_context", "a start method or a context", value)
+
+
+def labels(value: Any) -> Tuple[Hashable, ...]:
+    """The labels of ``depends_on``, each once, in order; a string is one label."""
+    if value is None:
+        return ()
+    if isinstance(value, (str, bytes)):
+        return (value,)
+    try:
+        return tuple(dict.fromkeys(value))
+    except TypeError as error:
+        expected = "a collection of hashable labels"
+        raise _wrong(TypeError, "depends_on", expected, value) from error
+
+
+def function(value: Any) -> Any:
+    """Something that can be called."""
+    if not callable(value):
+        raise _wrong(TypeError, "the task", "callable", value)
+    return value
+
+
+def call(func: Any, args: Any = None, kwargs: Any = None) -> Call:
+    """A function with its arguments in containers, as they come from the user."""
+    function(func)
+    if args is None:
+        args = ()
+    elif not isinstance(args, Iterable):
+        hint = f"an iterable of arguments, such as ({show(args)},)"
+        raise _wrong(TypeError, "args", hint, args)
+    if kwargs is None:
+        kwargs = {}
+    elif not isinstance(kwargs, Mapping):
+        raise _wrong(TypeError, "kwargs", "a mapping of names to arguments", kwargs)
+    for key in kwargs:
+        if not isinstance(key, str):
+            raise _wrong(TypeError, "kwargs", "a mapping with strings as keys", kwargs)
+    return Call(func, tuple(args), dict(kwargs))
+
+
+def work(items: Any) -> List[Tuple[Call, Optional[Hashable]]]:
+    """The calls of a workload, each with its label or None."""
+    if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
+        raise _wrong(TypeError, "workload", "a list of tuples", items)
+    checked: List[Tuple[Call, Optional[Hashable]]] = []
+    for index, item in enumerate(items):
+        where = f"workload item {index}"
+        expected = "a tuple (func[, args[, kwargs[, label]]])"
+        if not isinstance(item, tuple):
+            raise _wrong(TypeError, where, expected, item)
+        if not 1 <= len(item) <= 4:
+            raise _wrong(ValueError, where, f"{expected} of 1 to 4 elements", item)
+        func, args, kwargs, label = (*item, None, None, None)[:4]
+        try:
+            checked.append((call(func, args, kwargs), label))
+        except TypeError as error:
+            raise TypeError(f"{where}: {error}") from None
+    return checked
+
+
+def command(
+    argv: Union[str, List[str]],
+    cwd: Optional[StrPath],
+    env: Optional[Mapping[str, str]],
+    check: bool,
+    capture_output: bool,
+    text: bool,
+) -> Command:
+    """A command, whose ``argv`` has been checked, with its options."""
+    options = bool(check), bool(capture_output), bool(text)
+    return Command(argv, directory(cwd), environ(env), *options)
+
+
+def exec_argv(argv: Any) -> List[str]:
+    """A program and its arguments."""
+    if isinstance(argv, str):
+        hint = "a list of strings (add_shell_command takes a string)"
+        raise _wrong(TypeError, "command", hint, argv)
+    if not isinstance(argv, (list, tuple)):
+        raise _wrong(TypeError, "command", "a list or tuple of strings", argv)
+    if not argv:
+        raise _wrong(ValueError, "command", "at least the name of a program", argv)
+    for part in argv:
+        if not isinstance(part, str):
+            raise _wrong(TypeError, "command", "a list of strings only", argv)
+    return list(argv)
+
+
+def shell_argv(argv: Any) -> str:
+    """A line for the shell."""
+    if not isinstance(argv, str):
+        hint = "a string (add_command takes a list)"
+        raise _wrong(TypeError, "command", hint, argv)
+    if not argv.strip():
+        raise _wrong(ValueError, "command", "a command, not an empty string", argv)
+    return argv
+
+
+def directory(value: Optional[StrPath]) -> Optional[str]:
+    """The path of a directory; whether it exists shows when the command starts."""
+    if value is None:
+        return None
+    try:
+        path = os.fspath(value)
+    except TypeError:
+        path = value
+    if not isinstance(path, str):
+        raise _wrong(TypeError, "cwd", "a path", value)
+    return path
+
+
+def environ(value: Optional[Mapping[str, str]]) -> Optional[Dict[str, str]]:
+    """Environment variables."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise _wrong(TypeError, "env", "a mapping of strings to strings", value)
+    checked = dict(value)
+    for pair in checked.items():
+        if not all(isinstance(part, str) for part in pair):
+            raise _wrong(TypeError, "env", "a mapping of strings to strings", value)
+    return checked
+
+
+def _wrong(kind: type, parameter: str, expected: str, value: Any) -> Exception:
+    error: Exception = kind(f"{parameter} must be {expected}, not {show(value)}")
+    return error

@@ -1,0 +1,532 @@
+"""`TaskRunner`: what users call, from adding tasks to the report."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING, Any, Callable, Dict, Hashable, Iterable, List
+from typing import Mapping, Optional, Sequence, Tuple, Union
+
+from . import checks, results
+from .errors import CommandExecutionError, ExecutionError, LifeCycleError, quote
+from .plan import Plan
+from .scheduler import Scheduler
+from .tasks import Call, Job, Task
+from .workers.crew import Crew
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+
+    from .checks import StrPath
+
+    Labels = Union[str, Iterable[Hashable], None]
+    Results = Dict[Any, Dict[str, Any]]
+
+__all__ = ["CommandExecutionError", "TaskRunner"]
+
+#: Where runners log that were given no logger.
+LOGGER = logging.getLogger("concurra.core")
+
+#: Stands above a report of failures that was given no message.
+FAILURE = "Execution Failed"
+
+
+class TaskRunner:
+    """Runs tasks side by side, each as soon as those that it depends on succeeded.
+
+    Tasks are Python functions and external commands. Add them, then `run` them once.
+
+    :param max_concurrency: how many tasks are at work together at the most; None for
+        ``os.cpu_count()``. Less than 1 counts as 1, with a warning in the log.
+    :param name: stands before the progress in the log; None for ``TaskRunner``.
+    :param timeout: seconds that a task may take from its start, its retries included;
+        then it is terminated. None for no limit.
+    :param progress_stats: whether to log a line of progress with each tenth of the
+        tasks that has ended.
+    :param fast_fail: whether to terminate everything as soon as a task fails or
+        exceeds its timeout.
+    :param use_multiprocessing: whether functions run in processes, which use all
+        cores and can be killed. They are reused from task to task.
+    :param logger: where to log; None for the logger ``concurra.core``.
+    :param log_errors: whether to log what went wrong with a task when it happens.
+    :param fallback_to_thread_on_pickle_error: whether a function that cannot be sent
+        to a process runs in a thread instead of failing.
+    :param task_retries: how often a task that fails is tried again.
+    :param mp_context: how processes are started: ``"fork"``, ``"forkserver"``,
+        ``"spawn"`` or a context of `multiprocessing`; None for the platform's default.
+    :param max_tasks_per_child: tasks after which a process is replaced by a fresh one;
+        None for never.
+    :param terminate_timeout: seconds that terminated processes and commands have to
+        end after SIGTERM, all together, before they are killed.
+    :raises TypeError: an argument is of the wrong type.
+    :raises ValueError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        max_concurrency: Optional[int] = None,
+        name: Optional[str] = None,
+        timeout: Optional[float] = None,
+        progress_stats: bool = True,
+        fast_fail: bool = False,
+        use_multiprocessing: bool = False,
+        logger: Optional[logging.Logger] = None,
+        log_errors: bool = False,
+        fallback_to_thread_on_pickle_error: bool = False,
+        task_retries: int = 0,
+        *,
+        mp_context: Union[str, BaseContext, None] = None,
+        max_tasks_per_child: Optional[int] = None,
+        terminate_timeout: float = 1,
+    ) -> None:
+        self.log = LOGGER if logger is None else checks.logger(logger)
+        self.name = checks.text("name", "TaskRunner" if name is None else name)
+        self.timeout = timeout
+        if timeout is not None:
+            checks.seconds("timeout", timeout, above=0)
+        self.progress_stats = progress_stats
+        self.fast_fail = fast_fail
+        self.use_multiprocessing = use_multiprocessing
+        self.log_errors = log_errors
+        self.fallback_to_thread_on_pickle_error = fallback_to_thread_on_pickle_error
+        self.task_retries = checks.whole("task_retries", task_retries, least=0)
+        self.mp_context = mp_context
+        if use_multiprocessing or mp_context is not None:
+            checks.context(mp_context)
+        self.max_tasks_per_child = max_tasks_per_child
+        if max_tasks_per_child is not None:
+            checks.whole("max_tasks_per_child", max_tasks_per_child, least=1)
+        self.terminate_timeout = terminate_timeout
+        checks.seconds("terminate_timeout", terminate_timeout, above=-1)
+
+        if max_concurrency is None:
+            max_concurrency = os.cpu_count() or 1
+        self.max_concurrency = checks.whole("max_concurrency", max_concurrency)
+        if self.max_concurrency < 1:
+            self.max_concurrency = 1
+            self.log.warning(
+                "max_concurrency must be at least 1: using 1, so tasks will not run "
+                "side by side"
+            )
+
+        self._plan = Plan()
+        self._scheduler: Optional[Scheduler] = None
+        self._started_at: Optional[float] = None
+        self._in_background = False
+        self._life = threading.Lock()
+        # One offset between the clocks serves all timestamps of the run.
+        timestamp = results.Timestamps(time.time() - time.monotonic())
+        self._registry = results.Registry(self._plan.tasks, timestamp)
+
+    def __len__(self) -> int:
+        """How many tasks have been added."""
+        return len(self._plan.tasks)
+
+    # -- adding ------------------------------------------------------------------
+
+    def add_task(
+        self,
+        task: Callable[..., Any],
+        *args: Any,
+        label: Hashable = None,
+        depends_on: Labels = None,
+        task_retries: Optional[int] = None,
+        **kwargs: Any,
+    ) -> None:
+        """Add a call of ``task(*args, **kwargs)``.
+
+        :param task: a function, or anything callable. If it is ``async def``, it is
+            awaited, in an event loop of its own.
+        :param label: names the task in the results; None for the number of tasks that
+            were added before.
+        :param depends_on: labels of the tasks that must succeed first. They may be
+            added later. A string is one label.
+        :param task_retries: instead of the runner's; None for the runner's.
+        :raises TypeError: an argument is of the wrong type.
+        :raises ValueError: an argument is out of its range, the label is taken, or the
+            task would wait for itself, directly or through others.
+        :raises RuntimeError: the runner has been started.
+        """
+        checks.function(task)
+        self._add(Call(task, args, kwargs), label, depends_on, task_retries)
+
+    def add_func(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Add a call of ``func(*args, **kwargs)``, its label being the keyword ``key``.
+
+        All other keywords go to the function, also those that `add_task` would keep.
+        """
+        key = kwargs.pop("key", None)
+        checks.function(func)
+        self._add(Call(func, args, kwargs), key)
+
+    def add_function(
+        self,
+        func: Callable[..., Any],
+        args: Optional[Iterable[Any]] = None,
+        kwargs: Optional[Mapping[str, Any]] = None,
+        key: Hashable = None,
+        log_exception: bool = True,
+        depends_on: Labels = None,
+        task_retries: Optional[int] = None,
+    ) -> None:
+        """Add a call of ``func(*args, **kwargs)``, the arguments being in containers.
+
+        :param key: the label.
+        :param log_exception: has no effect.
+
+        For the others, and for errors, see `add_task`.
+        """
+        self._add(checks.call(func, args, kwargs), key, depends_on, task_retries)
+
+    def add_work(self, workload: Iterable[Tuple[Any, ...]]) -> None:
+        """Add many calls, or none of them if one is wrong.
+
+        :param workload: tuples ``(func, args, kwargs, label)``, of which all but the
+            function may be left out.
+
+        For errors, see `add_task`.
+        """
+        self._check_open()
+        items = checks.work(workload)
+        first = len(self._plan.tasks)
+        self._plan.add_all(
+            [
+                Task(first + i if label is None else label, call, (), self.task_retries)
+                for i, (call, label) in enumerate(items)
+            ]
+        )
+
+    def add_command(
+        self,
+        command: Sequence[str],
+        label: Hashable = None,
+        depends_on: Labels = None,
+        cwd: Optional[StrPath] = None,
+        env: Optional[Mapping[str, str]] = None,
+        check: bool = True,
+        capture_output: bool = True,
+        text: bool = True,
+        task_retries: Optional[int] = None,
+    ) -> None:
+        """Add an external command.
+
+        Its result is a dict with ``command``, ``shell``, ``returncode``, ``stdout``,
+        ``stderr`` and ``cwd``. It reads nothing: its standard input is empty.
+
+        :param command: the program and its arguments, a list or tuple of strings.
+        :param cwd: the directory to run in; None for this process's.
+        :param env: variables that are set beside those of this process.
+        :param check: whether a return code other than 0 makes the task fail. The
+            result is there all the same.
+        :param capture_output: whether the output goes into the result, instead of to
+            where this process prints.
+        :param text: whether the output is decoded; what cannot be is kept as
+            backslash escapes.
+
+        For the others, and for errors, see `add_task`.
+        """
+        argv = checks.exec_argv(command)
+        job = checks.command(argv, cwd, env, check, capture_output, text)
+        self._add(job, label, depends_on, task_retries)
+
+    def add_shell_command(
+        self,
+        command: str,
+        label: Hashable = None,
+        depends_on: Labels = None,
+        cwd: Optional[StrPath] = None,
+        env: Optional[Mapping[str, str]] = None,
+        check: bool = True,
+        capture_output: bool = True,
+        text: bool = True,
+        task_retries: Optional[int] = None,
+    ) -> None:
+        """Add a line for the system's shell, with pipes, redirections and so on.
+
+        :param command: the line.
+
+        For the others, and for errors, see `add_command`.
+        """
+        argv = checks.shell_argv(command)
+        job = checks.command(argv, cwd, env, check, capture_output, text)
+        self._add(job, label, depends_on, task_retries)
+
+    def _add(
+        self,
+        job: Job,
+        label: Hashable,
+        depends_on: Labels = None,
+        task_retries: Optional[int] = None,
+    ) -> None:
+        self._check_open()
+        plan = self._plan
+        if label is None:
+            label = len(plan.tasks)
+        needed = () if depends_on is None else checks.labels(depends_on)
+        if task_retries is None:
+            task_retries = self.task_retries
+        else:
+            task_retries = checks.whole("task_retries", task_retries, least=0)
+        plan.add(Task(label, job, needed, task_retries))
+
+    def _check_open(self) -> None:
+        if self._scheduler is not None:
+            raise LifeCycleError(
+                "Cannot add tasks after execution has started: create a new TaskRunner"
+            )
+
+    # -- running -----------------------------------------------------------------
+
+    def run(
+        self,
+        verify: bool = True,
+        raise_exception: bool = False,
+        error_message: Optional[str] = None,
+    ) -> Results:
+        """Run all tasks and wait for the last.
+
+        Ctrl-C, or whatever else a signal handler raises, terminates everything and
+        goes on to the caller; `results_registry` has the results then.
+
+        :param verify: whether to log the report at the end.
+        :param raise_exception: whether to raise if a task did not succeed (if
+            ``verify`` is true as well).
+        :param error_message: stands above the report if a task did not succeed.
+        :return: for each label, in the order of adding, the task's result.
+        :raises ExecutionError: see ``raise_exception``.
+        :raises ValueError: tasks depend on labels that were never added. Nothing has
+            been started, and they can still be added.
+        :raises RuntimeError: the runner has been started before.
+        """
+        self._start()
+        return self._collect(verify, raise_exception, error_message)
+
+    def execute(
+        self,
+        verify: bool = True,
+        raise_exception: bool = False,
+        error_message: Optional[str] = None,
+    ) -> Results:
+        """The same as `run`."""
+        return self.run(verify, raise_exception, error_message)
+
+    def execute_in_background(self) -> None:
+        """Start to run all tasks, and return at once.
+
+        For errors, see `run`.
+        """
+        self._start()
+        self._in_background = True
+
+    def get_background_results(
+        self,
+        verify: bool = True,
+        raise_exception: bool = False,
+        error_message: Optional[str] = None,
+    ) -> Results:
+        """Wait for the end of what `execute_in_background` started.
+
+        May be called again. For parameters, results and errors see `run`.
+
+        :raises RuntimeError: nothing was started.
+        """
+        if self._scheduler is None:
+            raise LifeCycleError("Nothing runs yet: call execute_in_background() first")
+        return self._collect(verify, raise_exception, error_message)
+
+    def is_running(self) -> bool:
+        """Whether what `execute_in_background` started has not been fetched yet.
+
+        It does not tell whether tasks are still at work: it stays true until
+        `get_background_results` or `abort` has returned.
+        """
+        return self._in_background
+
+    def get_active_runner_count(self) -> int:
+        """How many tasks are at work at this moment."""
+        return 0 if self._scheduler is None else self._scheduler.running
+
+    def abort(self) -> Results:
+        """Terminate all tasks that have not ended, log the report, return the results.
+
+        For any thread at any time, also before the start, after the end, twice, or
+        from within a task. Functions in threads cannot be killed: they are recorded as
+        terminated, and go on unheeded.
+        """
+        with self._life:
+            if self._scheduler is None:
+                self._scheduler = self._make_scheduler()
+        self._scheduler.stop()
+        self._scheduler.wait()
+        self._in_background = False
+        self._log_report(None)
+        return self._results()
+
+    def _start(self) -> None:
+        with self._life:
+            if self._started_at is not None:
+                raise LifeCycleError(
+                    "TaskRunner has already been started: create a new one to run again"
+                )
+            self._plan.check()
+            self._started_at = time.monotonic()
+            if self._scheduler is not None:
+                return  # aborted before the start: there is nothing to run
+            self._scheduler = self._make_scheduler()
+        try:
+            self._launch()
+        except BaseException:
+            self._terminate()
+            raise
+
+    def _make_scheduler(self) -> Scheduler:
+        context = checks.context(self.mp_context) if self.use_multiprocessing else None
+        self._crew = Crew(
+            context,
+            fallback=self.fallback_to_thread_on_pickle_error,
+            max_tasks=self.max_tasks_per_child,
+            grace=self.terminate_timeout,
+        )
+        return Scheduler(
+            self._plan,
+            self._crew,
+            limit=self.max_concurrency,
+            timeout=self.timeout,
+            grace=self.terminate_timeout,
+            fast_fail=self.fast_fail,
+            progress=self._log_progress if self.progress_stats else _nothing,
+            report=self._log_task,
+            step=max(1, len(self) // 10),
+        )
+
+    def _launch(self) -> None:
+        self._plan.open()
+        if self.use_multiprocessing:
+            tasks = self._plan.tasks.values()
+            calls = sum(isinstance(task.job, Call) for task in tasks)
+            self._crew.prepare(min(self.max_concurrency, calls, self._plan.width()))
+        assert self._scheduler is not None
+        self._scheduler.start()
+
+    def _collect(
+        self, verify: bool, raise_exception: bool, error_message: Optional[str]
+    ) -> Results:
+        assert self._scheduler is not None
+        try:
+            self._scheduler.wait()
+        except RuntimeError:
+            raise  # called by a task, which shall not end the run by that
+        except BaseException:
+            self._terminate()
+            raise
+        self._in_background = False
+        if verify:
+            self.verify(raise_exception, error_message)
+        return self._results()
+
+    def _terminate(self) -> None:
+        """End the run because of an exception: Ctrl-C, most likely.
+
+        A second one kills at once, and after a third nobody waits any longer.
+        """
+        assert self._scheduler is not None
+        for force in (False, True):
+            try:
+                self._scheduler.stop(force)
+                self._scheduler.wait()
+                break
+            except BaseException:
+                continue
+        self._in_background = False
+        self._log_report(None)
+
+    # -- looking -----------------------------------------------------------------
+
+    @property
+    def results_registry(self) -> Mapping[Any, Dict[str, Any]]:
+        """For each label the task's result, or ``{}`` as long as it has none."""
+        return self._registry
+
+    def verify(
+        self, raise_exception: bool = False, error_message: Optional[str] = None
+    ) -> None:
+        """Log the report: a table of all tasks, then what went wrong.
+
+        :param raise_exception: whether to raise, instead, if a task did not succeed.
+        :param error_message: stands above the report if a task did not succeed.
+        :raises ExecutionError: see ``raise_exception``.
+        :raises RuntimeError: not all tasks have ended.
+        """
+        if self._plan.remaining:
+            if self._scheduler is None:
+                raise LifeCycleError("Nothing has been run yet: call run() first")
+            raise LifeCycleError("Execution is still in progress")
+        failed = self._failed()
+        if failed and raise_exception:
+            everything = self._results()
+            raise ExecutionError(
+                results.report(self._plan.tasks.values(), error_message or FAILURE),
+                everything,
+                {label: everything[label] for label in failed},
+            )
+        self._log_report(error_message)
+
+    def show_progress(self) -> None:
+        """Log how many tasks have ended, now."""
+        self._log_progress(len(self) - self._plan.remaining)
+
+    def _results(self) -> Results:
+        return {label: self._registry[label] for label in self._registry}
+
+    def _failed(self) -> List[Hashable]:
+        tasks = self._plan.tasks.values()
+        return [task.label for task in tasks if task.outcome and not task.outcome.ok]
+
+    # -- the log -----------------------------------------------------------------
+
+    def _log_progress(self, ended: int) -> None:
+        began = self._started_at
+        seconds = 0.0 if began is None else time.monotonic() - began
+        total = len(self)
+        self._emit(
+            logging.INFO, lambda: results.progress(self.name, ended, total, seconds)
+        )
+
+    def _log_task(self, task: Task) -> None:
+        """Log what is to be said of a task when it has ended."""
+        outcome = task.outcome
+        assert outcome is not None
+        if outcome.mode == "thread_fallback":
+            note = f"Task {quote(task.label)} was not picklable; ran in thread fallback"
+            self._emit(logging.WARNING, lambda: note)
+        if outcome.fault and (self.log_errors or self.fast_fail):
+            self._emit(logging.ERROR, lambda: results.failure(task))
+            if self.fast_fail:
+                self._emit(logging.ERROR, lambda: "terminating execution!")
+
+    def _log_report(self, error_message: Optional[str]) -> None:
+        tasks = self._plan.tasks.values()
+        if self._failed():
+            message = error_message or FAILURE
+            self._emit(logging.ERROR, lambda: results.report(tasks, message))
+        else:
+            self._emit(logging.INFO, lambda: results.report(tasks, ""))
+
+    def _emit(self, level: int, text: Callable[[], str]) -> None:
+        """Log a text, made only if somebody wants it. A broken log breaks no run."""
+        try:
+            enabled = getattr(self.log, "isEnabledFor", None)
+            if enabled is None or enabled(level):
+                method = logging.getLevelName(level).lower()
+                getattr(self.log, method)(text())
+        except Exception:
+            if logging.raiseExceptions and sys.stderr is not None:
+                traceback.print_exc()
+
+
+def _nothing(ended: int) -> None:
+    """Log no progress."""

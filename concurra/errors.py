@@ -1,0 +1,168 @@
+"""Every error that concurra itself raises.
+
+::
+
+    Exception
+    └── ConcurraError
+        ├── CommandExecutionError (RuntimeError)    a command ended with a code other than 0
+        ├── DuplicateLabelError (ValueError)        a label was given twice
+        ├── CircularDependencyError (ValueError)    a task would wait for itself
+        ├── UnknownDependencyError (ValueError)     a task waits for one that was never added
+        ├── LifeCycleError (RuntimeError)           a call came before or after its time
+        └── ExecutionError                          a run ended with tasks that did not succeed
+
+Each is also the builtin in brackets, so ``except ValueError`` keeps working.
+Wrong arguments are plain ``TypeError`` and ``ValueError``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Hashable, Mapping, Optional, Sequence, Union
+
+__all__ = [
+    "CircularDependencyError",
+    "CommandExecutionError",
+    "ConcurraError",
+    "DuplicateLabelError",
+    "ExecutionError",
+    "LifeCycleError",
+    "UnknownDependencyError",
+]
+
+#: A failed command's message quotes at most this many characters of its output.
+QUOTED = 500
+
+
+class ConcurraError(Exception):
+    """The base of all errors of this library."""
+
+
+class CommandExecutionError(ConcurraError, RuntimeError):
+    """A command ended with a return code other than 0.
+
+    :param result: the command's structured result, kept as ``.result``.
+    """
+
+    def __init__(self, result: Mapping[str, Any]) -> None:
+        self.result = result
+        message = f"Command exited with return code {self.returncode}"
+        output = _text(self.stderr).strip() or _text(self.stdout).strip()
+        if output:
+            message += f": {output[:QUOTED]}"
+        super().__init__(message)
+
+    @property
+    def command(self) -> Union[str, Sequence[str], None]:
+        """The command as it was given."""
+        return self.result.get("command")
+
+    @property
+    def returncode(self) -> Optional[int]:
+        """The exit code; the negative signal number if a signal ended the command."""
+        return self.result.get("returncode")
+
+    @property
+    def stdout(self) -> Union[str, bytes, None]:
+        """What the command printed; None if it was not captured."""
+        return self.result.get("stdout")
+
+    @property
+    def stderr(self) -> Union[str, bytes, None]:
+        """What the command printed as errors; None if it was not captured."""
+        return self.result.get("stderr")
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.result,)
+
+
+class DuplicateLabelError(ConcurraError, ValueError):
+    """The caller gave a task a label that another task has; ``.label`` is it."""
+
+    def __init__(self, label: Hashable) -> None:
+        self.label = label
+        super().__init__(f"Task {quote(label)} exists already: labels must be unique.")
+
+
+class CircularDependencyError(ConcurraError, ValueError):
+    """The caller added a task that would wait for itself.
+
+    ``.cycle`` is the way round, from the task that closed it back to itself.
+    """
+
+    def __init__(self, cycle: Sequence[Hashable]) -> None:
+        self.cycle = tuple(cycle)
+        if len(self.cycle) == 2:
+            message = f"Task {quote(self.cycle[0])} cannot depend on itself."
+        else:
+            path = " -> ".join(name(label) for label in self.cycle)
+            message = f"Circular dependency detected: {path}."
+        super().__init__(message)
+
+
+class UnknownDependencyError(ConcurraError, ValueError):
+    """The caller started a run in which tasks wait for labels that do not exist.
+
+    ``.unknown`` maps each such task's label to the labels that are missing. The
+    runner has not started: add what is missing and start it again.
+    """
+
+    def __init__(self, unknown: Mapping[Hashable, Sequence[Hashable]]) -> None:
+        self.unknown = dict(unknown)
+        told = "; ".join(
+            f"{name(label)} depends on [{', '.join(map(show, missing))}]"
+            for label, missing in self.unknown.items()
+        )
+        super().__init__(f"Unknown task dependency label(s): {told}.")
+
+
+class LifeCycleError(ConcurraError, RuntimeError):
+    """The caller used a runner before it was started, or after it was."""
+
+
+class ExecutionError(ConcurraError):
+    """A run ended with tasks that did not succeed; the message is the report.
+
+    :param message: the report.
+    :param results: every task's result, by label.
+    :param failed: the results of the tasks that failed or were terminated, by label.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        results: Mapping[Any, Any],
+        failed: Mapping[Any, Any],
+    ) -> None:
+        self.results = dict(results)
+        self.failed = dict(failed)
+        super().__init__(message)
+
+    def __reduce__(self) -> Any:
+        return type(self), (str(self), self.results, self.failed)
+
+
+def show(value: object) -> str:
+    """``repr(value)``, also of a value whose ``__repr__`` fails."""
+    try:
+        return repr(value)
+    except Exception:
+        return f"<unprintable {type(value).__name__}>"
+
+
+def name(value: object) -> str:
+    """``str(value)``, also of a value whose ``__str__`` fails."""
+    try:
+        return str(value)
+    except Exception:
+        return f"<unprintable {type(value).__name__}>"
+
+
+def quote(label: object) -> str:
+    """A label between quotes, as messages show it."""
+    return f"'{name(label)}'"
+
+
+def _text(output: Union[str, bytes, None]) -> str:
+    if isinstance(output, bytes):
+        return output.decode(errors="backslashreplace")
+    return output or ""

@@ -1,0 +1,242 @@
+"""What is to be done next, and what follows from each outcome: pure decisions.
+
+::
+
+    add ──> open ──> take ──> settle ──> ended
+                      ^          |
+                      └── retry ─┘
+
+A plan knows no thread, clock, log or worker: it is told what happened and when,
+and answers with tasks. It is not thread-safe; whoever shares it holds a lock.
+Every step costs O(1) for each task and dependency it touches (and O(log n) where a
+task becomes ready out of turn); nothing recurses.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappop, heappush
+from typing import Deque, Dict, Hashable, List, Mapping, Optional, Sequence
+
+from .errors import CircularDependencyError, DuplicateLabelError
+from .errors import UnknownDependencyError
+from .tasks import FAILED, SUCCESSFUL, Outcome, Task
+
+
+class Plan:
+    """Tasks, their dependencies, the queue of ready ones, and every transition."""
+
+    def __init__(self) -> None:
+        self.tasks: Dict[Hashable, Task] = {}
+        self.remaining = 0
+        # Labels that are named as a dependency and not added yet, with their namers.
+        # Only a task that carries one of them can close a cycle.
+        self._missing: Dict[Hashable, List[Task]] = {}
+        self._order: List[Task] = []
+        # Two queues of ready indices: what becomes ready in the order of adding goes
+        # to the lane, what comes late to the heap. The smaller head is next.
+        self._lane: Deque[int] = deque()
+        self._late: List[int] = []
+
+    # -- before the run ----------------------------------------------------------
+
+    def add(self, task: Task) -> None:
+        """Add a task, or raise and leave everything as it was.
+
+        :raises DuplicateLabelError: its label is taken.
+        :raises CircularDependencyError: it would close a cycle.
+        """
+        label, depends_on = task.label, task.depends_on
+        tasks, missing = self.tasks, self._missing
+        if label in tasks:
+            raise DuplicateLabelError(label)
+        if depends_on:
+            if label in depends_on:
+                raise CircularDependencyError((label, label))
+            if label in missing:
+                self._check_cycle(task)
+            for needed in depends_on:
+                if needed not in tasks:
+                    missing.setdefault(needed, []).append(task)
+        if missing:
+            missing.pop(label, None)
+        task.index = len(tasks)
+        tasks[label] = task
+        self.remaining += 1
+
+    def add_all(self, tasks: Sequence[Task]) -> None:
+        """Add tasks that depend on nothing: all of them, or none.
+
+        :raises DuplicateLabelError: a label is taken, or is there twice.
+        """
+        labels = set()
+        for task in tasks:
+            if task.label in self.tasks or task.label in labels:
+                raise DuplicateLabelError(task.label)
+            labels.add(task.label)
+        for task in tasks:
+            self.add(task)
+
+    def _check_cycle(self, task: Task) -> None:
+        """Raise if the tasks that ``task`` needs need ``task``."""
+        came_from: Dict[Hashable, Hashable] = {}
+        stack = [(needed, task.label) for needed in task.depends_on]
+        while stack:
+            label, parent = stack.pop()
+            if label in came_from:
+                continue
+            came_from[label] = parent
+            if label == task.label:
+                path = [label]
+                while path[-1] != label or len(path) == 1:
+                    path.append(came_from[path[-1]])
+                raise CircularDependencyError(path[::-1])
+            found = self.tasks.get(label)
+            if found is not None:
+                stack.extend((needed, label) for needed in found.depends_on)
+
+    def check(self) -> None:
+        """Raise if the plan cannot be opened.
+
+        :raises UnknownDependencyError: tasks wait for labels that do not exist.
+        """
+        unknown: Dict[Hashable, List[Hashable]] = {}
+        for label, namers in self._missing.items():
+            for task in namers:
+                unknown.setdefault(task.label, []).append(label)
+        if unknown:
+            raise UnknownDependencyError(unknown)
+
+    def open(self) -> None:
+        """Fill the ready queue; nothing can be added from here on."""
+        tasks = self.tasks
+        self._order = list(tasks.values())
+        for task in self._order:
+            if task.depends_on:
+                task.blockers = len(task.depends_on)
+                for label in task.depends_on:
+                    needed = tasks[label]
+                    if needed.dependents:
+                        needed.dependents.append(task)  # type: ignore[attr-defined]
+                    else:
+                        needed.dependents = [task]
+            else:
+                self._lane.append(task.index)
+
+    def width(self) -> int:
+        """How many tasks can be at work together, at the most.
+
+        An upper bound that is cheap to know: each task but one of the longest path
+        waits for another of that path.
+        """
+        waiting = {task: task.blockers for task in self._order if task.blockers}
+        layer = [task for task in self._order if not task.blockers]
+        longest = 0
+        while layer:
+            longest += 1
+            following = []
+            for task in layer:
+                for dependent in task.dependents:
+                    waiting[dependent] -= 1
+                    if not waiting[dependent]:
+                        following.append(dependent)
+            layer = following
+        return len(self._order) - longest + 1 if longest else 0
+
+    # -- during the run ----------------------------------------------------------
+
+    @property
+    def ready(self) -> int:
+        """How many tasks could start now, at the most."""
+        return len(self._lane) + len(self._late)
+
+    def take(self, now: float) -> Optional[Task]:
+        """Start an attempt of the ready task that was added first, if there is one."""
+        lane, late = self._lane, self._late
+        while lane or late:
+            if not late or (lane and lane[0] < late[0]):
+                task = self._order[lane.popleft()]
+            else:
+                task = self._order[heappop(late)]
+            if task.outcome is None:  # else it ended while it waited for its retry
+                task.attempts += 1
+                if task.started is None:
+                    task.started = now
+                return task
+        return None
+
+    def settle(self, task: Task, outcome: Outcome, now: float) -> Sequence[Task]:
+        """Record how an attempt came out; the tasks that ended by it, in order.
+
+        The first outcome stands: a second one is refused, and ends nothing. An
+        attempt that failed goes back to the ready queue while retries are left.
+        What depends on a task that did not succeed ends with it, skipped.
+        """
+        if task.outcome is not None:
+            return ()
+        if outcome.status is SUCCESSFUL:
+            self._end(task, outcome, now)
+            for dependent in task.dependents:
+                dependent.blockers -= 1
+                if not dependent.blockers:
+                    self._enqueue(dependent.index)
+            return (task,)
+        if outcome.status is FAILED and outcome.mode is not None:
+            task.errors = [*task.errors, outcome.error or ""]
+            task.mode = outcome.mode
+            if outcome.retry and task.attempts <= task.retries:
+                self._enqueue(task.index)
+                return ()
+        self._end(task, outcome, now)
+        return [task, *self._skip(task, now)]
+
+    def terminate(self, running: Mapping[Task, Outcome], now: float) -> List[Task]:
+        """End every task that has not ended; these, in the order of adding.
+
+        :param running: the outcomes of those that are at work.
+        """
+        waiting = Outcome.stopped()
+        ended = [task for task in self.tasks.values() if task.outcome is None]
+        for task in ended:
+            self._end(task, running.get(task, waiting), now)
+        self._lane.clear()
+        self._late.clear()
+        return ended
+
+    def _skip(self, failed: Task, now: float) -> List[Task]:
+        """End all tasks that depend on ``failed``, through any number of levels."""
+        doomed: Dict[Task, None] = {}
+        wave = [failed]
+        while wave:
+            following = []
+            for task in wave:
+                for dependent in task.dependents:
+                    if dependent.outcome is None and dependent not in doomed:
+                        doomed[dependent] = None
+                        following.append(dependent)
+            wave = following
+        for task in doomed:
+            needed = (self.tasks[label] for label in task.depends_on)
+            guilty = [
+                other.label
+                for other in needed
+                if other in doomed or (other.outcome and not other.outcome.ok)
+            ]
+            self._end(task, Outcome.skipped(guilty), now)
+        return list(doomed)
+
+    def _end(self, task: Task, outcome: Outcome, now: float) -> None:
+        if outcome.mode is None:  # it never began: nothing of it took any time
+            task.attempts = len(task.errors)
+            if not task.attempts:
+                task.started = now
+        task.outcome = outcome
+        task.ended = now
+        self.remaining -= 1
+
+    def _enqueue(self, index: int) -> None:
+        lane = self._lane
+        if not lane or index > lane[-1]:
+            lane.append(index)
+        else:
+            heappush(self._late, index)

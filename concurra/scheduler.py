@@ -1,0 +1,513 @@
+"""Brings tasks and workers together: one lock, one loop, one watchman.
+
+::
+
+             ┌───────────────── a thread for each worker ─────────────────┐
+    plan ──> take ──> worker.run(job) ──> settle, and take the next ──> ...
+               ^                             │          │
+               └── parked, until a task ─────┘          └──> observer (after the lock)
+                   becomes ready
+
+    watchman: asleep until a deadline, a stop, or the end of a grace period
+
+The worker that ends a task records its outcome and takes the next ready task in one
+critical section: nobody polls and nobody hands over. Threads are hired when tasks are
+ready for which nobody is free.
+
+A task that is terminated costs its worker. The plan is told first, so that whatever
+the worker may still say is refused; then the slot is dismissed and replaced; then the
+worker is stopped. A dismissed slot never takes another task, so a stop can never hit
+another task than the one it was meant for.
+
+Under the lock: decisions about the plan and the slots, nothing else. No user code, no
+log, no start or stop of anything.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from heapq import heappop, heappush
+from typing import Any, Callable, Deque, Dict, List, Optional, Protocol, Sequence
+from typing import Set, Tuple
+
+from .plan import Plan
+from .tasks import Outcome, Task
+from .workers import Worker
+
+FOREVER = float("inf")
+
+#: Seconds between two looks for Ctrl-C where it cannot interrupt a wait; -1 for none.
+_ATTENTION = -1 if os.name == "posix" else 0.25
+
+
+class Crew(Protocol):
+    """Where the workers of a run come from."""
+
+    def hire(self) -> Worker:
+        """A new worker; called on any thread."""
+
+    def close(self) -> None:
+        """Called once, when all workers are closed."""
+
+
+class _Slot:
+    """One worker, the task that it is at, and a place for its thread to wait."""
+
+    __slots__ = ("worker", "task", "thread", "parking", "dismissed", "left")
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.task: Optional[Task] = None
+        self.thread: Optional[int] = None
+        self.parking = threading.Lock()
+        self.parking.acquire()
+        #: It takes no further task, and nothing that it says counts.
+        self.dismissed = False
+        #: Its thread has ended, or nobody waits for it any more.
+        self.left = False
+
+
+class _Victim:
+    """A dismissed slot: what is done to it at the ``moment``, if it is still there.
+
+    First it is asked to stop, then forced; then nobody waits for it any longer.
+    """
+
+    __slots__ = ("slot", "moment", "stage")
+
+    def __init__(self, slot: _Slot, moment: float) -> None:
+        self.slot = slot
+        self.moment = moment
+        self.stage = 0
+
+
+class Scheduler:
+    """Runs a plan to its end.
+
+    :param plan: opened, and the scheduler's own from now on.
+    :param crew: where workers come from.
+    :param limit: how many tasks may be at work together.
+    :param timeout: seconds that a task may take, its retries included; None for ever.
+    :param grace: seconds between asking a worker to stop and forcing it.
+    :param fast_fail: whether the first task that goes wrong ends all others.
+    :param progress: called with the number of tasks that have ended, after every
+        ``step`` of them and after the last.
+    :param report: called with each task that went wrong or has a warning.
+    :param step: see ``progress``.
+    :param clock: monotonic seconds.
+
+    ``progress`` and ``report`` are called in the order of the events, by one thread
+    at a time, never under the lock. They must not raise. They may block, and they may
+    call anything of the runner.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        crew: Crew,
+        *,
+        limit: int,
+        timeout: Optional[float] = None,
+        grace: float = 1.0,
+        fast_fail: bool = False,
+        progress: Callable[[int], None] = lambda ended: None,
+        report: Callable[[Task], None] = lambda task: None,
+        step: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._plan = plan
+        self._crew = crew
+        self._limit = limit
+        self._timeout = timeout
+        self._grace = grace
+        self._fast_fail = fast_fail
+        self._progress = progress
+        self._report = report
+        self._step = step
+        self._clock = clock
+        self._lock = threading.Lock()
+
+        self._slots: Set[_Slot] = set()  # those that are not dismissed
+        self._parked: List[_Slot] = []
+        self._hired = 0  # slots that are not dismissed, those on their way included
+        self._coming = 0  # slots that are on their way to take a task
+        self._threads = 0  # slots' threads that the end of the run waits for
+
+        self._ended = 0
+        self._news: Deque[Tuple[Callable[[Any], None], Any]] = deque()
+        self._telling = threading.Lock()
+        self._teller: Optional[int] = None
+
+        self._watch = threading.Condition(self._lock)
+        self._watching = False
+        self._wake_at = 0.0  # while the watchman is asleep: until when
+        self._deadlines: List[Tuple[float, int, Task]] = []
+        self._victims: List[_Victim] = []
+        self._halting = False
+        self._forcing = False
+
+        self._closing = False
+        self._finished = False
+        self._waiters: List[threading.Lock] = []
+
+    # -- for the runner ----------------------------------------------------------
+
+    @property
+    def running(self) -> int:
+        """How many tasks are at work."""
+        with self._lock:
+            return sum(slot.task is not None for slot in self._slots)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every task has ended, and all that follows from it is done."""
+        return self._finished
+
+    def start(self) -> None:
+        """Start to work.
+
+        :raises RuntimeError: no thread can be started.
+        """
+        # An interrupt may come between any two lines here, so they count nothing:
+        # each thread enters itself in the books when it arrives.
+        if self._timeout is not None:
+            self._start_watch()
+        _start_thread(self._work, _Slot(self._crew.hire()), False)
+
+    def wait(self) -> None:
+        """Wait until the run has finished.
+
+        Returns at once in a thread for which the end would have to wait: within
+        ``progress`` or ``report``.
+
+        :raises RuntimeError: called by a task, which would wait for itself.
+        """
+        me = threading.get_ident()
+        if self._teller == me:
+            return
+        # A lock of one's own, because an interrupt while it is held does no harm.
+        waiter = threading.Lock()
+        waiter.acquire()
+        with self._lock:
+            if self._finished:
+                return
+            if any(slot.thread == me and slot.task for slot in self._slots):
+                raise RuntimeError("a task cannot wait for the end of its own run")
+            self._waiters.append(waiter)
+        while not waiter.acquire(timeout=_ATTENTION):
+            pass
+
+    def stop(self, force: bool = False) -> None:
+        """End every task that has not ended; returns without waiting for it.
+
+        :param force: kill at once, without the grace period.
+        """
+        with self._lock:
+            self._halting = True
+            self._forcing = self._forcing or force
+            self._watch.notify()
+        self._start_watch()
+
+    # -- the loop, in the thread of each slot ------------------------------------
+
+    def _work(self, slot: _Slot, expected: bool) -> None:
+        try:
+            self._arrive(slot, expected)
+            run = slot.worker.run
+            task = self._next(slot)
+            while task is not None:
+                outcome = run(task.job)
+                self._settle(slot, task, outcome)
+                task = slot.task or self._next(slot)
+        except BaseException:
+            self.stop()  # no memory left, say: rather an aborted run than a hanging one
+            raise
+        finally:
+            self._leave(slot)
+
+    def _arrive(self, slot: _Slot, expected: bool) -> None:
+        slot.thread = threading.get_ident()
+        with self._lock:
+            self._slots.add(slot)
+            self._threads += 1
+            if expected:
+                self._coming -= 1
+            else:
+                self._hired += 1
+
+    def _settle(self, slot: _Slot, task: Task, outcome: Outcome) -> None:
+        """Record an outcome; take the next task, unless there is news to tell first."""
+        now = self._clock()
+        with self._lock:
+            if slot.dismissed:
+                return
+            slot.task = None
+            ended = self._plan.settle(task, outcome, now)
+            if ended:
+                self._note(ended)
+                if outcome.fault and self._fast_fail:
+                    self._terminate(now)
+            if not self._news:
+                self._take(slot, now)
+            short = self._is_short()
+        if short:
+            self._staff()
+
+    def _next(self, slot: _Slot) -> Optional[Task]:
+        """Wait for a task; None when the slot is to end."""
+        while True:
+            self._tell()
+            if self._victims:
+                self._start_watch()
+            with self._lock:
+                if slot.dismissed:
+                    return None
+                if not self._plan.remaining:
+                    self._call_in()
+                    return None
+                self._take(slot, self._clock())
+                if slot.task is None:
+                    self._parked.append(slot)
+                task = slot.task
+                short = self._is_short()
+            if short:
+                self._staff()
+            if task is not None:
+                return task
+            slot.parking.acquire()
+            with self._lock:
+                self._coming -= 1
+
+    def _take(self, slot: _Slot, now: float) -> None:
+        task = slot.task = self._plan.take(now)
+        if task is not None and self._timeout is not None and task.attempts == 1:
+            deadlines = self._deadlines
+            while deadlines and deadlines[0][2].outcome is not None:
+                heappop(deadlines)
+            heappush(deadlines, (now + self._timeout, task.index, task))
+            if now + self._timeout < self._wake_at:
+                self._watch.notify()
+
+    def _leave(self, slot: _Slot) -> None:
+        """The last act of a slot's thread."""
+        try:
+            slot.worker.close()
+        finally:
+            with self._lock:
+                if not slot.dismissed:
+                    self._slots.discard(slot)
+                    self._hired -= 1
+                self._let_go(slot)
+                last = self._is_over() and not self._watching
+            if last:
+                self._finish()
+
+    # -- staff -------------------------------------------------------------------
+
+    def _is_short(self) -> bool:
+        """Whether a task is ready for which somebody can be found."""
+        return self._plan.ready > self._coming and (
+            bool(self._parked) or self._hired < self._limit
+        )
+
+    def _staff(self) -> None:
+        """Wake or hire as many slots as there are tasks to take; not under the lock."""
+        while True:
+            with self._lock:
+                if not self._is_short():
+                    return
+                self._coming += 1
+                slot = self._parked.pop() if self._parked else None
+                if slot is None:
+                    self._hired += 1
+            if slot is not None:
+                slot.parking.release()
+                continue
+            try:
+                _start_thread(self._work, _Slot(self._crew.hire()), True)
+            except RuntimeError:  # no more threads: the run goes on with those it has
+                with self._lock:
+                    self._coming -= 1
+                    self._hired -= 1
+                    self._limit = self._hired
+                    self._halting = self._halting or not self._hired
+                return
+
+    def _call_in(self) -> None:
+        """There is nothing left to do: let all who are parked find that out."""
+        self._coming += len(self._parked)
+        for slot in self._parked:
+            slot.parking.release()
+        self._parked.clear()
+        self._watch.notify()
+
+    def _let_go(self, slot: _Slot) -> None:
+        """Wait no longer for the thread of ``slot``."""
+        if not slot.left:
+            slot.left = True
+            self._threads -= 1
+            self._watch.notify()
+
+    # -- the end of tasks that do not end by themselves ----------------------------
+
+    def _start_watch(self) -> None:
+        if not (self._watching or self._finished):
+            try:
+                _start_thread(self._keep_watch)
+            except RuntimeError:  # no more threads: the caller must do it
+                self._keep_watch()
+
+    def _keep_watch(self) -> None:
+        with self._lock:
+            if self._watching or self._closing:
+                return
+            self._watching = True
+        over = False
+        while not over:
+            with self._lock:
+                now = self._clock()
+                changed = self._halt(now) | self._expire(now)
+                due = self._pick_due(now)
+                over = self._is_over()
+                if not (changed or due or over):
+                    self._sleep(now)
+                    continue
+            for victim in due:
+                self._put_down(victim)
+            self._tell()
+            self._staff()
+        self._finish()
+
+    def _sleep(self, now: float) -> None:
+        moments = [victim.moment for victim in self._victims]
+        moments.extend(deadline for deadline, _, _ in self._deadlines[:1])
+        self._wake_at = min(moments, default=FOREVER)
+        self._watch.wait(min(max(0.0, self._wake_at - now), threading.TIMEOUT_MAX))
+        self._wake_at = 0.0
+
+    def _halt(self, now: float) -> bool:
+        """Do what `stop` asked for; whether it did."""
+        asked, self._halting = self._halting, False
+        if asked:
+            self._terminate(now)
+        return asked
+
+    def _expire(self, now: float) -> bool:
+        """End the tasks whose time is over; whether there are any."""
+        overdue: List[Task] = []
+        deadlines = self._deadlines
+        while deadlines and (deadlines[0][0] <= now or deadlines[0][2].outcome):
+            task = heappop(deadlines)[2]
+            if task.outcome is None:
+                overdue.append(task)
+        if overdue:
+            at_work = {slot.task: slot for slot in self._slots}
+            for task in overdue:
+                slot = at_work.get(task)  # None if it waits for its next attempt
+                self._expel(task, slot, now)
+        return bool(overdue)
+
+    def _expel(self, task: Task, slot: Optional[_Slot], now: float) -> None:
+        mode = transcript = None
+        if slot is not None:
+            mode, transcript = slot.worker.mode, slot.worker.transcript
+            self._dismiss(slot, now)
+        assert self._timeout is not None
+        outcome = Outcome.timed_out(self._timeout, mode, transcript)
+        self._note(self._plan.settle(task, outcome, now))
+        if self._fast_fail:
+            self._terminate(now)
+        elif not self._plan.remaining:
+            self._call_in()
+
+    def _terminate(self, now: float) -> None:
+        """End all tasks, and dismiss all who are at work."""
+        at_work = {slot.task: slot for slot in self._slots if slot.task is not None}
+        outcomes = {
+            task: Outcome.stopped(slot.worker.mode, slot.worker.transcript)
+            for task, slot in at_work.items()
+        }
+        self._note(self._plan.terminate(outcomes, now))
+        for slot in at_work.values():
+            self._dismiss(slot, now)
+        self._call_in()
+
+    def _dismiss(self, slot: _Slot, now: float) -> None:
+        slot.dismissed = True
+        slot.task = None
+        self._slots.discard(slot)
+        self._hired -= 1
+        self._victims.append(_Victim(slot, now))
+        self._watch.notify()
+
+    def _pick_due(self, now: float) -> List[_Victim]:
+        """The victims whose moment has come."""
+        victims = [victim for victim in self._victims if not victim.slot.left]
+        due = []
+        for victim in victims:
+            if self._forcing and victim.stage < 2:
+                victim.moment, victim.stage = now, 1
+            if victim.moment <= now:
+                due.append(victim)
+        self._victims = victims
+        return due
+
+    def _put_down(self, victim: _Victim) -> None:
+        """Take the next step to the end of a victim; not under the lock."""
+        slot = victim.slot
+        patient = victim.stage < 2 and slot.worker.stop(force=victim.stage > 0)
+        victim.stage += 1
+        victim.moment = self._clock() + self._grace
+        if not patient:
+            with self._lock:
+                self._let_go(slot)
+
+    # -- news, and the end -------------------------------------------------------
+
+    def _note(self, ended: Sequence[Task]) -> None:
+        """Count tasks that have ended; remember what is to be told of them."""
+        for task in ended:
+            self._ended += 1
+            outcome = task.outcome
+            assert outcome is not None
+            if outcome.fault or outcome.warning is not None:
+                self._news.append((self._report, task))
+            if self._ended % self._step == 0 or self._ended == len(self._plan.tasks):
+                self._news.append((self._progress, self._ended))
+
+    def _tell(self) -> None:
+        """Tell the news, unless somebody is at it, who will then tell these as well."""
+        while self._news and self._telling.acquire(False):
+            self._teller = threading.get_ident()
+            try:
+                while self._news:
+                    tell, what = self._news.popleft()
+                    tell(what)
+            finally:
+                self._teller = None
+                self._telling.release()
+
+    def _is_over(self) -> bool:
+        return not (self._plan.remaining or self._threads or self._coming)
+
+    def _finish(self) -> None:
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
+        self._tell()
+        try:
+            self._crew.close()
+        finally:
+            with self._lock:
+                self._finished = True
+                waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                waiter.release()
+
+
+def _start_thread(target: Callable[..., None], *args: object) -> None:
+    threading.Thread(target=target, args=args, name="concurra", daemon=True).start()

@@ -1,0 +1,290 @@
+"""What every child process has in common, from its start to its burial.
+
+::
+
+    this process ──── pipe ────> guardian (sh, in a session of its own)
+         │                          │  at the end of the pipe: SIGKILL to all groups
+         ├── worker   (leads a group of its own)
+         └── command  (leads a group of its own)
+
+Three hazards are settled here, once:
+
+- *Half-made pipes.* A fork copies every descriptor, so a child that is forked while
+  another one's pipe is being made keeps that pipe open for ever. Whatever starts a
+  process does it in `starting`, and so does every other ``os.fork`` of the program, by a
+  hook; and the ends that belong to this process alone (`parent_only`) are closed in
+  each forked child.
+- *Recycled ids.* A signal is sent to a process or group only while its id cannot
+  have been given to another: until the leader is reaped, and after that only to a
+  group that still has members.
+- *The death of this process*, by any means. Handlers do not run on SIGKILL, so a
+  guardian outside waits for the end of a pipe that only this process holds.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import Callable, Iterator, Optional, Protocol, Set
+from weakref import WeakSet
+
+POSIX = os.name == "posix"
+
+#: Seconds that children are given at the end of the program, all together.
+FAREWELL = 1.0
+
+
+class Closeable(Protocol):
+    """One end of a pipe, of any kind."""
+
+    def close(self) -> None:
+        """Close it; a second time does nothing."""
+
+
+STARTING = threading.RLock()
+_parent_only: WeakSet[Closeable] = WeakSet()
+_alive: Set[Child] = set()
+_ending = False
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Held by whoever starts a process, from its first pipe to the start.
+
+    :raises RuntimeError: the program is ending.
+    """
+    with STARTING:
+        if _ending:
+            raise RuntimeError("no process can be started: the program is ending")
+        yield
+
+
+def parent_only(end: Closeable) -> None:
+    """Have every forked child close ``end`` at once."""
+    _parent_only.add(end)
+
+
+def _enter_forked_child() -> None:
+    STARTING.release()
+    for end in list(_parent_only):
+        try:
+            end.close()
+        except OSError:
+            pass
+    _parent_only.clear()
+    _alive.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=STARTING.acquire,
+        after_in_parent=STARTING.release,
+        after_in_child=_enter_forked_child,
+    )
+
+
+class Child:
+    """A process that leads a group of its own.
+
+    :param pid: its id, which is also that of its group once it has come that far.
+    :param guardian: told of it, for as long as there is anything to kill.
+    """
+
+    def __init__(self, pid: int, guardian: Guardian) -> None:
+        self.pid = pid
+        self._guardian = guardian
+        self._lock = threading.Lock()
+        self._reaped = False
+        self._gone = threading.Event()
+        self._forced = threading.Event()
+        self.stopped = False
+        guardian.watch(pid)
+        _alive.add(self)
+
+    def stop(self, force: bool = False) -> None:
+        """Signal the whole group: SIGTERM, or SIGKILL with ``force``."""
+        with self._lock:
+            self.stopped = True
+            if not self._gone.is_set():
+                _signal_group(self.pid, force, leader=not self._reaped)
+        if force:
+            self._forced.set()
+
+    def bury(self, reap: Callable[[], None], leftovers: bool = False) -> None:
+        """Reap the leader, which has ended, and see to what is left of its group.
+
+        After a stop, the others of the group may take their time until the stop is
+        forced. Otherwise they are killed; with ``leftovers`` they may live on for as
+        long as the run does.
+        """
+        with self._lock:
+            if not (leftovers or self.stopped):
+                _signal_group(self.pid, force=True, leader=False)
+            reap()
+            self._reaped = True
+        if self.stopped:
+            self._outlast()
+        with self._lock:
+            self._gone.set()
+        self._guardian.dismiss(self.pid, leftovers and _group_exists(self.pid))
+        _alive.discard(self)
+
+    def _outlast(self) -> None:
+        # No event tells that a group has become empty, so this looks again and again,
+        # for the grace period at the most, and only if the leader did not end last.
+        delay = 0.001
+        while _group_exists(self.pid) and not self._forced.wait(delay):
+            delay = min(2 * delay, 0.05)
+
+    def wait(self, timeout: float) -> None:
+        """Wait until another thread has buried it, at most ``timeout`` seconds."""
+        self._gone.wait(max(0.0, timeout))
+
+
+def _signal_group(pid: int, force: bool, leader: bool) -> None:
+    """Signal the group of ``pid``; with ``leader``, or ``pid`` before it has one."""
+    if not POSIX:
+        if leader:
+            tree = ["taskkill", "/F", "/T", "/PID", str(pid)]
+            subprocess.run(tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return
+    number = signal.SIGKILL if force else signal.SIGTERM
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        if leader:
+            try:
+                os.kill(pid, number)
+            except OSError:
+                pass
+    except PermissionError:
+        pass  # all that is left are zombies (macOS), or others' processes
+
+
+def _group_exists(pid: int) -> bool:
+    if not POSIX:
+        return False
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return sys.platform != "darwin"
+    return True
+
+
+class Guardian:
+    """Kills what a run started when this process is gone, and leftovers at the end.
+
+    One small shell process for a run, started when there is first something to
+    guard. Between the birth of a child and the word to the guardian lie a few
+    microseconds in which a SIGKILL of this process goes unnoticed for a command.
+    """
+
+    # A leftover's leader is reaped. If a process with that id is there all the same,
+    # the id has been recycled, and the group is another's.
+    _SCRIPT = """
+    trap '' HUP INT QUIT TERM
+    live=' ' left=' '
+    while read -r what id; do
+        case $live in *" $id "*) live="${live%%" $id "*} ${live#*" $id "}" ;; esac
+        case $what in
+            +) live="$live$id " ;;
+            =) left="$left$id " ;;
+        esac
+    done
+    for id in $live; do kill -s KILL -- "-$id" || kill -s KILL "$id"; done
+    for id in $left; do kill -s 0 "$id" || kill -s KILL -- "-$id"; done
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._shell: Optional[subprocess.Popen[bytes]] = None
+        self._pipe: Optional[_Pipe] = None
+        self._useless = not POSIX
+
+    def watch(self, pid: int) -> None:
+        """Kill the group of ``pid`` when this process ends."""
+        self._tell("+", pid)
+
+    def dismiss(self, pid: int, leftovers: bool) -> None:
+        """The leader is reaped: forget it, or with ``leftovers`` see to its group."""
+        self._tell("=" if leftovers else "-", pid)
+
+    def _tell(self, what: str, pid: int) -> None:
+        with self._lock:
+            if self._useless:
+                return
+            try:
+                if self._pipe is None:
+                    self._start()
+                assert self._pipe is not None
+                os.write(self._pipe.fd, f"{what} {pid}\n".encode())
+            except (OSError, RuntimeError):
+                # It could not be started, or somebody killed it. The tasks are not
+                # to suffer for that: the run goes on, unguarded.
+                self._useless = True
+
+    def _start(self) -> None:
+        with starting():
+            read_end, write_end = os.pipe()
+            self._pipe = _Pipe(write_end)
+            parent_only(self._pipe)
+            try:
+                self._shell = subprocess.Popen(
+                    ["/bin/sh", "-c", self._SCRIPT],
+                    stdin=read_end,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    cwd="/",
+                    start_new_session=True,
+                )
+            finally:
+                os.close(read_end)
+
+    def close(self) -> None:
+        """Kill all leftovers, and end. Called when nothing is alive any more."""
+        with self._lock:
+            self._useless = True
+        if self._pipe is not None:
+            self._pipe.close()
+        if self._shell is not None:
+            self._shell.wait()
+
+
+class _Pipe:
+    """The write end of a pipe."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def close(self) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+@atexit.register
+def say_farewell() -> None:
+    """Stop all children of runs that are still going when the program ends.
+
+    The scheduler's threads are daemons, which may be frozen before they can do it.
+    Idempotent.
+    """
+    global _ending
+    with STARTING:
+        _ending = True
+        children = list(_alive)
+    for child in children:
+        child.stop()
+    until = time.monotonic() + FAREWELL
+    for child in children:
+        child.wait(until - time.monotonic())
+    for child in children:
+        child.stop(force=True)

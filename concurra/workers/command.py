@@ -1,0 +1,218 @@
+"""Runs external programs.
+
+::
+
+    run ──> Popen in a session of its own ──> read both pipes to their ends ──> reap
+                                                      ^
+    stop: SIGTERM to the group ───────────────────────┤ usually ends them
+    stop(force): SIGKILL to the group, and a byte to ─┘ the waker, for the case that
+                 somebody outside the group holds a pipe open
+"""
+
+from __future__ import annotations
+
+import locale
+import os
+import subprocess
+import threading
+from typing import IO, Any, Dict, List, Optional, Union
+
+from ..tasks import SUCCESSFUL, Command, Outcome
+from .children import POSIX, Child, Guardian, starting
+
+if POSIX:
+    import select
+
+#: Bytes read at once: the capacity of a pipe.
+CHUNK = 1 << 16
+
+
+class Transcript:
+    """What a command prints, as it comes in.
+
+    ``str()`` gives what there is of it so far, under the headings stdout and stderr.
+    """
+
+    def __init__(self) -> None:
+        self.stdout: List[bytes] = []
+        self.stderr: List[bytes] = []
+
+    def __str__(self) -> str:
+        streams = (("stdout", self.stdout), ("stderr", self.stderr))
+        parts = [f"{name}:\n{_decode(chunks)}" for name, chunks in streams if chunks]
+        return "\n".join(parts)
+
+
+class CommandWorker:
+    """A worker that starts a program for each job."""
+
+    mode = "subprocess"
+    spent = False
+
+    def __init__(self, guardian: Guardian) -> None:
+        self.transcript: Optional[Transcript] = None
+        self._guardian = guardian
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._child: Optional[Child] = None
+        self._waker = _Waker() if POSIX else None
+
+    def run(self, command: Command) -> Outcome:
+        """See `Worker.run`."""
+        try:
+            return self._run(command)
+        except BaseException as error:  # not found, no memory for its output, ...
+            return Outcome.raised(self.mode, error)
+
+    def stop(self, force: bool = False) -> bool:
+        """See `Worker.stop`."""
+        with self._lock:
+            self._stopped = True
+            if self._child is not None:
+                self._child.stop(force)
+            if force and self._waker is not None:
+                self._waker.wake()
+        return True
+
+    def close(self) -> None:
+        """See `Worker.close`."""
+        with self._lock:
+            if self._waker is not None:
+                self._waker.close()
+
+    def _run(self, command: Command) -> Outcome:
+        transcript = Transcript() if command.capture_output else None
+        self.transcript = transcript
+        with self._lock:
+            if self._stopped:
+                return Outcome.stopped()
+            process = _start(command)
+            child = self._child = Child(process.pid, self._guardian)
+        try:
+            if transcript is not None:
+                self._read(process, transcript)
+            _await_end(process)
+        except BaseException:
+            child.stop(force=True)
+            raise
+        finally:
+            child.bury(process.wait, leftovers=True)
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
+        result = _result(command, process.returncode, transcript)
+        if process.returncode and command.check:
+            return Outcome.exited(self.mode, result, transcript)
+        return Outcome(SUCCESSFUL, self.mode, result)
+
+    def _read(self, process: subprocess.Popen[bytes], transcript: Transcript) -> None:
+        """Read both pipes to their ends, or until a stop is forced."""
+        assert process.stdout is not None and process.stderr is not None
+        if self._waker is None:
+            _read_in_threads(process.stdout, process.stderr, transcript)
+            return
+        chunks = {
+            process.stdout.fileno(): transcript.stdout,
+            process.stderr.fileno(): transcript.stderr,
+        }
+        poll = select.poll()
+        poll.register(self._waker.read_end, select.POLLIN)
+        for fd in chunks:
+            poll.register(fd, select.POLLIN)
+        while chunks:
+            for fd, _ in poll.poll():
+                if fd not in chunks:
+                    return
+                data = os.read(fd, CHUNK)
+                if data:
+                    chunks[fd].append(data)
+                else:
+                    poll.unregister(fd)
+                    del chunks[fd]
+
+
+class _Waker:
+    """A pipe that ends a wait for others."""
+
+    def __init__(self) -> None:
+        with starting():
+            self.read_end, self._write_end = os.pipe()
+        self._open = True
+
+    def wake(self) -> None:
+        if self._open:
+            os.write(self._write_end, b".")
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            os.close(self.read_end)
+            os.close(self._write_end)
+
+
+def _start(command: Command) -> subprocess.Popen[bytes]:
+    pipe = subprocess.PIPE if command.capture_output else None
+    env = {**os.environ, **command.env} if command.env else None
+    with starting():
+        return subprocess.Popen(
+            command.argv,
+            bufsize=0,
+            shell=command.shell,
+            cwd=command.cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=pipe,
+            start_new_session=POSIX,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+
+
+def _await_end(process: subprocess.Popen[bytes]) -> None:
+    """Wait for the end of the process, if possible without reaping it."""
+    if hasattr(os, "waitid"):
+        try:
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:
+            pass  # somebody else has reaped it
+    else:
+        process.wait()
+
+
+def _read_in_threads(out: IO[bytes], err: IO[bytes], transcript: Transcript) -> None:
+    """Where pipes cannot be polled: a second thread for the second pipe."""
+
+    def read(pipe: IO[bytes], chunks: List[bytes]) -> None:
+        chunks.extend(iter(lambda: pipe.read(CHUNK), b""))
+
+    other = threading.Thread(target=read, args=(err, transcript.stderr), daemon=True)
+    other.start()
+    read(out, transcript.stdout)
+    other.join()
+
+
+def _result(
+    command: Command, returncode: int, transcript: Optional[Transcript]
+) -> Dict[str, Any]:
+    """The structured result that the documentation describes."""
+    stdout: Union[str, bytes, None] = None
+    stderr: Union[str, bytes, None] = None
+    if transcript is not None:
+        join = _decode if command.text else b"".join
+        stdout, stderr = join(transcript.stdout), join(transcript.stderr)
+    argv = command.argv
+    return {
+        "command": argv if isinstance(argv, str) else list(argv),
+        "shell": command.shell,
+        "returncode": returncode,
+        "stdout": stdout,
+        "stderr": stderr,
+        "cwd": command.cwd,
+    }
+
+
+def _decode(chunks: List[bytes]) -> str:
+    """Text with its newlines made uniform, as `subprocess` does it; never fails."""
+    encoding = locale.getpreferredencoding(False)
+    text = b"".join(chunks).decode(encoding, "backslashreplace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -1,0 +1,157 @@
+"""Hires workers for a run: each can do every job of it.
+
+A thread of the scheduler holds one `Hand`, and the hand has a tool for each kind of
+job: a thread worker for functions, or a process worker where the run uses processes,
+and a command worker. Tools are made when they are first needed, and replaced when
+they are spent.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional
+
+from ..tasks import Call, Command, Job, Outcome, describe
+from . import Worker
+from .children import Guardian
+from .thread import FallbackWorker, ThreadWorker
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+
+    from .process import ProcessWorker
+
+
+class Crew:
+    """What the workers of one run share.
+
+    :param context: how to start processes for functions; None to call them in threads.
+    :param fallback: whether a function that cannot be pickled is called in a thread.
+    :param max_tasks: jobs that a process does until it is replaced; None for no limit.
+    :param grace: seconds that a process has to end by itself at the end of the run.
+    """
+
+    def __init__(
+        self,
+        context: Optional[BaseContext] = None,
+        *,
+        fallback: bool = False,
+        max_tasks: Optional[int] = None,
+        grace: float = 1.0,
+    ) -> None:
+        self.context = context
+        self.fallback = fallback
+        self._max_tasks = max_tasks
+        self._grace = grace
+        self._guardian = Guardian()
+        self._stock: List[ProcessWorker] = []
+
+    def prepare(self, count: int) -> None:
+        """Start ``count`` processes, to be used by the first hands that need one.
+
+        Under fork, the best moment is before the program has other threads.
+        """
+        for _ in range(count):
+            self._stock.append(self._new_process())
+
+    def hire(self) -> Hand:
+        """A worker for any job of the run."""
+        return Hand(self)
+
+    def close(self) -> None:
+        """Let go of everything; called when all hands are closed."""
+        while self._stock:
+            self._stock.pop().close()
+        self._guardian.close()
+
+    def tool(self, kind: type) -> Worker:
+        """A worker for jobs of one kind."""
+        if kind is Command:
+            from .command import CommandWorker
+
+            return CommandWorker(self._guardian)
+        if self.context is None:
+            return ThreadWorker()
+        try:
+            return self._stock.pop()
+        except IndexError:
+            return self._new_process()
+
+    def _new_process(self) -> ProcessWorker:
+        from .process import ProcessWorker
+
+        assert self.context is not None
+        return ProcessWorker(
+            self.context, self._guardian, self._max_tasks, self._grace
+        )
+
+
+class Hand:
+    """A worker that passes each job to the tool for its kind."""
+
+    spent = False
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+        self._tools: Dict[type, Worker] = {}
+        self._active: Optional[Worker] = None
+        self._stopped = False
+
+    @property
+    def mode(self) -> Optional[str]:
+        """See `Worker.mode`."""
+        active = self._active
+        return active.mode if active is not None else None
+
+    @property
+    def transcript(self) -> Optional[object]:
+        """See `Worker.transcript`."""
+        active = self._active
+        return active.transcript if active is not None else None
+
+    def run(self, job: Job) -> Outcome:
+        """See `Worker.run`."""
+        try:
+            outcome = self._run(job)
+            if outcome.warning and self._crew.fallback:
+                outcome = self._use(FallbackWorker(), job)
+            return outcome
+        except BaseException as error:  # no process could be started
+            return Outcome.failed(None, *describe(error))
+        finally:
+            self._active = None
+
+    def _run(self, job: Job) -> Outcome:
+        kind = type(job)
+        for _ in range(2):
+            tool = self._tools.get(kind)
+            if tool is None:
+                tool = self._tools[kind] = self._crew.tool(kind)
+            outcome = self._use(tool, job)
+            if not tool.spent:
+                break
+            del self._tools[kind]
+            tool.close()
+            if outcome.mode is not None:
+                break
+            # The process was lost before the job began, so another one may do it.
+        return outcome
+
+    def _use(self, tool: Worker, job: Job) -> Outcome:
+        # A stop that comes before the assignment is seen here; a later one finds the
+        # tool there, and stops it.
+        self._active = tool
+        if self._stopped:
+            return Outcome.stopped()
+        return tool.run(job)
+
+    def stop(self, force: bool = False) -> bool:
+        """See `Worker.stop`."""
+        self._stopped = True
+        active = self._active
+        return active is None or active.stop(force)
+
+    def close(self) -> None:
+        """See `Worker.close`."""
+        for tool in self._tools.values():
+            tool.close()

@@ -1,0 +1,246 @@
+"""Runs functions in processes that are reused from one to the next.
+
+::
+
+    parent, one thread a worker                 worker process
+    ---------------------------                 --------------
+    pickle the call ───── one pipe of ────────> unpickle, call
+    unpickle the reply <── its own  ─────────── pickle value or error
+                                                put directory, environment back
+    end of the pipe before a reply: the process is lost, the task failed
+    end of the pipe before a call: the worker process ends
+
+Nothing is shared between workers, so one that is killed while it writes hurts only
+itself. Only the worker and its parent hold the pipe: forked siblings and
+grandchildren let go of it at birth (see `children.parent_only`), so its end is a
+reliable sign.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import os
+import pickle
+import signal
+import sys
+from multiprocessing import connection, util
+from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, Optional
+
+from ..tasks import SUCCESSFUL, Call, Outcome, describe
+from . import children
+from .children import POSIX, Child, Guardian, parent_only, starting
+from .thread import perform
+
+# `util` has registered a hook that waits at the end of the program for every process
+# of `multiprocessing`. Ours, registered later, is called earlier, and ends them.
+assert util is not None
+atexit.register(children.say_farewell)
+
+#: Seconds that a process has, after its pipe has ended, until it is taken for stuck.
+PATIENCE = 0.5
+
+PROTOCOL = 5
+
+
+class ProcessWorker:
+    """A worker that owns one process for life.
+
+    :param context: how to start the process.
+    :param guardian: told of it.
+    :param max_tasks: jobs until the worker is `spent`; None for no limit.
+    :param grace: seconds that the process has to end by itself when it is closed.
+    """
+
+    transcript = None
+
+    def __init__(
+        self,
+        context: BaseContext,
+        guardian: Guardian,
+        max_tasks: Optional[int] = None,
+        grace: float = 1.0,
+    ) -> None:
+        self.mode: Optional[str] = None
+        #: Whether it can do no more jobs, and is to be closed.
+        self.spent = False
+        self._left = max_tasks
+        self._grace = grace
+        self._ready = False
+        self._buried = False
+        with starting():
+            self._pipe, theirs = context.Pipe()
+            parent_only(self._pipe)
+            try:
+                self._process = context.Process(  # type: ignore[attr-defined]
+                    target=_serve, args=(theirs,), name="concurra-worker", daemon=False
+                )
+                self._process.start()
+            except BaseException:
+                self._pipe.close()
+                raise
+            finally:
+                theirs.close()
+        self._child = Child(self._process.pid, guardian)
+
+    def run(self, call: Call) -> Outcome:
+        """See `Worker.run`; a job that was lost before it began has no ``mode``."""
+        self.mode = None
+        try:
+            job = _dumps((call.func, call.args, call.kwargs))
+        except BaseException as error:
+            return Outcome.unpicklable(error)
+        if self._child.stopped:
+            return Outcome.stopped()
+        try:
+            return self._exchange(job)
+        except BaseException as error:
+            self.spent = True
+            return Outcome.raised(self.mode, error)
+
+    def stop(self, force: bool = False) -> bool:
+        """See `Worker.stop`."""
+        self._child.stop(force)
+        return True
+
+    def close(self) -> None:
+        """End the process and all that is left of its group."""
+        if not self._buried:
+            self._pipe.close()
+            if not connection.wait([self._process.sentinel], self._grace):
+                self._child.stop(force=True)
+            self._bury()
+
+    def _exchange(self, job: memoryview) -> Outcome:
+        try:
+            self._pipe.send_bytes(job)
+            if not self._ready:
+                self._pipe.recv_bytes()
+                self._ready = True
+            self.mode = "process"
+            reply = self._pipe.recv_bytes()
+        except (EOFError, OSError):
+            return self._lost()
+        if self._left is not None:
+            self._left -= 1
+            self.spent = not self._left
+        try:
+            succeeded, *rest = pickle.loads(reply)
+        except BaseException as error:  # the user's __setstate__ may do anything
+            return Outcome.failed(self.mode, *describe(error))
+        if succeeded:
+            return Outcome(SUCCESSFUL, self.mode, *rest)
+        error, trace, retry = rest
+        return Outcome.failed(self.mode, error, trace, retry=retry)
+
+    def _lost(self) -> Outcome:
+        """The pipe has ended, so the process has, or is about to."""
+        self.spent = True
+        connection.wait([self._process.sentinel], PATIENCE)
+        if self._process.is_alive():
+            when = "was ended because it had closed its connection"
+            self._child.stop(force=True)
+        elif self._ready:
+            when = "during the task"
+        else:
+            when = (
+                "before it was ready (does the script start its runner under "
+                "`if __name__ == '__main__':`?)"
+            )
+        return Outcome.lost(self.mode, self._bury(), when)
+
+    def _bury(self) -> Optional[int]:
+        self._buried = True
+        self._pipe.close()
+        self._child.bury(self._process.join)
+        exitcode: Optional[int] = self._process.exitcode
+        if exitcode is not None:
+            self._process.close()
+        return exitcode
+
+
+class _Surroundings:
+    """The working directory and the environment, as a worker found them."""
+
+    def __init__(self) -> None:
+        self._directory = os.open(".", os.O_RDONLY) if POSIX else os.getcwd()
+        self._environ = dict(os.environ)
+        self._raw = self._look()
+
+    def restore(self) -> None:
+        """Put both back.
+
+        :raises OSError: the directory cannot be entered.
+        """
+        if isinstance(self._directory, int):
+            os.fchdir(self._directory)
+        else:
+            os.chdir(self._directory)
+        if self._look() != self._raw:
+            os.environ.clear()
+            os.environ.update(self._environ)
+
+    @staticmethod
+    def _look() -> Any:
+        # The encoded variables, where they can be had: decoding them all after each
+        # task would cost more than a small task does.
+        return dict(getattr(os.environ, "_data", os.environ))
+
+
+def _serve(pipe: Connection) -> None:
+    """Do one job after another, until the pipe ends."""
+    if POSIX:
+        os.setsid()
+        _reset_signals()
+    parent_only(pipe)
+    surroundings = _Surroundings()
+    try:
+        pipe.send_bytes(b"ready")
+        while True:
+            reply = _do(pipe.recv_bytes())
+            try:
+                surroundings.restore()
+            finally:
+                _flush()
+                pipe.send_bytes(reply)
+    except (EOFError, OSError):
+        pass  # the parent has closed the pipe, or the task has, or spoiled too much
+
+
+def _do(job: bytes) -> memoryview:
+    retry = False
+    try:
+        func, args, kwargs = pickle.loads(job)
+        retry = True
+        value = perform(Call(func, args, kwargs))
+        retry = False
+        return _dumps((True, value))
+    except BaseException as error:  # SystemExit ends the task, not the worker
+        return _dumps((False, *describe(error), retry))
+
+
+def _dumps(value: Any) -> memoryview:
+    buffer = io.BytesIO()
+    ForkingPickler(buffer, PROTOCOL).dump(value)
+    return buffer.getbuffer()
+
+
+def _reset_signals() -> None:
+    """Forget the handlers and the mask that a fork inherits from the program."""
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass  # the task has closed or removed it
