@@ -171,10 +171,7 @@ def directory(value: Optional[StrPath]) -> Optional[str]:
     """The path of a directory; whether it exists shows when the command starts."""
     if value is None:
         return None
-    try:
-        path = os.fspath(value)
-    except TypeError:
-        path = value
+    path = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(path, str):
         raise _wrong(TypeError, "cwd", "a path", value)
     return path

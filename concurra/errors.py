@@ -4,12 +4,12 @@
 
     Exception
     └── ConcurraError
-        ├── CommandExecutionError (RuntimeError)    a command ended with a code other than 0
-        ├── DuplicateLabelError (ValueError)        a label was given twice
-        ├── CircularDependencyError (ValueError)    a task would wait for itself
-        ├── UnknownDependencyError (ValueError)     a task waits for one that was never added
-        ├── LifeCycleError (RuntimeError)           a call came before or after its time
-        └── ExecutionError                          a run ended with tasks that did not succeed
+        ├── CommandExecutionError (RuntimeError)  a command ended with a code not 0
+        ├── DuplicateLabelError (ValueError)      a label was given twice
+        ├── CircularDependencyError (ValueError)  a task would wait for itself
+        ├── UnknownDependencyError (ValueError)   a task waits for one never added
+        ├── LifeCycleError (RuntimeError)         a call came at the wrong time
+        └── ExecutionError                        a run ended with failures
 
 Each is also the builtin in brackets, so ``except ValueError`` keeps working.
 Wrong arguments are plain ``TypeError`` and ``ValueError``.

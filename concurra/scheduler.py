@@ -30,7 +30,7 @@ import threading
 import time
 from collections import deque
 from heapq import heappop, heappush
-from typing import Any, Callable, Deque, Dict, List, Optional, Protocol, Sequence
+from typing import Any, Callable, Deque, List, Optional, Protocol, Sequence
 from typing import Set, Tuple
 
 from .plan import Plan

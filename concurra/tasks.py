@@ -254,13 +254,15 @@ class Outcome:
 def describe(error: BaseException) -> Tuple[str, str]:
     """The text ``"ExcType: message"`` of an error, and its traceback.
 
-    Never raises. The outermost frames, which are concurra's own, are left out.
+    Never raises. Concurra's own frames, the outermost, are left out, unless there are
+    no others.
     """
     text = f"{type(error).__name__}: {name(error)}"
     try:
         frames = error.__traceback__
         while frames and frames.tb_frame.f_globals.get("__package__") in _OWN:
             frames = frames.tb_next
+        frames = frames or error.__traceback__
         trace = "".join(traceback.format_exception(type(error), error, frames))
     except BaseException:  # formatting meets the user's __str__, and may lack memory
         trace = text

@@ -3,7 +3,7 @@
 ::
 
     this process ──── pipe ────> guardian (sh, in a session of its own)
-         │                          │  at the end of the pipe: SIGKILL to all groups
+         │                          │ at the pipe's end: SIGKILL to all groups
          ├── worker   (leads a group of its own)
          └── command  (leads a group of its own)
 
@@ -31,7 +31,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from typing import Callable, Iterator, Optional, Protocol, Set
+from typing import Callable, Iterator, List, Optional, Protocol, Set
 from weakref import WeakSet
 
 POSIX = os.name == "posix"
@@ -116,7 +116,7 @@ class Child:
         if force:
             self._forced.set()
 
-    def bury(self, reap: Callable[[], None], leftovers: bool = False) -> None:
+    def bury(self, reap: Callable[[], object], leftovers: bool = False) -> None:
         """Reap the leader, which has ended, and see to what is left of its group.
 
         After a stop, the others of the group may take their time until the stop is
@@ -139,7 +139,7 @@ class Child:
         # No event tells that a group has become empty, so this looks again and again,
         # for the grace period at the most, and only if the leader did not end last.
         delay = 0.001
-        while _group_exists(self.pid) and not self._forced.wait(delay):
+        while _group_lives(self.pid) and not self._forced.wait(delay):
             delay = min(2 * delay, 0.05)
 
     def wait(self, timeout: float) -> None:
@@ -177,6 +177,33 @@ def _group_exists(pid: int) -> bool:
     except PermissionError:
         return sys.platform != "darwin"
     return True
+
+
+def _group_lives(pid: int) -> bool:
+    """Whether a group has members other than zombies.
+
+    Zombies stay in their group until they are reaped, and in many a container nobody
+    reaps orphans.
+    """
+    return _group_exists(pid) and (
+        not sys.platform.startswith("linux") or any(map(_lives_in(pid), _all_pids()))
+    )
+
+
+def _all_pids() -> List[str]:
+    return [name for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _lives_in(group: int) -> Callable[[str], bool]:
+    def lives(pid: str) -> bool:
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                state, _, pgrp = file.read().rpartition(b")")[2].split()[:3]
+        except (OSError, ValueError):
+            return False  # it has just ended
+        return int(pgrp) == group and state not in (b"Z", b"X")
+
+    return lives
 
 
 class Guardian:

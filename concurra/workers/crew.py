@@ -8,10 +8,9 @@ they are spent.
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, Callable, Dict, List, Optional
+from typing import TYPE_CHECKING, Dict, List, Optional
 
-from ..tasks import Call, Command, Job, Outcome, describe
+from ..tasks import Command, Job, Outcome, describe
 from . import Worker
 from .children import Guardian
 from .thread import FallbackWorker, ThreadWorker
@@ -81,9 +80,7 @@ class Crew:
         from .process import ProcessWorker
 
         assert self.context is not None
-        return ProcessWorker(
-            self.context, self._guardian, self._max_tasks, self._grace
-        )
+        return ProcessWorker(self.context, self._guardian, self._max_tasks, self._grace)
 
 
 class Hand:

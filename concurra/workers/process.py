@@ -133,8 +133,8 @@ class ProcessWorker:
             return Outcome.failed(self.mode, *describe(error))
         if succeeded:
             return Outcome(SUCCESSFUL, self.mode, *rest)
-        error, trace, retry = rest
-        return Outcome.failed(self.mode, error, trace, retry=retry)
+        text, trace, retry = rest
+        return Outcome.failed(self.mode, text, trace, retry=retry)
 
     def _lost(self) -> Outcome:
         """The pipe has ended, so the process has, or is about to."""
