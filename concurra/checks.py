@@ -38,11 +38,11 @@ def whole(parameter: str, value: Any, least: Optional[int] = None) -> int:
     return number
 
 
-def seconds(parameter: str, value: Any, *, above: float) -> None:
-    """A finite number of seconds."""
+def seconds(parameter: str, value: Any, *, zero: bool = False) -> None:
+    """A finite, positive number of seconds; with ``zero``, that may be 0."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _wrong(TypeError, parameter, "a number of seconds", value)
-    if not (above < value and math.isfinite(value)):
+    if not math.isfinite(value) or value < 0 or not (value or zero):
         raise _wrong(ValueError, parameter, "a positive number of seconds", value)
 
 

@@ -87,7 +87,7 @@ class TaskRunner:
         self.name = checks.text("name", "TaskRunner" if name is None else name)
         self.timeout = timeout
         if timeout is not None:
-            checks.seconds("timeout", timeout, above=0)
+            checks.seconds("timeout", timeout)
         self.progress_stats = progress_stats
         self.fast_fail = fast_fail
         self.use_multiprocessing = use_multiprocessing
@@ -101,7 +101,7 @@ class TaskRunner:
         if max_tasks_per_child is not None:
             checks.whole("max_tasks_per_child", max_tasks_per_child, least=1)
         self.terminate_timeout = terminate_timeout
-        checks.seconds("terminate_timeout", terminate_timeout, above=-1)
+        checks.seconds("terminate_timeout", terminate_timeout, zero=True)
 
         if max_concurrency is None:
             max_concurrency = os.cpu_count() or 1
@@ -119,8 +119,8 @@ class TaskRunner:
         self._in_background = False
         self._life = threading.Lock()
         # One offset between the clocks serves all timestamps of the run.
-        timestamp = results.Timestamps(time.time() - time.monotonic())
-        self._registry = results.Registry(self._plan.tasks, timestamp)
+        recorder = results.Recorder(time.time() - time.monotonic())
+        self._registry = results.Registry(self._plan.tasks, recorder.record)
 
     def __len__(self) -> int:
         """How many tasks have been added."""
@@ -364,7 +364,7 @@ class TaskRunner:
         self._scheduler.wait()
         self._in_background = False
         self._log_report(None)
-        return self._results()
+        return self._registry.complete()
 
     def _start(self) -> None:
         with self._life:
@@ -426,7 +426,7 @@ class TaskRunner:
         self._in_background = False
         if verify:
             self.verify(raise_exception, error_message)
-        return self._results()
+        return self._registry.complete()
 
     def _terminate(self) -> None:
         """End the run because of an exception: Ctrl-C, most likely.
@@ -467,7 +467,7 @@ class TaskRunner:
             raise LifeCycleError("Execution is still in progress")
         failed = self._failed()
         if failed and raise_exception:
-            everything = self._results()
+            everything = self._registry.complete()
             raise ExecutionError(
                 results.report(self._plan.tasks.values(), error_message or FAILURE),
                 everything,
@@ -478,9 +478,6 @@ class TaskRunner:
     def show_progress(self) -> None:
         """Log how many tasks have ended, now."""
         self._log_progress(len(self) - self._plan.remaining)
-
-    def _results(self) -> Results:
-        return {label: self._registry[label] for label in self._registry}
 
     def _failed(self) -> List[Hashable]:
         tasks = self._plan.tasks.values()

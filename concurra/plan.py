@@ -165,12 +165,16 @@ class Plan:
                 return task
         return None
 
-    def settle(self, task: Task, outcome: Outcome, now: float) -> Sequence[Task]:
+    def settle(
+        self, task: Task, outcome: Outcome, now: float, skip: bool = True
+    ) -> Sequence[Task]:
         """Record how an attempt came out; the tasks that ended by it, in order.
 
         The first outcome stands: a second one is refused, and ends nothing. An
         attempt that failed goes back to the ready queue while retries are left.
         What depends on a task that did not succeed ends with it, skipped.
+
+        :param skip: False if `terminate` will end these, and all others.
         """
         if task.outcome is not None:
             return ()
@@ -188,7 +192,7 @@ class Plan:
                 self._enqueue(task.index)
                 return ()
         self._end(task, outcome, now)
-        return [task, *self._skip(task, now)]
+        return [task, *self._skip(task, now)] if skip else (task,)
 
     def terminate(self, running: Mapping[Task, Outcome], now: float) -> List[Task]:
         """End every task that has not ended; these, in the order of adding.

@@ -10,14 +10,17 @@ from typing import Any, Callable, Dict, Hashable, Iterable, Iterator, List, Mapp
 from typing import Optional
 
 from .errors import name, quote
-from .tasks import Outcome, Task
+from .tasks import SUCCESSFUL, Outcome, Task
 
 #: Columns of the bar in a progress line.
 BAR = 25
 
 
-class Timestamps:
-    """Turns moments of the monotonic clock into local time, to the second.
+class Recorder:
+    """Makes the documented results, of tasks that have ended.
+
+    Texts that many results share are made once: a timestamp for each second that
+    occurs, and the words for each duration.
 
     :param offset: what is to be added to a moment to get the seconds since the epoch.
         One offset serves a whole run, so a clock that is set meanwhile cannot make a
@@ -26,41 +29,45 @@ class Timestamps:
 
     def __init__(self, offset: float) -> None:
         self._offset = offset
-        self._known: Dict[int, str] = {}
+        self._timestamps: Dict[int, str] = {}
+        self._durations: Dict[float, str] = {}
 
-    def __call__(self, moment: float) -> str:
+    def record(self, task: Task) -> Dict[str, Any]:
+        """The result of a task: 17 fields, in a dict of its own."""
+        outcome, started, ended = task.outcome, task.started, task.ended
+        assert outcome is not None and started is not None and ended is not None
+        seconds = round(ended - started, 2)
+        attempts = task.attempts
+        return {
+            "task_name": task.job.name,
+            "start_time": self._timestamp(started),
+            "end_time": self._timestamp(ended),
+            "duration": self._durations.get(seconds) or self._duration(seconds),
+            "duration_seconds": seconds,
+            "result": outcome.value,
+            "error": outcome.error,
+            "trace": outcome.trace and trace(outcome),
+            "status": outcome.status,
+            "has_failed": outcome.status is not SUCCESSFUL,
+            "output": outcome.value,
+            "execution_mode": outcome.mode or task.mode,
+            "warning": outcome.warning,
+            "attempts": attempts,
+            "task_retries": task.retries,
+            "retried": attempts > 1,
+            "retry_errors": list(task.errors),
+        }
+
+    def _timestamp(self, moment: float) -> str:
         second = int(moment + self._offset)
-        text = self._known.get(second)
-        if text is None:
-            text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
-            self._known[second] = text
-        return text
+        known = self._timestamps.get(second)
+        if known is None:
+            known = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+            self._timestamps[second] = known
+        return known
 
-
-def to_dict(task: Task, timestamp: Callable[[float], str]) -> Dict[str, Any]:
-    """The documented result of a task that has ended: 17 fields, a new dict."""
-    outcome = task.outcome
-    assert outcome is not None and task.started is not None and task.ended is not None
-    seconds = task.ended - task.started
-    return {
-        "task_name": task.job.name,
-        "start_time": timestamp(task.started),
-        "end_time": timestamp(task.ended),
-        "duration": duration(seconds),
-        "duration_seconds": round(seconds, 2),
-        "result": outcome.value,
-        "error": outcome.error,
-        "trace": trace(outcome),
-        "status": outcome.status,
-        "has_failed": not outcome.ok,
-        "output": outcome.value,
-        "execution_mode": outcome.mode or task.mode,
-        "warning": outcome.warning,
-        "attempts": task.attempts,
-        "task_retries": task.retries,
-        "retried": task.attempts > 1,
-        "retry_errors": list(task.errors),
-    }
+    def _duration(self, seconds: float) -> str:
+        return self._durations.setdefault(seconds, duration(seconds))
 
 
 class Registry(Mapping[Hashable, Dict[str, Any]]):
@@ -70,10 +77,10 @@ class Registry(Mapping[Hashable, Dict[str, Any]]):
     """
 
     def __init__(
-        self, tasks: Mapping[Hashable, Task], timestamp: Callable[[float], str]
+        self, tasks: Mapping[Hashable, Task], record: Callable[[Task], Dict[str, Any]]
     ) -> None:
         self._tasks = tasks
-        self._timestamp = timestamp
+        self._record = record
         self._made: Dict[Hashable, Dict[str, Any]] = {}
 
     def __getitem__(self, label: Hashable) -> Dict[str, Any]:
@@ -82,8 +89,12 @@ class Registry(Mapping[Hashable, Dict[str, Any]]):
             task = self._tasks[label]
             if task.outcome is None:
                 return {}
-            result = self._made.setdefault(label, to_dict(task, self._timestamp))
+            result = self._made.setdefault(label, self._record(task))
         return result
+
+    def complete(self) -> Dict[Any, Dict[str, Any]]:
+        """The results of all tasks, which have all ended."""
+        return {label: self[label] for label in self._tasks}
 
     def __iter__(self) -> Iterator[Hashable]:
         return iter(self._tasks)

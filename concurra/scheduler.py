@@ -137,6 +137,7 @@ class Scheduler:
         self._threads = 0  # slots' threads that the end of the run waits for
 
         self._ended = 0
+        self._milestone = min(step, len(plan.tasks))  # the next end to tell of
         self._news: Deque[Tuple[Callable[[Any], None], Any]] = deque()
         self._telling = threading.Lock()
         self._teller: Optional[int] = None
@@ -239,22 +240,15 @@ class Scheduler:
                 self._hired += 1
 
     def _settle(self, slot: _Slot, task: Task, outcome: Outcome) -> None:
-        """Record an outcome; take the next task, unless there is news to tell first."""
+        """Record an outcome; take the next task, if nothing has to be done first."""
         now = self._clock()
         with self._lock:
             if slot.dismissed:
                 return
             slot.task = None
-            ended = self._plan.settle(task, outcome, now)
-            if ended:
-                self._note(ended)
-                if outcome.fault and self._fast_fail:
-                    self._terminate(now)
-            if not self._news:
+            self._record(task, outcome, now)
+            if not (self._news or self._is_short()):
                 self._take(slot, now)
-            short = self._is_short()
-        if short:
-            self._staff()
 
     def _next(self, slot: _Slot) -> Optional[Task]:
         """Wait for a task; None when the slot is to end."""
@@ -262,6 +256,7 @@ class Scheduler:
             self._tell()
             if self._victims:
                 self._start_watch()
+            self._staff()
             with self._lock:
                 if slot.dismissed:
                     return None
@@ -269,17 +264,19 @@ class Scheduler:
                     self._call_in()
                     return None
                 self._take(slot, self._clock())
-                if slot.task is None:
-                    self._parked.append(slot)
                 task = slot.task
-                short = self._is_short()
-            if short:
-                self._staff()
-            if task is not None:
-                return task
+                if task is not None:
+                    return task
+                self._parked.append(slot)
             slot.parking.acquire()
             with self._lock:
                 self._coming -= 1
+
+    def _record(self, task: Task, outcome: Outcome, now: float) -> None:
+        fast_fail = self._fast_fail
+        self._note(self._plan.settle(task, outcome, now, skip=not fast_fail))
+        if fast_fail and outcome.fault and task.outcome is outcome:
+            self._terminate(now)
 
     def _take(self, slot: _Slot, now: float) -> None:
         task = slot.task = self._plan.take(now)
@@ -307,17 +304,24 @@ class Scheduler:
 
     # -- staff -------------------------------------------------------------------
 
-    def _is_short(self) -> bool:
-        """Whether a task is ready for which somebody can be found."""
-        return self._plan.ready > self._coming and (
-            bool(self._parked) or self._hired < self._limit
+    def _is_short(self, present: int = 1) -> bool:
+        """Whether somebody can be found for a task that is ready.
+
+        :param present: how many are about to take a task.
+        """
+        return bool(self._parked or self._hired < self._limit) and (
+            self._plan.ready > self._coming + present
         )
 
-    def _staff(self) -> None:
-        """Wake or hire as many slots as there are tasks to take; not under the lock."""
+    def _staff(self, present: int = 1) -> None:
+        """Wake or hire as many slots as there are tasks to take; not under the lock.
+
+        Those who take a task do this first: the task that was added first shall not
+        wait until the others are hired.
+        """
         while True:
             with self._lock:
-                if not self._is_short():
+                if not self._is_short(present):
                     return
                 self._coming += 1
                 slot = self._parked.pop() if self._parked else None
@@ -378,7 +382,7 @@ class Scheduler:
             for victim in due:
                 self._put_down(victim)
             self._tell()
-            self._staff()
+            self._staff(present=0)
         self._finish()
 
     def _sleep(self, now: float) -> None:
@@ -417,10 +421,8 @@ class Scheduler:
             self._dismiss(slot, now)
         assert self._timeout is not None
         outcome = Outcome.timed_out(self._timeout, mode, transcript)
-        self._note(self._plan.settle(task, outcome, now))
-        if self._fast_fail:
-            self._terminate(now)
-        elif not self._plan.remaining:
+        self._record(task, outcome, now)
+        if not self._plan.remaining:
             self._call_in()
 
     def _terminate(self, now: float) -> None:
@@ -467,16 +469,17 @@ class Scheduler:
 
     # -- news, and the end -------------------------------------------------------
 
-    def _note(self, ended: Sequence[Task]) -> None:
+    def _note(self, tasks: Sequence[Task]) -> None:
         """Count tasks that have ended; remember what is to be told of them."""
-        for task in ended:
-            self._ended += 1
+        for task in tasks:
             outcome = task.outcome
             assert outcome is not None
             if outcome.fault or outcome.warning is not None:
                 self._news.append((self._report, task))
-            if self._ended % self._step == 0 or self._ended == len(self._plan.tasks):
-                self._news.append((self._progress, self._ended))
+            self._ended = ended = self._ended + 1
+            if ended == self._milestone:
+                self._news.append((self._progress, ended))
+                self._milestone = min(ended + self._step, len(self._plan.tasks))
 
     def _tell(self) -> None:
         """Tell the news, unless somebody is at it, who will then tell these as well."""

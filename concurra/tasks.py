@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import traceback
+from functools import partial
 from typing import Any, Callable, Dict, Hashable, List, Mapping, Optional
 from typing import Sequence, Tuple, Union
 
@@ -43,17 +44,14 @@ class Call:
     @property
     def name(self) -> str:
         """The function's name; of a partial, the name of what it wraps."""
-        func: Any = self.func
-        while True:
-            try:
-                return str(func.__name__)
-            except AttributeError:
-                inner = getattr(func, "func", None)
-            except Exception:
-                inner = None
-            if inner is None:
-                return type(func).__name__
-            func = inner
+        func = self.func
+        try:
+            if type(func.__name__) is str:
+                return func.__name__
+        except Exception:
+            if isinstance(func, partial):
+                return Call(func.func).name
+        return type(func).__name__
 
 
 class Command:

@@ -2,18 +2,18 @@
 
 ::
 
-    this process ──── pipe ────> guardian (sh, in a session of its own)
-         │                          │ at the pipe's end: SIGKILL to all groups
+    this process ── pipe ──> guardian (sh, in a session of its own)
+         │                      │ at the pipe's end: SIGKILL to all groups
          ├── worker   (leads a group of its own)
          └── command  (leads a group of its own)
 
 Three hazards are settled here, once:
 
 - *Half-made pipes.* A fork copies every descriptor, so a child that is forked while
-  another one's pipe is being made keeps that pipe open for ever. Whatever starts a
-  process does it in `starting`, and so does every other ``os.fork`` of the program, by a
-  hook; and the ends that belong to this process alone (`parent_only`) are closed in
-  each forked child.
+  another one's pipe is being made keeps that pipe open for ever. Whoever starts a
+  program does it in `starting`, whoever forks does it in `forking`, and a hook holds
+  up every other ``os.fork`` of this process meanwhile. What a forked child must not
+  keep (`unshared`) it closes at birth.
 - *Recycled ids.* A signal is sent to a process or group only while its id cannot
   have been given to another: until the leader is reaped, and after that only to a
   group that still has members.
@@ -31,7 +31,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from typing import Callable, Iterator, List, Optional, Protocol, Set
+from typing import Callable, Dict, Iterator, List, Optional, Protocol, Set
 from weakref import WeakSet
 
 POSIX = os.name == "posix"
@@ -47,45 +47,77 @@ class Closeable(Protocol):
         """Close it; a second time does nothing."""
 
 
-STARTING = threading.RLock()
-_parent_only: WeakSet[Closeable] = WeakSet()
+# Lock order: _forking, the locks that other libraries take before a fork, _starting.
+# So _starting is never held by a thread that calls os.fork, but for the hook's sake.
+_forking = threading.Lock()
+_starting = threading.RLock()
+_unshared: WeakSet[Closeable] = WeakSet()
+_kept: Dict[int, Closeable] = {}  # by the thread that forks
 _alive: Set[Child] = set()
 _ending = False
 
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Held by whoever starts a process, from its first pipe to the start.
+    """Held by whoever starts a program, from its first pipe to its start.
 
-    :raises RuntimeError: the program is ending.
+    :raises RuntimeError: this program is ending.
     """
-    with STARTING:
-        if _ending:
-            raise RuntimeError("no process can be started: the program is ending")
+    with _starting:
+        _refuse_at_the_end()
         yield
 
 
-def parent_only(end: Closeable) -> None:
-    """Have every forked child close ``end`` at once."""
-    _parent_only.add(end)
+@contextmanager
+def forking(keep: Closeable) -> Iterator[None]:
+    """Held by whoever forks a worker, who is to ``keep`` its end of an unshared pipe.
 
-
-def _enter_forked_child() -> None:
-    STARTING.release()
-    for end in list(_parent_only):
+    :raises RuntimeError: this program is ending.
+    """
+    with _forking:
+        _refuse_at_the_end()
+        _kept[threading.get_ident()] = keep
         try:
-            end.close()
-        except OSError:
-            pass
-    _parent_only.clear()
+            yield
+        finally:
+            del _kept[threading.get_ident()]
+
+
+def unshared(end: Closeable) -> None:
+    """Have every forked child close ``end`` at once."""
+    _unshared.add(end)
+
+
+def _refuse_at_the_end() -> None:
+    if _ending:
+        raise RuntimeError("no process can be started: the program is ending")
+
+
+def _before_fork() -> None:
+    _starting.acquire()
+
+
+def _in_parent() -> None:
+    _starting.release()
+
+
+def _in_child() -> None:
+    global _forking, _starting
+    _forking, _starting = threading.Lock(), threading.RLock()
+    kept = _kept.get(threading.get_ident())
+    for end in list(_unshared):
+        if end is not kept:
+            try:
+                end.close()
+            except OSError:
+                pass
+    _unshared.clear()
     _alive.clear()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=STARTING.acquire,
-        after_in_parent=STARTING.release,
-        after_in_child=_enter_forked_child,
+        before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child
     )
 
 
@@ -262,7 +294,7 @@ class Guardian:
         with starting():
             read_end, write_end = os.pipe()
             self._pipe = _Pipe(write_end)
-            parent_only(self._pipe)
+            unshared(self._pipe)
             try:
                 self._shell = subprocess.Popen(
                     ["/bin/sh", "-c", self._SCRIPT],
@@ -305,7 +337,7 @@ def say_farewell() -> None:
     Idempotent.
     """
     global _ending
-    with STARTING:
+    with _starting:
         _ending = True
         children = list(_alive)
     for child in children:

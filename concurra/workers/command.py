@@ -91,7 +91,7 @@ class CommandWorker:
         try:
             if transcript is not None:
                 self._read(process, transcript)
-            _await_end(process)
+            returncode = _await_end(process)
         except BaseException:
             child.stop(force=True)
             raise
@@ -100,8 +100,8 @@ class CommandWorker:
             for pipe in (process.stdout, process.stderr):
                 if pipe is not None:
                     pipe.close()
-        result = _result(command, process.returncode, transcript)
-        if process.returncode and command.check:
+        result = _result(command, returncode, transcript)
+        if returncode and command.check:
             return Outcome.exited(self.mode, result, transcript)
         return Outcome(SUCCESSFUL, self.mode, result)
 
@@ -135,8 +135,7 @@ class _Waker:
     """A pipe that ends a wait for others."""
 
     def __init__(self) -> None:
-        with starting():
-            self.read_end, self._write_end = os.pipe()
+        self.read_end, self._write_end = os.pipe()
         self._open = True
 
     def wake(self) -> None:
@@ -168,15 +167,22 @@ def _start(command: Command) -> subprocess.Popen[bytes]:
         )
 
 
-def _await_end(process: subprocess.Popen[bytes]) -> None:
-    """Wait for the end of the process, if possible without reaping it."""
-    if hasattr(os, "waitid"):
-        try:
-            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        except ChildProcessError:
-            pass  # somebody else has reaped it
-    else:
-        process.wait()
+def _await_end(process: subprocess.Popen[bytes]) -> int:
+    """Wait for the end of the process, if possible without reaping it; its code.
+
+    :raises ChildProcessError: somebody else has reaped it, so its code is unknown.
+    """
+    if not hasattr(os, "waitid"):
+        return process.wait()
+    try:
+        end = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    except ChildProcessError:
+        raise ChildProcessError(
+            "the command's return code was taken by another part of the program: "
+            "does it ignore SIGCHLD, or wait for all children?"
+        ) from None
+    assert end is not None
+    return end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
 
 
 def _read_in_threads(out: IO[bytes], err: IO[bytes], transcript: Transcript) -> None:

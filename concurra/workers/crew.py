@@ -108,39 +108,36 @@ class Hand:
 
     def run(self, job: Job) -> Outcome:
         """See `Worker.run`."""
+        kind = type(job)
         try:
-            outcome = self._run(job)
+            outcome = self._use(self._tool(kind), job)
+            if self._tools[kind].spent:
+                self._drop(kind)
+                if outcome.mode is None:
+                    # The process was lost before the job began: another may do it.
+                    outcome = self._use(self._tool(kind), job)
             if outcome.warning and self._crew.fallback:
                 outcome = self._use(FallbackWorker(), job)
             return outcome
         except BaseException as error:  # no process could be started
             return Outcome.failed(None, *describe(error))
-        finally:
-            self._active = None
 
-    def _run(self, job: Job) -> Outcome:
-        kind = type(job)
-        for _ in range(2):
-            tool = self._tools.get(kind)
-            if tool is None:
-                tool = self._tools[kind] = self._crew.tool(kind)
-            outcome = self._use(tool, job)
-            if not tool.spent:
-                break
-            del self._tools[kind]
-            tool.close()
-            if outcome.mode is not None:
-                break
-            # The process was lost before the job began, so another one may do it.
-        return outcome
+    def _tool(self, kind: type) -> Worker:
+        tool = self._tools.get(kind)
+        if tool is None:
+            tool = self._tools[kind] = self._crew.tool(kind)
+        return tool
+
+    def _drop(self, kind: type) -> None:
+        self._tools.pop(kind).close()
 
     def _use(self, tool: Worker, job: Job) -> Outcome:
         # A stop that comes before the assignment is seen here; a later one finds the
         # tool there, and stops it.
         self._active = tool
-        if self._stopped:
-            return Outcome.stopped()
-        return tool.run(job)
+        outcome = Outcome.stopped() if self._stopped else tool.run(job)
+        self._active = None
+        return outcome
 
     def stop(self, force: bool = False) -> bool:
         """See `Worker.stop`."""

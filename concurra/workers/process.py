@@ -12,7 +12,7 @@
 
 Nothing is shared between workers, so one that is killed while it writes hurts only
 itself. Only the worker and its parent hold the pipe: forked siblings and
-grandchildren let go of it at birth (see `children.parent_only`), so its end is a
+grandchildren let go of it at birth (see `children.unshared`), so its end is a
 reliable sign.
 """
 
@@ -27,12 +27,13 @@ import sys
 from multiprocessing import connection, util
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Optional
 
 from ..tasks import SUCCESSFUL, Call, Outcome, describe
 from . import children
-from .children import POSIX, Child, Guardian, parent_only, starting
+from .children import POSIX, Child, Guardian, forking, starting, unshared
 from .thread import perform
 
 # `util` has registered a hook that waits at the end of the program for every process
@@ -71,20 +72,26 @@ class ProcessWorker:
         self._grace = grace
         self._ready = False
         self._buried = False
-        with starting():
-            self._pipe, theirs = context.Pipe()
-            parent_only(self._pipe)
-            try:
-                self._process = context.Process(  # type: ignore[attr-defined]
-                    target=_serve, args=(theirs,), name="concurra-worker", daemon=False
-                )
-                self._process.start()
-            except BaseException:
-                self._pipe.close()
-                raise
-            finally:
-                theirs.close()
-        self._child = Child(self._process.pid, guardian)
+        self._pipe, theirs = context.Pipe()
+        try:
+            self._process = self._start(context, theirs)
+        except BaseException:
+            self._pipe.close()
+            raise
+        finally:
+            theirs.close()
+        self._child = Child(self._process.pid or 0, guardian)
+
+    def _start(self, context: BaseContext, theirs: Connection) -> BaseProcess:
+        unshared(self._pipe)
+        unshared(theirs)
+        process: BaseProcess = context.Process(  # type: ignore[attr-defined]
+            target=_serve, args=(theirs,), name="concurra-worker", daemon=False
+        )
+        forks = context.get_start_method() == "fork"
+        with forking(keep=theirs) if forks else starting():
+            process.start()
+        return process
 
     def run(self, call: Call) -> Outcome:
         """See `Worker.run`; a job that was lost before it began has no ``mode``."""
@@ -139,8 +146,8 @@ class ProcessWorker:
     def _lost(self) -> Outcome:
         """The pipe has ended, so the process has, or is about to."""
         self.spent = True
-        connection.wait([self._process.sentinel], PATIENCE)
-        if self._process.is_alive():
+        ended = connection.wait([self._process.sentinel], PATIENCE)
+        if not ended and self._process.is_alive():
             when = "was ended because it had closed its connection"
             self._child.stop(force=True)
         elif self._ready:
@@ -153,12 +160,17 @@ class ProcessWorker:
         return Outcome.lost(self.mode, self._bury(), when)
 
     def _bury(self) -> Optional[int]:
+        """Reap the process, and let go of it; its exit code, if that can be had."""
         self._buried = True
         self._pipe.close()
         self._child.bury(self._process.join)
-        exitcode: Optional[int] = self._process.exitcode
-        if exitcode is not None:
-            self._process.close()
+        exitcode = self._process.exitcode
+        if exitcode is None:
+            # Somebody else has reaped it, and `multiprocessing` would take it for
+            # alive for ever.
+            self._process._popen.returncode = 0  # type: ignore[attr-defined]
+            self._process.join()
+        self._process.close()
         return exitcode
 
 
@@ -195,7 +207,7 @@ def _serve(pipe: Connection) -> None:
     if POSIX:
         os.setsid()
         _reset_signals()
-    parent_only(pipe)
+    unshared(pipe)
     surroundings = _Surroundings()
     try:
         pipe.send_bytes(b"ready")

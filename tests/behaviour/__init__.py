@@ -1,0 +1,1 @@
+"""The documentation, chapter by chapter, as promises seen from outside."""

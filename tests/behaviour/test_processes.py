@@ -1,0 +1,369 @@
+"""Multiprocessing: workers in processes of their own, and the fallback to a thread."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import sys
+import threading
+
+import pytest
+
+import concurra
+from tests.helpers import START_METHODS
+
+from .support import check, meet, read, statuses, wait_for_end_of, write
+
+FORK = pytest.mark.skipif("fork" not in START_METHODS, reason="no fork here")
+MARKER = []
+
+
+def process_runner(**options):
+    options = {"max_concurrency": 1, "progress_stats": False, **options}
+    return concurra.TaskRunner(use_multiprocessing=True, **options)
+
+
+def results_of(runner, *tasks):
+    """Run the tasks, all of them successful; return their results in order."""
+    for task, *arguments in tasks:
+        runner.add_task(task, *arguments)
+    results = runner.run(verify=False)
+    assert [result["error"] for result in results.values()] == [None] * len(tasks)
+    return [result["result"] for result in results.values()]
+
+
+# Where tasks run --------------------------------------------------------------
+
+
+def marker():
+    return list(MARKER)
+
+
+def mark():
+    MARKER.append("marked by a worker")
+
+
+def who_am_i():
+    return os.getpid(), os.getppid()
+
+
+@pytest.mark.parametrize("as_context", [False, True], ids=["name", "context"])
+def test_mp_context_chooses_the_start_method(monkeypatch, start_method, as_context):
+    """By name or as a context: a fork has our memory, other workers import anew."""
+    monkeypatch.setitem(globals(), "MARKER", ["set in the parent"])
+    context = start_method
+    if as_context:
+        context = multiprocessing.get_context(start_method)
+    runner = process_runner(mp_context=context)
+    runner.add_task(marker, label="marker")
+    runner.add_task(who_am_i, label="who")
+    results = runner.run(verify=False)
+    for result in results.values():
+        check(result)
+        assert result["execution_mode"] == "process"
+    expected = ["set in the parent"] if start_method == "fork" else []
+    assert results["marker"]["result"] == expected
+    pid, parent = results["who"]["result"]
+    assert pid != os.getpid()
+    assert (parent == os.getpid()) is (start_method != "forkserver")
+
+
+def test_failures_come_home(start_method):
+    """Error and trace of a failure, with every start method."""
+    runner = process_runner(mp_context=start_method)
+    runner.add_task(int, "x", label="a")
+    result = runner.run(verify=False)["a"]
+    check(result)
+    assert result["error"].startswith("ValueError: invalid literal")
+
+
+def test_a_task_cannot_change_our_memory():
+    """Processes are isolated from the program and its objects."""
+    basket = []
+    runner = process_runner()
+    results_of(runner, (basket.append, "egg"), (mark,))
+    assert basket == []
+    assert MARKER == []
+
+
+def echo(*args, **kwargs):
+    return args, kwargs
+
+
+def test_arguments_and_results_travel():
+    """Values of all kinds and sizes, there and back."""
+    large = bytes(range(256)) * 20_000
+    nested = {"a": [1, (2.5, None)], "b": {"ü→"}}
+    runner = process_runner()
+    runner.add_task(echo, large, nested, label="a", x=True)
+    assert runner.run()["a"]["result"] == ((large, nested), {"x": True})
+
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+
+    def __eq__(self, other):
+        return isinstance(other, Point) and self.x == other.x
+
+    def plus(self, dx):
+        return Point(self.x + dx)
+
+    @classmethod
+    def origin(cls):
+        return cls(0)
+
+
+def test_methods_and_own_classes_travel():
+    """Bound methods, classes, instances of the user's own classes."""
+    assert results_of(
+        process_runner(), (Point(1).plus, 2), (Point.origin,), (Point, 5)
+    ) == [Point(3), Point(0), Point(5)]
+
+
+# Workers are reused -----------------------------------------------------------
+
+
+def test_a_worker_is_reused():
+    """One process for all tasks of one worker."""
+    pids = results_of(process_runner(), *[(os.getpid,)] * 5)
+    assert len(set(pids)) == 1
+    assert os.getpid() not in pids
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_max_tasks_per_child(limit):
+    """So many tasks in a row, then a fresh process."""
+    runner = process_runner(max_tasks_per_child=limit)
+    pids = results_of(runner, *[(os.getpid,)] * 5)
+    rows = [pids[index : index + limit] for index in range(0, 5, limit)]
+    assert all(len(set(row)) == 1 for row in rows)
+    assert len({row[0] for row in rows}) == len(rows)
+
+
+def test_no_more_processes_than_max_concurrency(tmp_path):
+    """Two workers, two processes, that really run at the same time."""
+    runner = process_runner(max_concurrency=2)
+    tasks = [(meet_and_tell, tmp_path, name) for name in "ab"]
+    pids = results_of(runner, *tasks, *[(os.getpid,)] * 6)
+    assert len(set(pids[:2])) == 2
+    assert set(pids) == set(pids[:2])
+
+
+def meet_and_tell(folder, name):
+    meet(folder, name, 2)
+    return os.getpid()
+
+
+def test_workers_end_with_the_run():
+    """No process is left when the run is over."""
+    (pid,) = results_of(process_runner(), (os.getpid,))
+    wait_for_end_of(pid)
+    assert multiprocessing.active_children() == []
+
+
+# A task does not disturb the next one -----------------------------------------
+
+
+def disturb(folder):
+    os.chdir(folder)
+    os.environ["CONCURRA_ADDED"] = "added"
+    os.environ["CONCURRA_CHANGED"] = "changed"
+    del os.environ["CONCURRA_DELETED"]
+
+
+def disturb_and_fail(folder):
+    disturb(folder)
+    raise ValueError("no")
+
+
+def disturb_and_remove(folder):
+    disturb(folder)
+    os.rmdir(folder)
+
+
+def surroundings():
+    names = ("CONCURRA_ADDED", "CONCURRA_CHANGED", "CONCURRA_DELETED")
+    return [os.getcwd(), *map(os.environ.get, names), os.getpid()]
+
+
+@pytest.mark.parametrize("culprit", [disturb, disturb_and_fail, disturb_and_remove])
+def test_working_directory_and_environment_are_restored(monkeypatch, tmp_path, culprit):
+    """After each task, failed or not, in the same process."""
+    if os.name != "posix" and culprit is disturb_and_remove:
+        pytest.skip("a folder in use cannot be removed here")
+    monkeypatch.setenv("CONCURRA_CHANGED", "original")
+    monkeypatch.setenv("CONCURRA_DELETED", "original")
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    runner = process_runner()
+    runner.add_task(surroundings, label="before")
+    runner.add_task(culprit, folder, label="culprit")
+    runner.add_task(surroundings, label="after")
+    results = runner.run(verify=False)
+    assert results["before"]["result"] == results["after"]["result"]
+    assert results["after"]["result"][:4] == [
+        os.getcwd(),
+        None,
+        "original",
+        "original",
+    ]
+
+
+# Tasks that cannot be pickled -------------------------------------------------
+
+UNPICKLABLE = [
+    pytest.param(lambda: (lambda: "it ran"), (), id="lambda"),
+    pytest.param(lambda: str, (threading.Lock(),), id="argument"),
+]
+
+
+@pytest.mark.parametrize(("make", "arguments"), UNPICKLABLE)
+def test_an_unpicklable_task_fails_and_the_rest_runs(make, arguments):
+    """A clear error; it was never attempted; a warning tells of the fallback."""
+    runner = process_runner()
+    runner.add_task(make(), *arguments, label="bad")
+    runner.add_task(abs, -1, label="good")
+    runner.add_task(abs, -1, label="dependent", depends_on=["bad"])
+    results = runner.run(verify=False)
+    check(results["bad"])
+    assert results["bad"]["status"] == "Failed"
+    assert "pickle" in results["bad"]["error"].lower()
+    assert results["bad"]["warning"] == (
+        "Task was not picklable and thread fallback is disabled"
+    )
+    assert results["bad"]["execution_mode"] is None
+    assert results["bad"]["attempts"] == 0
+    assert results["bad"]["retry_errors"] == []
+    assert results["good"]["result"] == 1
+    assert results["good"]["execution_mode"] == "process"
+    assert results["good"]["warning"] is None
+    assert results["dependent"]["status"] == "Terminated"
+
+
+def test_a_nested_function_does_not_pickle():
+    """Neither does one that is defined in another."""
+
+    def nested():
+        return 1
+
+    runner = process_runner()
+    runner.add_task(nested, label="a")
+    result = runner.run(verify=False)["a"]
+    assert "nested" in result["error"]
+    assert result["status"] == "Failed"
+
+
+def test_no_warning_is_logged_without_the_fallback(log):
+    """The failure is in the result; it is logged like other failures, or not."""
+    runner = process_runner()
+    runner.add_task(lambda: 1, label="a")
+    runner.run(verify=False)
+    assert log.lines() == []
+
+
+# The thread fallback ----------------------------------------------------------
+
+
+def test_the_fallback_runs_in_our_own_process(log):
+    """In a thread, with our memory, and a warning in result and log."""
+    basket = []
+    here = os.getpid()
+    runner = process_runner(fallback_to_thread_on_pickle_error=True)
+    runner.add_task(lambda: basket.append(os.getpid()), label="bad one")
+    runner.add_task(os.getpid, label="good")
+    results = runner.run(verify=False)
+    check(results["bad one"])
+    assert basket == [here]
+    assert results["bad one"]["status"] == "Successful"
+    assert results["bad one"]["execution_mode"] == "thread_fallback"
+    assert results["bad one"]["warning"] == (
+        "Task was not picklable; ran in thread fallback"
+    )
+    assert results["good"]["execution_mode"] == "process"
+    assert results["good"]["warning"] is None
+    assert results["good"]["result"] != here
+    (warning,) = log.lines(logging.WARNING)
+    assert "bad one" in warning
+
+
+def test_the_fallback_is_not_used_without_need(log):
+    """A task that can be pickled runs in a process."""
+    runner = process_runner(fallback_to_thread_on_pickle_error=True)
+    runner.add_task(abs, -1, label="a")
+    result = runner.run(verify=False)["a"]
+    assert result["execution_mode"] == "process"
+    assert log.lines() == []
+
+
+def test_the_fallback_means_nothing_to_threads():
+    """Without multiprocessing nothing is pickled."""
+    runner = concurra.TaskRunner(fallback_to_thread_on_pickle_error=True)
+    runner.add_task(lambda: 1, label="a")
+    result = runner.run(verify=False)["a"]
+    assert result["execution_mode"] == "thread"
+    assert result["warning"] is None
+
+
+def test_a_failing_fallback_task_has_its_own_error():
+    """Its error is that of the task, not that of pickling."""
+    runner = process_runner(fallback_to_thread_on_pickle_error=True)
+    runner.add_task(lambda: 1 / 0, label="a")
+    result = runner.run(verify=False)["a"]
+    check(result)
+    assert result["error"] == "ZeroDivisionError: division by zero"
+    assert result["execution_mode"] == "thread_fallback"
+    assert result["warning"] == "Task was not picklable; ran in thread fallback"
+
+
+def test_fallback_tasks_count_as_workers(tmp_path):
+    """A fallback task and a process run beside each other, within max_concurrency."""
+    lock = threading.Lock()
+
+    def fallback():
+        with lock:
+            write(tmp_path / "from_thread")
+            return read(tmp_path / "from_process")
+
+    runner = process_runner(max_concurrency=2, fallback_to_thread_on_pickle_error=True)
+    runner.add_task(fallback, label="thread")
+    runner.add_task(answer, tmp_path, label="process")
+    results = runner.run(verify=False)
+    assert statuses(results) == {"thread": "Successful", "process": "Successful"}
+    assert results["thread"]["result"] == "answer"
+
+
+def answer(folder):
+    read(folder / "from_thread")
+    write(folder / "from_process", "answer")
+
+
+# Limits -----------------------------------------------------------------------
+
+
+def run_inside():
+    runner = concurra.TaskRunner(max_concurrency=2, progress_stats=False)
+    runner.add_task(abs, -1, label="thread")
+    runner.add_command([sys.executable, "-c", "print(2)"], label="command")
+    results = runner.run(verify=False)
+    return [results["thread"]["result"], results["command"]["result"]["stdout"]]
+
+
+def test_a_runner_inside_a_worker():
+    """A task may have a runner of its own, with threads and commands."""
+    assert results_of(process_runner(), (run_inside,)) == [[1, "2\n"]]
+
+
+def test_two_runners_at_once(tmp_path):
+    """Runners do not know of each other, even when they run at the same time."""
+    runners = [process_runner() for _ in range(2)]
+    for name, runner in zip("ab", runners):
+        runner.add_task(meet_and_tell, tmp_path, name, label=name)
+        runner.execute_in_background()
+    pids = [
+        result["result"]
+        for runner in runners
+        for result in runner.get_background_results().values()
+    ]
+    assert len(set(pids)) == 2

@@ -1,0 +1,38 @@
+"""Fixtures for all tests; the guards that stand around them are in `guards.py`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Callable
+
+import pytest
+
+from tests.helpers import START_METHODS
+
+pytest_plugins = ["tests.guards"]
+
+
+@pytest.fixture
+def gate() -> Iterator[Callable[[], threading.Event]]:
+    """Makes events that are set when the test ends, before leaks are looked for.
+
+    A task that a timeout or an abort leaves behind in its thread cannot be killed:
+    let it wait for such an event.
+    """
+    events: list[threading.Event] = []
+
+    def make() -> threading.Event:
+        events.append(threading.Event())
+        return events[-1]
+
+    yield make
+    for event in events:
+        event.set()
+
+
+@pytest.fixture(params=START_METHODS)
+def start_method(request: pytest.FixtureRequest) -> str:
+    """Runs the test once for each way in which this platform starts processes."""
+    method: str = request.param
+    return method

@@ -1,0 +1,1 @@
+"""Real faults: whatever happens, results are complete and nothing is left behind."""

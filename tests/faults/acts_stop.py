@@ -1,0 +1,252 @@
+"""Stops at any moment; each function runs in an interpreter of its own."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+from typing import Any, Callable
+
+import concurra
+from tests.faults.stage import PLANNED, Footprint, add, check_all, fail, make, quick
+from tests.faults.stage import start_helpers, value_of
+
+SKIPPED = "RuntimeError: Skipped: dependency ["
+STOPPED = "RuntimeError: Execution terminated before completion"
+OVERDUE = "TimeoutError: Task exceeded timeout of "
+
+#: Tasks take this long at the most.
+LONGEST = 0.02
+
+
+def _fill(runner: concurra.TaskRunner, mode: str, chance: random.Random) -> None:
+    """Ready tasks, waiting tasks, a failing one, and two that it dooms."""
+
+    def work(label: str, depends_on: tuple[str, ...] = ()) -> None:
+        seconds = chance.choice((0.0, chance.uniform(0.0, LONGEST)))
+        add(runner, mode, quick, label, seconds, label=label, depends_on=depends_on)
+
+    for label in "abc":
+        work(label)
+    seconds = chance.uniform(0.0, LONGEST)
+    add(runner, mode, fail, seconds, label="fails", depends_on=["a"])
+    work("d", ("a", "b"))
+    work("e", ("c", "d"))
+    work("doomed", ("fails",))
+    work("last", ("doomed", "e"))
+
+
+def _check(runner: concurra.TaskRunner) -> None:
+    for label, result in check_all(runner).items():
+        status, error = result["status"], result["error"]
+        if status == "Terminated":
+            assert error.startswith((SKIPPED, STOPPED, OVERDUE)), error
+        elif label == "fails":
+            assert status == "Failed" and PLANNED in error, result
+        else:
+            assert status == "Successful" and value_of(result) == label, result
+        if label in ("doomed", "last"):
+            assert status == "Terminated", result
+
+
+def _by_timeout(mode: str, chance: random.Random, whole: float) -> concurra.TaskRunner:
+    timeout = chance.choice((1e-6, chance.uniform(0.0005, 1.2 * whole)))
+    runner = make(mode, timeout=timeout)
+    _fill(runner, mode, chance)
+    runner.run(verify=False)
+    return runner
+
+
+def _by_fast_fail(
+    mode: str, chance: random.Random, whole: float
+) -> concurra.TaskRunner:
+    runner = make(mode, fast_fail=True)
+    _fill(runner, mode, chance)
+    runner.run(verify=False)
+    return runner
+
+
+def _moment(chance: random.Random, whole: float) -> float:
+    return chance.choice((0.0, *[chance.uniform(0.0, 1.2 * whole)] * 4))
+
+
+def _by_abort(mode: str, chance: random.Random, whole: float) -> concurra.TaskRunner:
+    runner = make(mode)
+    _fill(runner, mode, chance)
+    timer = threading.Timer(_moment(chance, whole), runner.abort)
+    timer.start()
+    runner.run(verify=False)
+    timer.join()
+    return runner
+
+
+def _by_ctrl_c(mode: str, chance: random.Random, whole: float) -> concurra.TaskRunner:
+    runner = make(mode)
+    _fill(runner, mode, chance)
+    with_ctrl_c(runner, _moment(chance, whole))
+    return runner
+
+
+WAYS = {
+    "timeout": _by_timeout,
+    "fast_fail": _by_fast_fail,
+    "abort": _by_abort,
+    "ctrl_c": _by_ctrl_c,
+}
+
+
+def with_ctrl_c(runner: concurra.TaskRunner, delay: float) -> bool:
+    """Run, while Ctrl-C comes after a while; whether it came before the end."""
+    running = [True]
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if running:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
+    interrupted = False
+    try:
+        timer.start()
+        runner.run(verify=False)
+        running.clear()
+    except KeyboardInterrupt:
+        interrupted = True
+    timer.join()
+    signal.signal(signal.SIGINT, before)
+    return interrupted
+
+
+def _finish_unstarted(runner: concurra.TaskRunner) -> None:
+    """A stop may come before the run has begun: then nothing has happened at all."""
+    if not any(runner.results_registry.values()):
+        assert runner.get_active_runner_count() == 0
+        runner.abort()
+
+
+def random_moments(mode: str, way: str, seed: int, count: int) -> None:
+    """Stop `count` runs, each at another moment."""
+    start_helpers()
+    chance = random.Random(f"{mode} {way} {seed}")
+    before = time.monotonic()
+    runner = make(mode)
+    _fill(runner, mode, chance)
+    runner.run(verify=False)
+    _check(runner)
+    whole = time.monotonic() - before
+    footprint = Footprint.take()
+    for number in range(count):
+        try:
+            runner = WAYS[way](mode, chance, whole)
+            _finish_unstarted(runner)
+            _check(runner)
+            footprint.assert_restored()
+        except BaseException:
+            print(f"seed {seed}: moment {number}", file=sys.stderr)
+            raise
+
+
+# Every line ------------------------------------------------------------------------------
+
+
+class _Interrupter:
+    """Raises KeyboardInterrupt in the main thread, before the n-th line of a call."""
+
+    def __init__(self, moment: int, inside: str) -> None:
+        self.moment = moment
+        self.seen = 0
+        self.where = ""
+        self._inside = inside
+
+    def _call(self, frame: FrameType, event: str, arg: object) -> Any:
+        return self._line if self._inside in frame.f_code.co_filename else None
+
+    def _line(self, frame: FrameType, event: str, arg: object) -> Any:
+        if event == "line":
+            self.seen += 1
+            if self.seen == self.moment:
+                self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+                raise KeyboardInterrupt
+        return self._line
+
+    def run(self, call: Callable[[], object]) -> bool:
+        """Make the call; whether the moment came before its end."""
+        sys.settrace(self._call)
+        try:
+            call()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        return bool(self.where)
+
+
+def _one_line(mode: str, moment: int, inside: str, background: bool) -> bool:
+    runner = make(mode)
+    add(runner, mode, quick, "a", label="a")
+    add(runner, mode, quick, "b", label="b", depends_on="a")
+    add(runner, mode, quick, "c", label="c")
+    if background:
+        runner.execute_in_background()
+        call: Callable[[], object] = lambda: runner.get_background_results(False)
+    else:
+        call = lambda: runner.run(verify=False)
+    interrupter = _Interrupter(moment, inside)
+    came = interrupter.run(call)
+    try:
+        _finish_unstarted(runner)
+        for label, result in check_all(runner).items():
+            status = result["status"]
+            assert status in ("Successful", "Terminated"), result
+            assert status == "Terminated" or value_of(result) == label, result
+        assert runner.get_active_runner_count() == 0
+    except BaseException:
+        print(f"interrupted at {interrupter.where}", file=sys.stderr)
+        raise
+    return came
+
+
+def every_line(mode: str, background: bool = False, step: int = 1) -> None:
+    """Interrupt a run before each line of the library that the caller's thread runs."""
+    start_helpers()
+    inside = os.path.dirname(concurra.__file__)
+    _one_line(mode, 0, inside, background)
+    footprint = Footprint.take()
+    moment = 1
+    while _one_line(mode, moment, inside, background):
+        try:
+            footprint.assert_restored()
+        except AssertionError:
+            print(f"line event {moment}", file=sys.stderr)
+            raise
+        moment += step
+    assert moment > 10
+    print(moment)
+
+
+# Ctrl-C twice ----------------------------------------------------------------------------
+
+
+def run_for_ever(mode: str, folder: str, grace: float, count: int = 2) -> None:
+    """Run tasks that ignore SIGTERM; to be interrupted from outside."""
+    from tests.faults.stage import stubborn
+
+    runner = make(mode, count, terminate_timeout=grace)
+    for _ in range(count):
+        add(runner, mode, stubborn, folder)
+    signal.signal(signal.SIGINT, _tell)
+    try:
+        runner.run(verify=False)
+    except KeyboardInterrupt:
+        results = check_all(runner)
+        assert all(result["error"] == STOPPED for result in results.values())
+        print("obeyed")
+
+
+def _tell(number: int, frame: FrameType | None) -> None:
+    print("interrupted")
+    raise KeyboardInterrupt

@@ -1,0 +1,208 @@
+"""A pytest plugin with two guards that stand around every test.
+
+Hang guard: no phase of a test (setup, call, teardown) may take longer than 60 s, or
+what `@pytest.mark.hang_after(seconds)` says. A hang ends the whole run with the stacks
+of all threads: faulthandler's own watchdog does it, which needs no GIL.
+
+Leak guard: when a test has ended, no thread, no process and no open file may be there
+that was not there before it. What is about to end gets a moment to do so.
+
+    thread    anything that runs Python code, daemon or not
+    process   any descendant, zombies included, and any orphan that carries our mark
+    file      any new entry in /proc/self/fd
+
+The helper processes of multiprocessing (resource tracker, fork server) live as long
+as the run; they are told by their identity, and started before the first test, so
+that no test lends them its environment or working directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from typing import Any
+
+import pytest
+
+from tests.helpers import (
+    HAS_PROC,
+    MARK,
+    START_METHODS,
+    Process,
+    descendants,
+    marked,
+    wait_until,
+    with_mark,
+)
+
+HANG_AFTER = 60.0
+GRACE = 5.0
+
+_stderr = pytest.StashKey[int]()
+_mark = uuid.uuid4().hex
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "hang_after(seconds): end the run with all stacks when a phase of this test "
+        f"takes longer than this, instead of {HANG_AFTER:g} s",
+    )
+    # The stacks must get past the capturing of output.
+    config.stash[_stderr] = os.dup(sys.__stderr__.fileno() if sys.__stderr__ else 2)
+    os.environ[MARK] = with_mark(os.environ, _mark)[MARK]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    os.close(config.stash[_stderr])
+
+
+def pytest_sessionstart() -> None:
+    if "forkserver" in START_METHODS:
+        from multiprocessing import forkserver
+
+        forkserver.ensure_running()  # starts the resource tracker as well
+
+
+@contextlib.contextmanager
+def _bounded(item: pytest.Item) -> Iterator[None]:
+    marker = item.get_closest_marker("hang_after")
+    seconds = float(marker.args[0]) if marker else HANG_AFTER
+    faulthandler.dump_traceback_later(
+        seconds, exit=True, file=item.config.stash[_stderr]
+    )
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    with _bounded(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    with _bounded(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    with _bounded(item):
+        return (yield)
+
+
+def _helpers() -> tuple[set[int], set[int]]:
+    """Process ids and file descriptors of multiprocessing's own helpers, as of now."""
+    tracker: Any = resource_tracker._resource_tracker
+    pids, files = {tracker._pid}, {tracker._fd}
+    if forkserver := sys.modules.get("multiprocessing.forkserver"):
+        server = forkserver._forkserver
+        pids.add(server._forkserver_pid)
+        files.add(server._forkserver_alive_fd)
+    return pids - {None}, files - {None}
+
+
+def _threads() -> dict[int, str]:
+    # Not threading.enumerate(): it misses threads of _thread, and it keeps those for
+    # ever that asked for current_thread() once.
+    names = {thread.ident: repr(thread) for thread in threading.enumerate()}
+    running = sys._current_frames()
+    return {ident: names.get(ident, f"thread {ident}") for ident in running}
+
+
+def _processes(helpers: set[int]) -> dict[tuple[int, int], Process]:
+    if HAS_PROC:
+        ours = [*descendants(os.getpid()), *marked(_mark)]
+    else:
+        ours = [
+            Process(child.pid or 0, os.getpid(), 0, "R", repr(child))
+            for child in multiprocessing.active_children()
+        ]
+    ignored = {os.getpid(), *helpers}
+    return {(each.pid, each.started): each for each in ours if each.pid not in ignored}
+
+
+def _files(helpers: set[int]) -> dict[int, str]:
+    targets = {}
+    for name in os.listdir("/proc/self/fd") if HAS_PROC else []:
+        # The descriptor that lists the folder is gone by now.
+        with contextlib.suppress(FileNotFoundError):
+            targets[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+    return {fd: target for fd, target in targets.items() if fd not in helpers}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What is there at one moment."""
+
+    threads: dict[int, str]
+    processes: dict[tuple[int, int], Process]
+    files: dict[int, str]
+
+    @classmethod
+    def take(cls) -> Snapshot:
+        pids, files = _helpers()
+        return cls(_threads(), _processes(pids), _files(files))
+
+    def since(self, before: Snapshot) -> Snapshot:
+        """What is there now and was not before."""
+        return Snapshot(
+            {k: v for k, v in self.threads.items() if k not in before.threads},
+            {k: v for k, v in self.processes.items() if k not in before.processes},
+            {k: v for k, v in self.files.items() if before.files.get(k) != v},
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.threads or self.processes or self.files)
+
+    def report(self) -> str:
+        """Each culprit by name, threads with their stacks."""
+        lines = []
+        frames = sys._current_frames()
+        for ident, name in self.threads.items():
+            lines.append(f"{name}, which is at:")
+            if ident in frames:
+                stack = traceback.format_stack(frames[ident])
+                lines.append("".join(stack).rstrip())
+        lines += [str(each) for each in self.processes.values()]
+        lines += [f"file descriptor {k}: {v}" for k, v in self.files.items()]
+        return "\n".join(lines)
+
+    def kill(self) -> None:
+        """End the processes, lest they outlive the tests."""
+        for each in self.processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each.pid, signal.SIGKILL)
+
+
+@pytest.fixture(autouse=True)
+def leak_guard() -> Iterator[None]:
+    """Fail the test that leaves a thread, a process or an open file behind."""
+    before = Snapshot.take()
+    yield
+    with contextlib.suppress(AssertionError):
+        wait_until(lambda: not Snapshot.take().since(before), GRACE)
+    left = Snapshot.take().since(before)
+    if not left:
+        return
+    report = left.report()
+    gc.collect()
+    if not Snapshot.take().since(before):
+        report += "\n(gone after a garbage collection: nobody closed it)"
+    left.kill()
+    pytest.fail(f"left behind {GRACE:g} s after the test:\n{report}", pytrace=False)

@@ -1,0 +1,102 @@
+"""Every page tells the truth: its programs run, its outputs and links are right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import concurra
+from tests.helpers import run_script
+from tests.markdown import (
+    MarkdownError,
+    Program,
+    anchors,
+    blocks,
+    local_links,
+    normalised,
+    programs,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
+
+every_page = pytest.mark.parametrize(
+    "page", PAGES, ids=[page.relative_to(ROOT).as_posix() for page in PAGES]
+)
+
+
+def all_programs() -> list[object]:
+    """One parameter for each program; pages that cannot be read are told elsewhere."""
+    found: list[object] = []
+    for page in PAGES:
+        try:
+            on_page = programs(page.read_text("utf-8"))
+        except MarkdownError:
+            continue
+        name = page.relative_to(ROOT).as_posix()
+        found += [pytest.param(page, p, id=f"{name}:{p.line}") for p in on_page]
+    return found
+
+
+def test_there_is_a_readme() -> None:
+    """Without it the tests of this file would pass by doing nothing."""
+    assert ROOT / "README.md" in PAGES
+
+
+@every_page
+def test_a_page_can_be_read(page: Path) -> None:
+    """Blocks end, and their languages and marks are known."""
+    blocks(page.read_text("utf-8"))
+
+
+@pytest.mark.parametrize(("page", "program"), all_programs())
+@pytest.mark.hang_after(90)
+def test_a_program_runs_and_prints_what_the_page_says(
+    page: Path, program: Program
+) -> None:
+    """In a fresh interpreter, in an empty folder, leaving no process behind."""
+    done = run_script(program.source, check=True, timeout=60, name=f"{page.stem}.py")
+    if program.output is not None:
+        printed = done.stdout.partition(program.marker + "\n")[2]
+        assert normalised(printed) == normalised(program.output)
+
+
+def file_behind(page: Path, link: str) -> Path:
+    """The file that a link leads to. The package may be installed elsewhere."""
+    if not link:
+        return page
+    base = ROOT if link.startswith("/") else page.parent
+    target = (base / link.lstrip("/")).resolve()
+    assert ROOT in [target, *target.parents], f"{link} leads out of the project"
+    inside = target.relative_to(ROOT)
+    if inside.parts[:1] == ("concurra",):
+        return Path(concurra.__file__).parent.joinpath(*inside.parts[1:])
+    return target
+
+
+@every_page
+def test_local_links_lead_somewhere(page: Path) -> None:
+    """To a file that exists, and to a heading of it where one is named."""
+    broken = []
+    for link in local_links(page.read_text("utf-8")):
+        path, _, anchor = link.partition("#")
+        target = file_behind(page, path)
+        if not target.exists():
+            broken.append(link)
+        elif anchor and target.suffix == ".md":
+            if anchor not in anchors(target.read_text("utf-8")):
+                broken.append(link)
+    assert not broken
+
+
+def test_the_readme_has_its_two_commands() -> None:
+    """One line to install and run a job, one line to run the tests; CI uses them."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    lines = text.splitlines()
+    assert lines.count("## Two commands") == 1
+    start = lines.index("## Two commands") + 1
+    ends = [n for n, line in enumerate(lines) if line.startswith("## ") and n > start]
+    section = "\n".join(lines[start : min(ends, default=len(lines))])
+    commands = [block.text for block in blocks(section) if block.language == "bash"]
+    assert [text.count("\n") for text in commands] == [1, 1]

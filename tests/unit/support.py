@@ -1,0 +1,67 @@
+"""Values that these tests are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+from concurra.plan import Plan
+from concurra.tasks import FAILED, SUCCESSFUL, Call, Outcome, Task
+
+
+def nothing() -> None:
+    """What every task of these tests would do, if anybody did it."""
+
+
+def make(label: Hashable, *needs: Hashable, retries: int = 0) -> Task:
+    """A task that depends on `needs`."""
+    return Task(label, Call(nothing), needs, retries)
+
+
+def plan_of(*tasks: Task) -> Plan:
+    """A plan with these tasks, not open yet."""
+    plan = Plan()
+    for task in tasks:
+        plan.add(task)
+    return plan
+
+
+def opened(*tasks: Task) -> Plan:
+    """A plan with these tasks that has been checked and opened."""
+    plan = plan_of(*tasks)
+    plan.check()
+    plan.open()
+    return plan
+
+
+def success(value: Any = None) -> Outcome:
+    return Outcome(SUCCESSFUL, "thread", value)
+
+
+def failure(error: str = "ValueError: bad") -> Outcome:
+    """The task raised, so another attempt may help."""
+    return Outcome.failed("thread", error, "trace", retry=True)
+
+
+def hopeless(error: str = "PicklingError: no") -> Outcome:
+    """The attempt began and failed in a way that no other attempt can mend."""
+    return Outcome(FAILED, "thread", error=error, fault=True)
+
+
+def labels(tasks: Iterable[Task]) -> list[Hashable]:
+    return [task.label for task in tasks]
+
+
+def take_all(plan: Plan, now: float = 0.0) -> list[Hashable]:
+    """The labels of all tasks that can start now, in the order of their starts."""
+    return labels(iter(lambda: plan.take(now), None))
+
+
+def error_of(task: Task) -> str | None:
+    assert task.outcome is not None, f"{task.label!r} has not ended"
+    return task.outcome.error
+
+
+def status_of(task: Task) -> str:
+    assert task.outcome is not None, f"{task.label!r} has not ended"
+    return task.outcome.status

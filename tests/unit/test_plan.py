@@ -1,0 +1,769 @@
+"""The plan: what may be added, what is next, what follows from each outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any, Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from concurra.errors import (
+    CircularDependencyError,
+    DuplicateLabelError,
+    UnknownDependencyError,
+)
+from concurra.plan import Plan
+from concurra.tasks import FAILED, SUCCESSFUL, TERMINATED, Call, Outcome, Task
+from tests.unit.support import (
+    error_of,
+    failure,
+    hopeless,
+    labels,
+    make,
+    nothing,
+    opened,
+    plan_of,
+    status_of,
+    success,
+    take_all,
+)
+
+MANY = 100_000
+
+
+def skip_error(names: str) -> str:
+    return f"RuntimeError: Skipped: dependency [{names}] failed or was terminated"
+
+
+def run_to_end(plan: Plan) -> list[Hashable]:
+    """Take and settle one task after another, all well; the order of their starts."""
+    order = []
+    for task in iter(lambda: plan.take(0.0), None):
+        order.append(task.label)
+        plan.settle(task, success(), 1.0)
+    return order
+
+
+# Adding ---------------------------------------------------------------------------------
+
+
+def test_tasks_are_kept_in_the_order_of_adding() -> None:
+    """The order of the results, and each task knows its place in it."""
+    plan = plan_of(make("b"), make("a"), make(0), make(("t", 1)))
+    assert list(plan.tasks) == ["b", "a", 0, ("t", 1)]
+    assert [task.index for task in plan.tasks.values()] == [0, 1, 2, 3]
+    assert plan.remaining == 4
+
+
+def test_a_label_that_is_taken_is_refused() -> None:
+    """`DuplicateLabelError`, whatever the new task depends on; nothing is changed."""
+    first = make("a")
+    plan = plan_of(first)
+    for again in (make("a"), make("a", "b"), make("a", "a")):
+        with pytest.raises(DuplicateLabelError) as caught:
+            plan.add(again)
+        assert caught.value.label == "a"
+    assert plan.tasks == {"a": first}
+    assert plan.remaining == 1
+    plan.check()  # nobody waits for "b"
+
+
+def test_labels_that_are_equal_are_the_same_label() -> None:
+    """As in a dict: 1, 1.0 and True."""
+    plan = plan_of(make(1))
+    for label in (1.0, True):
+        with pytest.raises(DuplicateLabelError):
+            plan.add(make(label))
+    plan.add(make("1", True))
+    plan.check()
+    plan.open()
+    assert run_to_end(plan) == [1, "1"]
+
+
+def test_a_task_cannot_depend_on_itself() -> None:
+    """Not even beside others, and the task is not added."""
+    plan = plan_of(make("a"))
+    with pytest.raises(CircularDependencyError, match="^Task 'b' cannot depend on it"):
+        plan.add(make("b", "a", "b"))
+    assert list(plan.tasks) == ["a"]
+    plan.add(make("b", "a"))
+
+
+def test_a_dependency_may_be_added_later() -> None:
+    """A forward reference is no error, and the order of execution follows it."""
+    plan = opened(make("c", "b"), make("b", "a"), make("a"))
+    assert run_to_end(plan) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("length", [2, 3, 4, 10, 1000])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_cycle_is_refused_when_it_closes(length: int, backwards: bool) -> None:
+    """Of any length, whichever of its tasks comes last, with the way round it."""
+    numbers = range(length)
+    ring = [make(number, (number + 1) % length) for number in numbers]
+    if backwards:
+        ring.reverse()
+    *others, last = ring
+    plan = plan_of(*others)
+    with pytest.raises(CircularDependencyError) as caught:
+        plan.add(last)
+    way = [(last.label + number) % length for number in [*numbers, 0]]  # type: ignore
+    assert list(caught.value.cycle) == way
+    path = " -> ".join(map(str, way))
+    assert str(caught.value) == f"Circular dependency detected: {path}."
+
+
+def test_the_documented_cycle() -> None:
+    """The path goes from the task that closed the cycle along its dependencies."""
+    plan = plan_of(make("B", "A"), make("C", "B"))
+    with pytest.raises(CircularDependencyError) as caught:
+        plan.add(make("A", "C"))
+    assert str(caught.value) == "Circular dependency detected: A -> C -> B -> A."
+
+
+def test_a_refused_cycle_changes_nothing() -> None:
+    """The label stays free, and neither it nor what it named is waited for."""
+    plan = plan_of(make("b", "a"), make("c", "b"))
+    before = dict(plan.tasks)
+    with pytest.raises(CircularDependencyError):
+        plan.add(make("a", "x", "c", "y"))
+    assert plan.tasks == before
+    assert plan.remaining == 2
+    with pytest.raises(UnknownDependencyError) as caught:
+        plan.check()
+    assert caught.value.unknown == {"b": ["a"]}
+    plan.add(make("x", "a"))  # had "a" been entered, this would close a cycle
+    plan.add(make("a"))
+    plan.check()
+    plan.open()
+    assert run_to_end(plan) == ["a", "b", "c", "x"]
+
+
+def test_a_cycle_beside_much_that_is_none() -> None:
+    """Diamonds and unknown labels are no cycles, and do not hide one."""
+    plan = plan_of(
+        make("top", "left", "right"),
+        make("left", "bottom", "unknown"),
+        make("right", "bottom"),
+        make("aside", "top", "elsewhere"),
+    )
+    with pytest.raises(CircularDependencyError) as caught:
+        plan.add(make("bottom", "unknown", "aside"))
+    cycle = caught.value.cycle
+    assert cycle[:3] == ("bottom", "aside", "top")
+    assert cycle[3] in ("left", "right")
+    assert cycle[4:] == ("bottom",)
+    plan.add(make("bottom", "unknown"))
+
+
+def test_a_cycle_through_tasks_added_in_any_order() -> None:
+    """Adding that alternates between both ends of a chain is watched as well."""
+    plan = plan_of(make(1, 2), make(5, 6), make(3, 4), make(2, 3), make(4, 5))
+    with pytest.raises(CircularDependencyError) as caught:
+        plan.add(make(6, 0, 1))
+    assert caught.value.cycle == (6, 1, 2, 3, 4, 5, 6)
+    plan.add(make(6, 0))
+
+
+def test_add_all_adds_all() -> None:
+    """In the order of the list."""
+    plan = plan_of(make("first"))
+    plan.add_all([make(number) for number in (3, 1, 2)])
+    assert list(plan.tasks) == ["first", 3, 1, 2]
+    assert plan.remaining == 4
+
+
+@pytest.mark.parametrize("bad", ["there", "x"], ids=["taken", "twice in the list"])
+def test_add_all_adds_all_or_none(bad: str) -> None:
+    """A duplicate anywhere in the list leaves the plan as it was."""
+    plan = plan_of(make("there"))
+    with pytest.raises(DuplicateLabelError) as caught:
+        plan.add_all([make("x"), make("y"), make(bad), make("z")])
+    assert caught.value.label == bad
+    assert list(plan.tasks) == ["there"]
+    assert plan.remaining == 1
+    plan.add_all([make("x"), make("y"), make("z")])
+
+
+def test_add_all_satisfies_those_who_wait() -> None:
+    """A forward reference to a task of a workload is found."""
+    plan = plan_of(make("end", "x", "y"))
+    plan.add_all([make("x"), make("y")])
+    plan.check()
+    plan.open()
+    assert run_to_end(plan) == ["x", "y", "end"]
+
+
+# Before the run -------------------------------------------------------------------------
+
+
+def test_check_names_every_unknown_label_once() -> None:
+    """By the task that waits for it, and the plan can be mended."""
+    plan = plan_of(make("a", "x", "b"), make("b", "y", "x"), make("c", "a"))
+    for _ in range(2):
+        with pytest.raises(UnknownDependencyError) as caught:
+            plan.check()
+        unknown = {task: set(names) for task, names in caught.value.unknown.items()}
+        assert unknown == {"a": {"x"}, "b": {"x", "y"}}
+    plan.add(make("x"))
+    with pytest.raises(UnknownDependencyError) as caught:
+        plan.check()
+    assert caught.value.unknown == {"b": ["y"]}
+    plan.add(make("y", "x"))
+    plan.check()
+
+
+def test_an_empty_plan_has_nothing_to_do() -> None:
+    """It is checked, opened, and over."""
+    plan = opened()
+    assert plan.remaining == plan.ready == plan.width() == 0
+    assert plan.take(0.0) is None
+    assert plan.terminate({}, 0.0) == []
+
+
+@pytest.mark.parametrize(
+    ("width", "tasks"),
+    [
+        (1, [make(0)]),
+        (1, [make(0, 1), make(1, 2), make(2)]),
+        (3, [make(0), make(1), make(2)]),
+        (3, [make(0), make(1, 0), make(2, 0), make(3, 0)]),
+        (3, [make(0, 1, 2, 3), make(1), make(2), make(3)]),
+        (4, [make(0), make(1, 0), make(2, 1), make(3), make(4), make(5)]),
+    ],
+    ids=["one", "chain", "loose", "fan-out", "fan-in", "chain and loose"],
+)
+def test_width_bounds_how_many_work_together(width: int, tasks: list[Task]) -> None:
+    """All tasks but the longest path's, and one of that."""
+    plan = opened(*tasks)
+    assert plan.width() == width
+    assert plan.width() == width, "asking must not change the answer"
+    assert len(run_to_end(plan)) == len(tasks), "asking must not change the plan"
+
+
+# Taking ---------------------------------------------------------------------------------
+
+
+def test_take_starts_the_task_that_was_added_first() -> None:
+    """Of those that are ready: A, B (after A), C, D run in this very order."""
+    plan = opened(make("A"), make("B", "A"), make("C"), make("D"))
+    assert run_to_end(plan) == ["A", "B", "C", "D"]
+
+
+def test_what_becomes_ready_comes_in_its_place() -> None:
+    """Before all that were added later, however long these have been ready."""
+    plan = opened(*[make(n, 9) for n in (4, 0, 2)], make(9), make(1), make(3))
+    one, two = plan.take(0.0), plan.take(0.0)
+    assert one and one.label == 9
+    assert two and two.label == 1
+    plan.settle(one, success(), 1.0)
+    assert take_all(plan) == [4, 0, 2, 3]
+
+
+def test_a_task_is_ready_when_all_that_it_needs_succeeded() -> None:
+    """Not before, and `ready` counts it from then on."""
+    plan = opened(make("a"), make("b"), make("c", "a", "b"))
+    assert plan.ready == 2
+    assert take_all(plan) == ["a", "b"]
+    assert plan.ready == 0
+    plan.settle(plan.tasks["b"], success(), 1.0)
+    assert plan.take(1.0) is None
+    plan.settle(plan.tasks["a"], success(), 1.0)
+    assert plan.ready == 1
+    assert take_all(plan) == ["c"]
+
+
+def test_the_same_dependency_twice_counts_once_over() -> None:
+    """A task that names another twice waits for it, and only for it."""
+    plan = opened(make("a"), make("b", "a", "a"))
+    assert run_to_end(plan) == ["a", "b"]
+
+
+def test_a_retried_task_comes_back_in_its_place() -> None:
+    """Before the ready tasks that were added after it."""
+    plan = opened(make("a"), make("b", retries=1), make("c"), make("d"))
+    a, b = plan.take(0.0), plan.take(0.0)
+    assert a and b
+    plan.settle(b, failure(), 1.0)
+    assert take_all(plan) == ["b", "c", "d"]
+
+
+def test_several_retried_tasks_come_back_in_their_places() -> None:
+    """Whatever the order of their failures."""
+    tasks = [make(number, retries=3) for number in range(6)]
+    plan = opened(*tasks)
+    assert take_all(plan) == [0, 1, 2, 3, 4, 5]
+    for number in (4, 1, 5, 0):
+        plan.settle(tasks[number], failure(), 1.0)
+    assert take_all(plan) == [0, 1, 4, 5]
+
+
+# Settling -------------------------------------------------------------------------------
+
+
+def test_a_success_ends_the_task() -> None:
+    """With its outcome, its times, and one attempt counted."""
+    plan = opened(make("a"), make("b"))
+    task = plan.take(3.0)
+    assert task and task.outcome is None
+    outcome = success(42)
+    assert labels(plan.settle(task, outcome, 5.5)) == ["a"]
+    assert task.outcome is outcome
+    assert (task.started, task.ended, task.attempts, task.errors) == (3.0, 5.5, 1, ())
+    assert plan.remaining == 1
+
+
+@pytest.mark.parametrize("first", [success(1), failure(), hopeless()])
+@pytest.mark.parametrize("second", [success(2), failure("X: y"), hopeless("X: y")])
+def test_the_first_outcome_stands(first: Outcome, second: Outcome) -> None:
+    """A second one is refused, whatever they are, and ends nothing."""
+    plan = opened(make("a"), make("b", "a"))
+    task = plan.take(0.0)
+    assert task
+    plan.settle(task, first, 1.0)
+    state = task.ended, task.attempts, list(task.errors), plan.remaining, plan.ready
+    assert list(plan.settle(task, second, 2.0)) == []
+    assert task.outcome is first
+    after = task.ended, task.attempts, list(task.errors), plan.remaining, plan.ready
+    assert after == state
+
+
+def test_a_failed_attempt_is_tried_again() -> None:
+    """As often as the task may be retried, each error kept, and nothing ended."""
+    plan = opened(make("a", retries=2), make("b", "a"))
+    for attempt in (1, 2):
+        task = plan.take(float(attempt))
+        assert task and task.attempts == attempt
+        assert list(plan.settle(task, failure(f"E: {attempt}"), 10.0)) == []
+        assert task.outcome is None
+        assert plan.remaining == 2
+    task = plan.take(3.0)
+    assert task and task.attempts == 3
+    assert labels(plan.settle(task, success(), 11.0)) == ["a"]
+    assert list(task.errors) == ["E: 1", "E: 2"]
+    assert (task.started, task.ended) == (1.0, 11.0), "from the first start"
+    assert take_all(plan) == ["b"]
+
+
+def test_when_no_retry_is_left_the_failure_stands() -> None:
+    """With the errors of all attempts, the last one included."""
+    plan = opened(make("a", retries=1))
+    for number in (1, 2):
+        task = plan.take(0.0)
+        assert task
+        plan.settle(task, failure(f"E: {number}"), 1.0)
+    assert status_of(task) == FAILED
+    assert (task.attempts, list(task.errors)) == (2, ["E: 1", "E: 2"])
+    assert plan.take(2.0) is None
+    assert plan.remaining == 0
+
+
+def test_a_failure_that_another_attempt_cannot_mend_is_final() -> None:
+    """The retries that are left do not matter."""
+    plan = opened(make("a", retries=5))
+    task = plan.take(0.0)
+    assert task
+    assert labels(plan.settle(task, hopeless("E: 1"), 1.0)) == ["a"]
+    assert (task.attempts, list(task.errors)) == (1, ["E: 1"])
+
+
+def test_an_attempt_that_never_began_counts_for_nothing() -> None:
+    """No attempt, no error of one, no duration."""
+    plan = opened(make("a", retries=5))
+    task = plan.take(1.0)
+    assert task
+    outcome = Outcome.unpicklable(TypeError("no"))
+    assert labels(plan.settle(task, outcome, 4.0)) == ["a"]
+    assert (task.attempts, list(task.errors)) == (0, [])
+    assert (task.started, task.ended) == (4.0, 4.0)
+
+
+def test_a_second_attempt_that_never_began_leaves_the_first_counted() -> None:
+    """With its error and its start."""
+    plan = opened(make("a", retries=5))
+    for moment, outcome in ((1.0, failure("E: 1")), (2.0, Outcome.lost(None, 1, "x"))):
+        task = plan.take(moment)
+        assert task
+        plan.settle(task, outcome, moment + 0.5)
+    assert status_of(task) == FAILED
+    assert (task.attempts, list(task.errors)) == (1, ["E: 1"])
+    assert (task.started, task.ended, task.mode) == (1.0, 2.5, "thread")
+
+
+def test_a_task_that_ended_while_it_waited_for_its_retry_is_never_taken() -> None:
+    """A timeout may come between two attempts."""
+    plan = opened(make("a", retries=1), make("b"))
+    task = plan.take(0.0)
+    assert task
+    plan.settle(task, failure("E: 1"), 1.0)
+    assert labels(plan.settle(task, Outcome.timed_out(2, None, None), 2.0)) == ["a"]
+    assert (task.attempts, list(task.errors)) == (1, ["E: 1"])
+    assert (task.started, task.ended) == (0.0, 2.0)
+    assert take_all(plan) == ["b"]
+
+
+# Skipping -------------------------------------------------------------------------------
+
+
+def test_what_depends_on_a_failure_is_skipped() -> None:
+    """Through any number of levels; each names the dependency that it lost."""
+    plan = opened(make("a"), make("b", "a"), make("c", "b"), make("d"))
+    task = plan.take(1.0)
+    assert task
+    assert labels(plan.settle(task, failure(), 2.0)) == ["a", "b", "c"]
+    assert error_of(plan.tasks["b"]) == skip_error("'a'")
+    assert error_of(plan.tasks["c"]) == skip_error("'b'")
+    assert plan.remaining == 1
+    assert take_all(plan) == ["d"]
+
+
+def test_a_skipped_task_never_started() -> None:
+    """Terminated: no attempt, no mode, no trace, no fault, both times that moment."""
+    plan = opened(make("a"), make("b", "a", retries=3))
+    task = plan.take(1.0)
+    assert task
+    plan.settle(task, failure(), 2.0)
+    skipped = plan.tasks["b"]
+    outcome = skipped.outcome
+    assert outcome and outcome.status == TERMINATED
+    assert (outcome.mode, outcome.trace, outcome.value) == (None, None, None)
+    assert not outcome.fault
+    assert (skipped.attempts, list(skipped.errors)) == (0, [])
+    assert (skipped.started, skipped.ended) == (2.0, 2.0)
+
+
+def test_a_skip_names_the_direct_unsuccessful_dependencies_only() -> None:
+    """Neither those that succeeded, nor those that go on, nor indirect ones."""
+    plan = opened(
+        make("good"),
+        make("busy"),
+        make("bad"),
+        make("between", "bad"),
+        make("end", "good", "between", "busy", "bad"),
+    )
+    assert take_all(plan) == ["good", "busy", "bad"]
+    plan.settle(plan.tasks["good"], success(), 1.0)
+    plan.settle(plan.tasks["bad"], failure(), 2.0)
+    assert error_of(plan.tasks["between"]) == skip_error("'bad'")
+    assert error_of(plan.tasks["end"]) == skip_error("'between', 'bad'")
+    assert plan.tasks["busy"].outcome is None
+
+
+def test_a_skip_names_those_that_were_added_after_it_too() -> None:
+    """The order of adding does not matter to what is known."""
+    plan = opened(make("end", "one", "two"), make("two", "one"), make("one"))
+    one = plan.take(0.0)
+    assert one
+    plan.settle(one, failure(), 1.0)
+    assert error_of(plan.tasks["end"]) == skip_error("'one', 'two'")
+
+
+def test_a_second_failure_does_not_skip_again() -> None:
+    """Who is skipped already keeps the first reason."""
+    plan = opened(make("a"), make("b"), make("c", "a", "b"), make("d", "b"))
+    assert take_all(plan) == ["a", "b"]
+    assert labels(plan.settle(plan.tasks["a"], failure(), 1.0)) == ["a", "c"]
+    first = plan.tasks["c"].outcome
+    assert labels(plan.settle(plan.tasks["b"], failure(), 2.0)) == ["b", "d"]
+    assert plan.tasks["c"].outcome is first
+    assert error_of(plan.tasks["c"]) == skip_error("'a'")
+    assert plan.remaining == 0
+
+
+def test_a_success_after_a_skip_wakes_nobody() -> None:
+    """A skipped task is over, even when its other dependencies succeed."""
+    plan = opened(make("a"), make("b"), make("c", "a", "b"))
+    assert take_all(plan) == ["a", "b"]
+    plan.settle(plan.tasks["a"], failure(), 1.0)
+    assert labels(plan.settle(plan.tasks["b"], success(), 2.0)) == ["b"]
+    assert plan.take(2.0) is None
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Outcome.timed_out(4, "thread", None),
+        Outcome.stopped("thread"),
+        Outcome.unpicklable(TypeError("no")),
+        Outcome.lost("process", -9, "during the task"),
+    ],
+    ids=["timeout", "stop", "not picklable", "lost worker"],
+)
+def test_every_end_but_success_skips(outcome: Outcome) -> None:
+    """Whatever the reason."""
+    plan = opened(make("a"), make("b", "a"))
+    task = plan.take(0.0)
+    assert task
+    assert labels(plan.settle(task, outcome, 1.0)) == ["a", "b"]
+    assert error_of(plan.tasks["b"]) == skip_error("'a'")
+
+
+def test_labels_in_a_skip_are_shown_as_they_are() -> None:
+    """`repr`, so that 1 and '1' are told apart."""
+    plan = opened(make(1), make("1"), make("end", 1, "1"))
+    assert take_all(plan) == [1, "1"]
+    plan.settle(plan.tasks["1"], success(), 1.0)
+    plan.settle(plan.tasks[1], failure(), 1.0)
+    assert error_of(plan.tasks["end"]) == skip_error("1")
+
+
+# Terminating ----------------------------------------------------------------------------
+
+
+def test_terminate_ends_all_that_have_not_ended() -> None:
+    """In the order of adding; those at work as they are told, the others as stopped."""
+    plan = opened(make("w", "a"), make("a"), make("b"), make("c"), make("d"))
+    assert take_all(plan, 1.0)[:2] == ["a", "b"]
+    plan.settle(plan.tasks["a"], success("kept"), 2.0)
+    at_work = Outcome.stopped("process", "what it printed")
+    ended = plan.terminate({plan.tasks["b"]: at_work}, 3.0)
+    assert labels(ended) == ["w", "b", "c", "d"]
+    assert status_of(plan.tasks["a"]) == SUCCESSFUL
+    assert plan.tasks["b"].outcome is at_work
+    assert (plan.tasks["b"].started, plan.tasks["b"].ended) == (1.0, 3.0)
+    assert error_of(plan.tasks["w"]) == (
+        "RuntimeError: Execution terminated before completion"
+    )
+    assert plan.remaining == plan.ready == 0
+    assert plan.take(4.0) is None
+    assert plan.terminate({}, 5.0) == []
+
+
+def test_a_terminated_task_that_never_started() -> None:
+    """No attempt, no mode, and both times are the moment of the decision."""
+    plan = opened(make("a"))
+    plan.terminate({}, 7.0)
+    task = plan.tasks["a"]
+    assert task.outcome and task.outcome.mode is None
+    assert (task.attempts, task.started, task.ended) == (0, 7.0, 7.0)
+
+
+def test_a_terminated_task_that_waited_for_its_retry() -> None:
+    """Its attempts, their errors and its start are kept."""
+    plan = opened(make("a", retries=3))
+    task = plan.take(1.0)
+    assert task
+    plan.settle(task, failure("E: 1"), 2.0)
+    plan.terminate({}, 3.0)
+    assert status_of(task) == TERMINATED
+    assert (task.attempts, list(task.errors), task.mode) == (1, ["E: 1"], "thread")
+    assert (task.started, task.ended) == (1.0, 3.0)
+
+
+def test_terminate_before_the_plan_was_opened() -> None:
+    """Also with dependencies that nobody knows."""
+    plan = plan_of(make("a", "b"), make("c"))
+    assert labels(plan.terminate({}, 1.0)) == ["a", "c"]
+    assert plan.remaining == 0
+    assert plan.take(2.0) is None
+
+
+def test_an_outcome_after_the_termination_is_refused() -> None:
+    """What a task still says when everything is over does not count."""
+    plan = opened(make("a"), make("b", "a"))
+    task = plan.take(0.0)
+    assert task
+    plan.terminate({}, 1.0)
+    assert list(plan.settle(task, success(), 2.0)) == []
+    assert status_of(task) == TERMINATED
+    assert plan.take(3.0) is None
+
+
+# Large plans ----------------------------------------------------------------------------
+
+
+def chain(step: int) -> Plan:
+    """A long chain, from its start or from its end."""
+    tasks = [make(n, *[n - 1] * bool(n)) for n in range(MANY)]
+    return opened(*tasks[::step])
+
+
+def fan() -> Plan:
+    """One task, many after it, and one after these."""
+    middle = range(1, MANY)
+    return opened(make(0), *[make(n, 0) for n in middle], make("end", *middle))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [lambda: chain(1), lambda: chain(-1), fan],
+    ids=["chain", "chain from its end", "fan"],
+)
+@pytest.mark.parametrize("well", [True, False], ids=["runs", "fails"])
+def test_depth_and_breadth_have_no_limit(build: Callable[[], Plan], well: bool) -> None:
+    """A hundred thousand tasks, deep or wide: nothing recurses, nothing rescans."""
+    plan = build()
+    total = len(plan.tasks)
+    if well:
+        assert len(run_to_end(plan)) == total
+    else:
+        first = plan.take(0.0)
+        assert first
+        assert len(plan.settle(first, failure(), 1.0)) == total
+    assert plan.remaining == 0
+
+
+def test_a_cycle_of_a_hundred_thousand() -> None:
+    """Is found without recursion."""
+    plan = plan_of(*[make(n, n + 1) for n in range(MANY)])
+    with pytest.raises(CircularDependencyError) as caught:
+        plan.add(make(MANY, 0))
+    assert len(caught.value.cycle) == MANY + 2
+    plan.add(make(MANY))
+
+
+# Against a naive model ------------------------------------------------------------------
+
+NAMES = st.integers(0, 7)
+Graph = Mapping[int, "set[int]"]
+
+
+def reachable(graph: Graph, start: int) -> set[int]:
+    """All that `start` needs, directly or not, by brute force."""
+    found: set[int] = set()
+    front = set(graph.get(start, ()))
+    while front:
+        found |= front
+        front = {below for each in front for below in graph.get(each, ())} - found
+    return found
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(NAMES, st.lists(NAMES, unique=True, max_size=3))))
+def test_what_may_be_added(additions: list[tuple[int, list[int]]]) -> None:
+    """Each addition is accepted or refused as by a model that searches everything."""
+    plan = Plan()
+    model: dict[int, set[int]] = {}
+    for label, needs in additions:
+        task = make(label, *needs)
+        if label in model:
+            with pytest.raises(DuplicateLabelError):
+                plan.add(task)
+        elif label in reachable({**model, label: set(needs)}, label):
+            with pytest.raises(CircularDependencyError) as caught:
+                plan.add(task)
+            way = caught.value.cycle
+            assert way[0] == way[-1] == label
+            assert len(set(way)) == len(way) - 1, "a cycle without detours"
+            closed = {**model, label: set(needs)}
+            assert all(after in closed[one] for one, after in zip(way, way[1:]))
+        else:
+            plan.add(task)
+            model[label] = set(needs)
+        assert list(plan.tasks) == list(model)
+        assert plan.remaining == len(model)
+    unknown = {one: needs - set(model) for one, needs in model.items()}
+    unknown = {one: names for one, names in unknown.items() if names}
+    if unknown:
+        with pytest.raises(UnknownDependencyError) as raised:
+            plan.check()
+        told = {task: set(names) for task, names in raised.value.unknown.items()}
+        assert told == unknown
+    else:
+        plan.check()
+        plan.open()
+        assert sorted(run_to_end(plan)) == sorted(model)  # type: ignore[type-var]
+
+
+class Model:
+    """The same decisions as the plan's, made by looking at everything each time."""
+
+    def __init__(self, tasks: list[Task]) -> None:
+        self.tasks = tasks
+        self.running: list[Task] = []
+        self.ended: dict[Hashable, str] = {}
+        self.skips: dict[Hashable, list[Hashable]] = {}
+        self.failures = dict.fromkeys(labels(tasks), 0)
+
+    def next(self) -> Task | None:
+        for task in self.tasks:
+            well = all(self.ended.get(label) == SUCCESSFUL for label in task.depends_on)
+            if well and task not in self.running and task.label not in self.ended:
+                return task
+        return None
+
+    def settle(self, task: Task, outcome: Outcome) -> None:
+        self.running.remove(task)
+        if outcome.status == FAILED:
+            self.failures[task.label] += 1
+            if outcome.retry and self.failures[task.label] <= task.retries:
+                return
+        self.ended[task.label] = outcome.status
+        doomed: set[Hashable] = set()
+        if outcome.status != SUCCESSFUL:
+            doomed = {one.label for one in self.tasks if self.needs(one, task.label)}
+            doomed -= set(self.ended)
+        self.ended.update(dict.fromkeys(doomed, TERMINATED))
+        for one in self.tasks:
+            if one.label in doomed:
+                self.skips[one.label] = [
+                    label
+                    for label in one.depends_on
+                    if self.ended.get(label, SUCCESSFUL) != SUCCESSFUL
+                ]
+
+    def needs(self, task: Task, label: Hashable) -> bool:
+        graph: Any = {one.label: set(one.depends_on) for one in self.tasks}
+        return label in reachable(graph, task.label)  # type: ignore[arg-type]
+
+
+@st.composite
+def workloads(draw: st.DrawFn) -> list[Task]:
+    """Tasks in any order whose dependencies make no cycle."""
+    count = draw(st.integers(1, 9))
+    tasks = []
+    for number in range(count):
+        below = st.sampled_from(range(number + 1))
+        needs = draw(st.lists(below, unique=True, max_size=3))
+        retries = draw(st.integers(0, 2))
+        others = tuple(label for label in needs if label != number)
+        tasks.append(Task(number, Call(nothing), others, retries))
+    return draw(st.permutations(tasks))
+
+
+OUTCOMES = st.sampled_from(["success"] * 3 + ["failure"] * 2 + ["hopeless", "timeout"])
+MAKERS: Mapping[str, Callable[[], Outcome]] = {
+    "success": success,
+    "failure": failure,
+    "hopeless": hopeless,
+    "timeout": lambda: Outcome.timed_out(1, "thread", None),
+}
+
+
+@settings(deadline=None)
+@given(workloads(), st.integers(1, 4), st.data())
+def test_what_follows_from_outcomes(
+    tasks: list[Task], limit: int, data: st.DataObject
+) -> None:
+    """Starts, retries, skips and ends are those of a model that rescans everything."""
+    plan, model = opened(*tasks), Model(tasks)
+    width = plan.width()
+    for moment in range(1, 1000):
+        while len(model.running) < limit:
+            expected = model.next()
+            assert plan.take(float(moment)) is expected
+            if expected is None:
+                break
+            model.running.append(expected)
+        assert len(model.running) <= width
+        if not model.running:
+            break
+        task = data.draw(st.sampled_from(model.running))
+        outcome = MAKERS[data.draw(OUTCOMES)]()
+        known = set(model.ended)
+        model.settle(task, outcome)
+        ended = plan.settle(task, outcome, float(moment))
+        assert {one.label for one in ended} == set(model.ended) - known
+        assert len(ended) == len(set(labels(ended)))
+        assert plan.remaining == len(tasks) - len(model.ended)
+    assert plan.remaining == 0
+    assert {task.label: status_of(task) for task in tasks} == model.ended
+    for task in tasks:
+        assert len(task.errors) == model.failures[task.label]
+        assert task.attempts >= len(task.errors)
+        if task.label in model.skips:
+            names = ", ".join(map(repr, model.skips[task.label]))
+            assert error_of(task) == skip_error(names)
+            assert (task.attempts, task.started) == (0, task.ended)
