@@ -145,7 +145,9 @@ def show(value: object) -> str:
     """``repr(value)``, also of a value whose ``__repr__`` fails."""
     try:
         return repr(value)
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         return f"<unprintable {type(value).__name__}>"
 
 
@@ -153,7 +155,9 @@ def name(value: object) -> str:
     """``str(value)``, also of a value whose ``__str__`` fails."""
     try:
         return str(value)
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         return f"<unprintable {type(value).__name__}>"
 
 

@@ -255,14 +255,18 @@ def describe(error: BaseException) -> Tuple[str, str]:
     Never raises. Concurra's own frames, the outermost, are left out, unless there are
     no others.
     """
-    text = f"{type(error).__name__}: {name(error)}"
+    kind = type(error).__name__
+    try:
+        text = f"{kind}: {name(error)}"
+    except BaseException:  # the error's __str__ raises KeyboardInterrupt
+        text = f"{kind}: <unprintable {kind}>"
     try:
         frames = error.__traceback__
         while frames and frames.tb_frame.f_globals.get("__package__") in _OWN:
             frames = frames.tb_next
         frames = frames or error.__traceback__
         trace = "".join(traceback.format_exception(type(error), error, frames))
-    except BaseException:  # formatting meets the user's __str__, and may lack memory
+    except BaseException:  # formatting calls the user's code, and may lack memory
         trace = text
     return text, trace
 

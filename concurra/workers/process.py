@@ -22,8 +22,8 @@ import atexit
 import io
 import os
 import pickle
+import select
 import signal
-import sys
 from multiprocessing import connection, util
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
@@ -34,7 +34,7 @@ from typing import Any, Optional
 from ..tasks import SUCCESSFUL, Call, Outcome, describe
 from . import children
 from .children import POSIX, Child, Guardian, forking, starting, unshared
-from .thread import perform
+from .thread import flush, perform
 
 # `util` has registered a hook that waits at the end of the program for every process
 # of `multiprocessing`. Ours, registered later, is called earlier, and ends them.
@@ -80,7 +80,10 @@ class ProcessWorker:
             raise
         finally:
             theirs.close()
-        self._child = Child(self._process.pid or 0, guardian)
+        pid = self._process.pid
+        assert pid is not None
+        self._child = Child(pid, guardian)
+        self._exit = _Exit(pid, self._process.sentinel)
 
     def _start(self, context: BaseContext, theirs: Connection) -> BaseProcess:
         unshared(self._pipe)
@@ -117,7 +120,7 @@ class ProcessWorker:
         """End the process and all that is left of its group."""
         if not self._buried:
             self._pipe.close()
-            if not connection.wait([self._process.sentinel], self._grace):
+            if not self._exit.wait(self._grace):
                 self._child.stop(force=True)
             self._bury()
 
@@ -125,10 +128,10 @@ class ProcessWorker:
         try:
             self._pipe.send_bytes(job)
             if not self._ready:
-                self._pipe.recv_bytes()
+                self._receive()
                 self._ready = True
             self.mode = "process"
-            reply = self._pipe.recv_bytes()
+            reply = self._receive()
         except (EOFError, OSError):
             return self._lost()
         if self._left is not None:
@@ -143,11 +146,15 @@ class ProcessWorker:
         text, trace, retry = rest
         return Outcome.failed(self.mode, text, trace, retry=retry)
 
+    def _receive(self) -> bytes:
+        if not self._exit.or_readable(self._pipe):
+            raise EOFError
+        return self._pipe.recv_bytes()
+
     def _lost(self) -> Outcome:
         """The pipe has ended, so the process has, or is about to."""
         self.spent = True
-        ended = connection.wait([self._process.sentinel], PATIENCE)
-        if not ended and self._process.is_alive():
+        if not self._exit.wait(PATIENCE) and self._process.is_alive():
             when = "was ended because it had closed its connection"
             self._child.stop(force=True)
         elif self._ready:
@@ -163,6 +170,7 @@ class ProcessWorker:
         """Reap the process, and let go of it; its exit code, if that can be had."""
         self._buried = True
         self._pipe.close()
+        self._exit.close()
         self._child.bury(self._process.join)
         exitcode = self._process.exitcode
         if exitcode is None:
@@ -172,6 +180,42 @@ class ProcessWorker:
             self._process.join()
         self._process.close()
         return exitcode
+
+
+class _Exit:
+    """The end of a process, as something to wait for.
+
+    A pidfd, where the system has it, is sure. The sentinel of `multiprocessing` is a
+    pipe in some cases, which a grandchild may keep open.
+    """
+
+    def __init__(self, pid: int, sentinel: int) -> None:
+        self._sign = sentinel
+        self._pidfd: Optional[int] = None
+        try:
+            self._sign = self._pidfd = os.pidfd_open(pid)
+        except (AttributeError, OSError):
+            pass
+        self._poll: Optional[select.poll] = None
+
+    def or_readable(self, pipe: Connection) -> bool:
+        """Wait for the process or the pipe; whether there is something to read."""
+        if not POSIX:
+            return pipe in connection.wait([pipe, self._sign])
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(pipe.fileno(), select.POLLIN)
+            self._poll.register(self._sign, select.POLLIN)
+        return any(fd == pipe.fileno() for fd, _ in self._poll.poll())
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for the process, at most ``timeout`` seconds; whether it has ended."""
+        return bool(connection.wait([self._sign], timeout))
+
+    def close(self) -> None:
+        """Let go of the pidfd."""
+        if self._pidfd is not None:
+            os.close(self._pidfd)
 
 
 class _Surroundings:
@@ -216,7 +260,7 @@ def _serve(pipe: Connection) -> None:
             try:
                 surroundings.restore()
             finally:
-                _flush()
+                flush()
                 pipe.send_bytes(reply)
     except (EOFError, OSError):
         pass  # the parent has closed the pipe, or the task has, or spoiled too much
@@ -248,11 +292,3 @@ def _reset_signals() -> None:
             signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (AttributeError, OSError, ValueError):
-            pass  # the task has closed or removed it

@@ -2,23 +2,70 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import traceback
 from types import CoroutineType
-from typing import Any
+from typing import Any, NoReturn, Optional
 
 from ..tasks import FALLBACK_WARNING, SUCCESSFUL, Call, Outcome
 
+#: How many forks lie between this process and the start of the program.
+_forks = 0
+
 
 def perform(call: Call) -> Any:
-    """Call the function; if it is ``async def``, wait for it in a loop of its own."""
-    if call.kwargs is None:
-        value = call.func(*call.args)
-    else:
-        value = call.func(*call.args, **call.kwargs)
-    if type(value) is CoroutineType:
-        import asyncio
+    """Call the function; if it is ``async def``, wait for it in a loop of its own.
 
-        return asyncio.run(value)
-    return value
+    A function may fork, and its child come back from it as well. The child's way ends
+    here: it must not go on as if it were the runner.
+    """
+    forks = _forks
+    try:
+        if call.kwargs is None:
+            value = call.func(*call.args)
+        else:
+            value = call.func(*call.args, **call.kwargs)
+        if type(value) is CoroutineType:
+            import asyncio
+
+            return asyncio.run(value)
+        return value
+    finally:
+        if _forks != forks:
+            _leave(sys.exc_info()[1])
+
+
+def _leave(error: Optional[BaseException]) -> NoReturn:
+    """End a forked child as Python ends: after ``error``, or after the last line."""
+    code: object = 0
+    if isinstance(error, SystemExit):
+        code = error.code or 0
+        if not isinstance(code, int):
+            print(code, file=sys.stderr)
+    elif error is not None:
+        code = 1
+        traceback.print_exception(type(error), error, error.__traceback__)
+    flush()
+    os._exit(code if isinstance(code, int) else 1)
+
+
+def flush() -> None:
+    """Write out what was printed, whatever the streams have been replaced with."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BaseException:  # closed, None, or the user's own
+            pass
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
 
 
 class ThreadWorker:
