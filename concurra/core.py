@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Hashable, Iterable, List
 from typing import Mapping, Optional, Sequence, Tuple, Union
 
 from . import checks, results
-from .errors import CommandExecutionError, ExecutionError, LifeCycleError, quote
+from .errors import CommandExecutionError, ConcurraError, ExecutionError
+from .errors import LifeCycleError, quote
 from .plan import Plan
 from .scheduler import Scheduler
 from .tasks import Call, Job, Task
@@ -302,8 +303,8 @@ class TaskRunner:
             been started, and they can still be added.
         :raises RuntimeError: the runner has been started before.
         """
-        self._start()
-        return self._collect(verify, raise_exception, error_message)
+        self._conduct(self._start, self._wait)
+        return self._conclude(verify, raise_exception, error_message)
 
     def execute(
         self,
@@ -319,7 +320,7 @@ class TaskRunner:
 
         For errors, see `run`.
         """
-        self._start()
+        self._conduct(self._start)
         self._in_background = True
 
     def get_background_results(
@@ -336,7 +337,8 @@ class TaskRunner:
         """
         if self._scheduler is None:
             raise LifeCycleError("Nothing runs yet: call execute_in_background() first")
-        return self._collect(verify, raise_exception, error_message)
+        self._conduct(self._wait)
+        return self._conclude(verify, raise_exception, error_message)
 
     def is_running(self) -> bool:
         """Whether what `execute_in_background` started has not been fetched yet.
@@ -366,6 +368,18 @@ class TaskRunner:
         self._log_report(None)
         return self._registry.complete()
 
+    def _conduct(self, *steps: Callable[[], None]) -> None:
+        """Take steps of a run; if one raises, Ctrl-C for one, terminate everything."""
+        try:
+            for step in steps:
+                step()
+        except ConcurraError:
+            raise  # the call came at the wrong time, and had no effect
+        except BaseException:
+            if self._scheduler is not None:
+                self._terminate(self._scheduler)
+            raise
+
     def _start(self) -> None:
         with self._life:
             if self._started_at is not None:
@@ -373,27 +387,29 @@ class TaskRunner:
                     "TaskRunner has already been started: create a new one to run again"
                 )
             self._plan.check()
+            aborted = self._scheduler is not None
+            scheduler = self._scheduler or self._make_scheduler()
             self._started_at = time.monotonic()
-            if self._scheduler is not None:
-                return  # aborted before the start: there is nothing to run
-            self._scheduler = self._make_scheduler()
-        try:
-            self._launch()
-        except BaseException:
-            self._terminate()
-            raise
+            self._scheduler = scheduler
+        if not aborted:
+            self._plan.open()
+            scheduler.start()
+
+    def _wait(self) -> None:
+        assert self._scheduler is not None
+        self._scheduler.wait()
 
     def _make_scheduler(self) -> Scheduler:
-        context = checks.context(self.mp_context) if self.use_multiprocessing else None
-        self._crew = Crew(
-            context,
+        crew = Crew(
+            checks.context(self.mp_context) if self.use_multiprocessing else None,
+            stock=self._processes_at_once,
             fallback=self.fallback_to_thread_on_pickle_error,
             max_tasks=self.max_tasks_per_child,
             grace=self.terminate_timeout,
         )
         return Scheduler(
             self._plan,
-            self._crew,
+            crew,
             limit=self.max_concurrency,
             timeout=self.timeout,
             grace=self.terminate_timeout,
@@ -403,41 +419,27 @@ class TaskRunner:
             step=max(1, len(self) // 10),
         )
 
-    def _launch(self) -> None:
-        self._plan.open()
-        if self.use_multiprocessing:
-            tasks = self._plan.tasks.values()
-            calls = sum(isinstance(task.job, Call) for task in tasks)
-            self._crew.prepare(min(self.max_concurrency, calls, self._plan.width()))
-        assert self._scheduler is not None
-        self._scheduler.start()
+    def _processes_at_once(self) -> int:
+        calls = sum(type(task.job) is Call for task in self._plan.tasks.values())
+        return min(self.max_concurrency, calls, self._plan.width())
 
-    def _collect(
+    def _conclude(
         self, verify: bool, raise_exception: bool, error_message: Optional[str]
     ) -> Results:
-        assert self._scheduler is not None
-        try:
-            self._scheduler.wait()
-        except RuntimeError:
-            raise  # called by a task, which shall not end the run by that
-        except BaseException:
-            self._terminate()
-            raise
         self._in_background = False
         if verify:
             self.verify(raise_exception, error_message)
         return self._registry.complete()
 
-    def _terminate(self) -> None:
-        """End the run because of an exception: Ctrl-C, most likely.
+    def _terminate(self, scheduler: Scheduler) -> None:
+        """End the run; log the report.
 
-        A second one kills at once, and after a third nobody waits any longer.
+        A second Ctrl-C kills at once, and after a third nobody waits any longer.
         """
-        assert self._scheduler is not None
         for force in (False, True):
             try:
-                self._scheduler.stop(force)
-                self._scheduler.wait()
+                scheduler.stop(force)
+                scheduler.wait()
                 break
             except BaseException:
                 continue

@@ -148,7 +148,7 @@ def show(value: object) -> str:
     except KeyboardInterrupt:
         raise
     except BaseException:
-        return f"<unprintable {type(value).__name__}>"
+        return f"<unprintable {kind(value)}>"
 
 
 def name(value: object) -> str:
@@ -158,7 +158,13 @@ def name(value: object) -> str:
     except KeyboardInterrupt:
         raise
     except BaseException:
-        return f"<unprintable {type(value).__name__}>"
+        return f"<unprintable {kind(value)}>"
+
+
+def kind(value: object) -> str:
+    """The name of a value's class, whatever its metaclass makes of that."""
+    getter = type.__dict__["__name__"].__get__
+    return str(getter(type(value)))
 
 
 def quote(label: object) -> str:

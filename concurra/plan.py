@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import deque
 from heapq import heappop, heappush
 from typing import Deque, Dict, Hashable, List, Mapping, Optional, Sequence
+from typing import Set
 
 from .errors import CircularDependencyError, DuplicateLabelError
 from .errors import UnknownDependencyError
@@ -37,6 +38,10 @@ class Plan:
         # to the lane, what comes late to the heap. The smaller head is next.
         self._lane: Deque[int] = deque()
         self._late: List[int] = []
+        # Tasks in these queues that wait for another attempt, and how many are there
+        # that ended meanwhile: they are passed over when their turn comes.
+        self._retrying: Set[Task] = set()
+        self._stale = 0
 
     # -- before the run ----------------------------------------------------------
 
@@ -147,8 +152,8 @@ class Plan:
 
     @property
     def ready(self) -> int:
-        """How many tasks could start now, at the most."""
-        return len(self._lane) + len(self._late)
+        """How many tasks could start now."""
+        return len(self._lane) + len(self._late) - self._stale
 
     def take(self, now: float) -> Optional[Task]:
         """Start an attempt of the ready task that was added first, if there is one."""
@@ -158,11 +163,15 @@ class Plan:
                 task = self._order[lane.popleft()]
             else:
                 task = self._order[heappop(late)]
-            if task.outcome is None:  # else it ended while it waited for its retry
-                task.attempts += 1
-                if task.started is None:
-                    task.started = now
-                return task
+            if task.outcome is not None:
+                self._stale -= 1
+                continue
+            if task.started is None:
+                task.started = now
+            else:
+                self._retrying.discard(task)
+            task.attempts += 1
+            return task
         return None
 
     def settle(
@@ -189,6 +198,7 @@ class Plan:
             task.errors = [*task.errors, outcome.error or ""]
             task.mode = outcome.mode
             if outcome.retry and task.attempts <= task.retries:
+                self._retrying.add(task)
                 self._enqueue(task.index)
                 return ()
         self._end(task, outcome, now)
@@ -205,6 +215,7 @@ class Plan:
             self._end(task, running.get(task, waiting), now)
         self._lane.clear()
         self._late.clear()
+        self._stale = 0
         return ended
 
     def _skip(self, failed: Task, now: float) -> List[Task]:
@@ -234,6 +245,9 @@ class Plan:
             task.attempts = len(task.errors)
             if not task.attempts:
                 task.started = now
+        if task in self._retrying:
+            self._retrying.discard(task)
+            self._stale += 1
         task.outcome = outcome
         task.ended = now
         self.remaining -= 1

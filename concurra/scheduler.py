@@ -33,6 +33,7 @@ from heapq import heappop, heappush
 from typing import Any, Callable, Deque, List, Optional, Protocol, Sequence
 from typing import Set, Tuple
 
+from .errors import LifeCycleError
 from .plan import Plan
 from .tasks import Outcome, Task
 from .workers import Worker
@@ -45,6 +46,9 @@ _ATTENTION = -1 if os.name == "posix" else 0.25
 
 class Crew(Protocol):
     """Where the workers of a run come from."""
+
+    def prepare(self) -> None:
+        """Called once, before all else, on the first thread of the run."""
 
     def hire(self) -> Worker:
         """A new worker; called on any thread."""
@@ -150,6 +154,7 @@ class Scheduler:
         self._halting = False
         self._forcing = False
 
+        self._failure: Optional[Exception] = None
         self._closing = False
         self._finished = False
         self._waiters: List[threading.Lock] = []
@@ -172,11 +177,9 @@ class Scheduler:
 
         :raises RuntimeError: no thread can be started.
         """
-        # An interrupt may come between any two lines here, so they count nothing:
-        # each thread enters itself in the books when it arrives.
-        if self._timeout is not None:
-            self._start_watch()
-        _start_thread(self._work, _Slot(self._crew.hire()), False)
+        # An interrupt can strike the caller's thread between any two lines, so all is
+        # done by threads of the scheduler's own, which write themselves into the books.
+        _start_thread(self._work, _Slot(self._crew.hire()), True)
 
     def wait(self) -> None:
         """Wait until the run has finished.
@@ -184,7 +187,8 @@ class Scheduler:
         Returns at once in a thread for which the end would have to wait: within
         ``progress`` or ``report``.
 
-        :raises RuntimeError: called by a task, which would wait for itself.
+        :raises LifeCycleError: called by a task, which would wait for itself.
+        :raises Exception: what `Crew.prepare` raised.
         """
         me = threading.get_ident()
         if self._teller == me:
@@ -193,13 +197,16 @@ class Scheduler:
         waiter = threading.Lock()
         waiter.acquire()
         with self._lock:
-            if self._finished:
-                return
             if any(slot.thread == me and slot.task for slot in self._slots):
-                raise RuntimeError("a task cannot wait for the end of its own run")
-            self._waiters.append(waiter)
+                raise LifeCycleError("A task cannot wait for the end of its own run")
+            if self._finished:
+                waiter.release()
+            else:
+                self._waiters.append(waiter)
         while not waiter.acquire(timeout=_ATTENTION):
             pass
+        if self._failure is not None:
+            raise self._failure
 
     def stop(self, force: bool = False) -> None:
         """End every task that has not ended; returns without waiting for it.
@@ -214,9 +221,12 @@ class Scheduler:
 
     # -- the loop, in the thread of each slot ------------------------------------
 
-    def _work(self, slot: _Slot, expected: bool) -> None:
+    def _work(self, slot: _Slot, first: bool = False) -> None:
         try:
-            self._arrive(slot, expected)
+            if not self._arrive(slot, first):
+                return
+            if first:
+                self._prepare()
             run = slot.worker.run
             task = self._next(slot)
             while task is not None:
@@ -229,15 +239,29 @@ class Scheduler:
         finally:
             self._leave(slot)
 
-    def _arrive(self, slot: _Slot, expected: bool) -> None:
+    def _arrive(self, slot: _Slot, first: bool) -> bool:
+        """Enter the books; False if it is too late."""
         slot.thread = threading.get_ident()
         with self._lock:
-            self._slots.add(slot)
-            self._threads += 1
-            if expected:
+            if not first:
                 self._coming -= 1
+            elif self._closing:
+                slot.left = slot.dismissed = True
+                return False
             else:
                 self._hired += 1
+            self._slots.add(slot)
+            self._threads += 1
+            return True
+
+    def _prepare(self) -> None:
+        try:
+            self._crew.prepare()
+        except Exception as error:
+            self._failure = error
+            self.stop()
+        if self._timeout is not None:
+            self._start_watch()
 
     def _settle(self, slot: _Slot, task: Task, outcome: Outcome) -> None:
         """Record an outcome; take the next task, if nothing has to be done first."""
@@ -253,9 +277,9 @@ class Scheduler:
     def _next(self, slot: _Slot) -> Optional[Task]:
         """Wait for a task; None when the slot is to end."""
         while True:
-            self._tell()
             if self._victims:
                 self._start_watch()
+            self._tell()
             self._staff()
             with self._lock:
                 if slot.dismissed:
@@ -331,7 +355,7 @@ class Scheduler:
                 slot.parking.release()
                 continue
             try:
-                _start_thread(self._work, _Slot(self._crew.hire()), True)
+                _start_thread(self._work, _Slot(self._crew.hire()))
             except RuntimeError:  # no more threads: the run goes on with those it has
                 with self._lock:
                     self._coming -= 1
@@ -361,8 +385,22 @@ class Scheduler:
         if not (self._watching or self._finished):
             try:
                 _start_thread(self._keep_watch)
-            except RuntimeError:  # no more threads: the caller must do it
-                self._keep_watch()
+            except RuntimeError:
+                self._end_without_watch()
+
+    def _end_without_watch(self) -> None:
+        """There can be no more threads: end everything at once, without any grace."""
+        with self._lock:
+            self._terminate(self._clock())
+            victims, self._victims = self._victims, []
+        for victim in victims:
+            victim.slot.worker.stop(force=True)
+            with self._lock:
+                self._let_go(victim.slot)
+        with self._lock:
+            over = self._is_over()
+        if over:
+            self._finish()
 
     def _keep_watch(self) -> None:
         with self._lock:

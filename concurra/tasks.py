@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Callable, Dict, Hashable, List, Mapping, Optional
 from typing import Sequence, Tuple, Union
 
-from .errors import CommandExecutionError, name, show
+from .errors import CommandExecutionError, kind, name, show
 
 SUCCESSFUL = "Successful"
 FAILED = "Failed"
@@ -255,11 +255,10 @@ def describe(error: BaseException) -> Tuple[str, str]:
     Never raises. Concurra's own frames, the outermost, are left out, unless there are
     no others.
     """
-    kind = type(error).__name__
     try:
-        text = f"{kind}: {name(error)}"
+        text = f"{kind(error)}: {name(error)}"
     except BaseException:  # the error's __str__ raises KeyboardInterrupt
-        text = f"{kind}: <unprintable {kind}>"
+        text = f"{kind(error)}: <unprintable {kind(error)}>"
     try:
         frames = error.__traceback__
         while frames and frames.tb_frame.f_globals.get("__package__") in _OWN:

@@ -98,7 +98,10 @@ def _before_fork() -> None:
 
 
 def _in_parent() -> None:
-    _starting.release()
+    try:
+        _starting.release()
+    except RuntimeError:
+        pass  # Ctrl-C came before `_before_fork` had acquired it
 
 
 def _in_child() -> None:

@@ -8,7 +8,7 @@ they are spent.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, List, Optional
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional
 
 from ..tasks import Command, Job, Outcome, describe
 from . import Worker
@@ -25,6 +25,7 @@ class Crew:
     """What the workers of one run share.
 
     :param context: how to start processes for functions; None to call them in threads.
+    :param stock: tells how many of these to start at once.
     :param fallback: whether a function that cannot be pickled is called in a thread.
     :param max_tasks: jobs that a process does until it is replaced; None for no limit.
     :param grace: seconds that a process has to end by itself at the end of the run.
@@ -34,6 +35,7 @@ class Crew:
         self,
         context: Optional[BaseContext] = None,
         *,
+        stock: Callable[[], int] = lambda: 0,
         fallback: bool = False,
         max_tasks: Optional[int] = None,
         grace: float = 1.0,
@@ -43,15 +45,24 @@ class Crew:
         self._max_tasks = max_tasks
         self._grace = grace
         self._guardian = Guardian()
+        self._count = stock
         self._stock: List[ProcessWorker] = []
 
-    def prepare(self, count: int) -> None:
-        """Start ``count`` processes, to be used by the first hands that need one.
+    def prepare(self) -> None:
+        """Start the stock of processes, for the first hands that need one.
 
-        Under fork, the best moment is before the program has other threads.
+        Under fork it is best to do that before the run has many threads.
+
+        :raises RuntimeError: this process is itself being started by `multiprocessing`,
+            because the script has no ``if __name__ == "__main__":``.
         """
-        for _ in range(count):
-            self._stock.append(self._new_process())
+        if self.context is None:
+            return
+        try:
+            for _ in range(self._count()):
+                self._stock.append(self._new_process())
+        except OSError:
+            pass  # no more processes: those that there are may do
 
     def hire(self) -> Hand:
         """A worker for any job of the run."""

@@ -206,7 +206,9 @@ class _Exit:
             self._poll = select.poll()
             self._poll.register(pipe.fileno(), select.POLLIN)
             self._poll.register(self._sign, select.POLLIN)
-        return any(fd == pipe.fileno() for fd, _ in self._poll.poll())
+        if any(fd == pipe.fileno() for fd, _ in self._poll.poll()):
+            return True
+        return pipe.poll(0)  # what it has sent between the look at each
 
     def wait(self, timeout: float) -> bool:
         """Wait for the process, at most ``timeout`` seconds; whether it has ended."""

@@ -277,6 +277,7 @@ def test_abort_stops_processes(tmp_path):
     wait_for_end_of(pid)
     assert statuses(results) == {"a": "Terminated", "b": "Terminated"}
     assert results["a"]["execution_mode"] == "process"
+    check(results["a"])
 
 
 @POSIX

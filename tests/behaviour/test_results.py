@@ -14,8 +14,9 @@ from datetime import datetime
 import pytest
 
 import concurra
+from tests.helpers import run_script
 
-from .support import BOUND, FIELDS, TERMINATED, Gate, check
+from .support import BOUND, FIELDS, SAME_LIBRARY, TERMINATED, Gate, check
 
 
 class Refused(Exception):
@@ -160,6 +161,40 @@ def test_a_change_of_the_wall_clock_changes_no_duration(monkeypatch):
 
     result = one(back_in_time)
     assert 0 <= result["duration_seconds"] < 60
+
+
+LEAP = """
+import time
+
+now = 1000.0
+time.monotonic = lambda: now
+
+import json
+import logging
+
+import concurra
+
+
+def leap():
+    global now
+    now += 150
+
+
+logging.basicConfig(level=logging.INFO)
+runner = concurra.TaskRunner()
+runner.add_task(leap, label="a")
+print(json.dumps(runner.run()))
+"""
+
+
+def test_durations_beyond_a_minute():
+    """150 seconds on a clock of our own: minutes in result, table and progress."""
+    done = run_script(LEAP, check=True, env=SAME_LIBRARY)
+    result = json.loads(done.stdout)["a"]
+    assert result["duration"] == "2.5 min"
+    assert result["duration_seconds"] == 150.0
+    assert "| a       | leap   | Successful | 2.5 min    |" in done.stderr
+    assert " 1/1 [100.0%] in 2 min 30.0 sec" in done.stderr
 
 
 # Values -----------------------------------------------------------------------

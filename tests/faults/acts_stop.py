@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Any, Callable
 
 import concurra
-from tests.faults.stage import PLANNED, Footprint, add, check_all, fail, make, quick
-from tests.faults.stage import start_helpers, value_of
+from tests.faults.stage import PLANNED, Footprint, add, arrived, check_all, fail
+from tests.faults.stage import line, linger, make, quick, set_up, stubborn, value_of
+from tests.helpers import wait_until
 
 SKIPPED = "RuntimeError: Skipped: dependency ["
 STOPPED = "RuntimeError: Execution terminated before completion"
@@ -124,13 +128,13 @@ def with_ctrl_c(runner: concurra.TaskRunner, delay: float) -> bool:
 def _finish_unstarted(runner: concurra.TaskRunner) -> None:
     """A stop may come before the run has begun: then nothing has happened at all."""
     if not any(runner.results_registry.values()):
-        assert runner.get_active_runner_count() == 0
+        assert runner.get_active_runner_count() == 0, "the run goes on"
         runner.abort()
 
 
 def random_moments(mode: str, way: str, seed: int, count: int) -> None:
     """Stop `count` runs, each at another moment."""
-    start_helpers()
+    set_up()
     chance = random.Random(f"{mode} {way} {seed}")
     before = time.monotonic()
     runner = make(mode)
@@ -166,7 +170,10 @@ class _Interrupter:
         return self._line if self._inside in frame.f_code.co_filename else None
 
     def _line(self, frame: FrameType, event: str, arg: object) -> Any:
-        if event == "line":
+        # The line of a `with` comes again when its block is left; an exception there
+        # keeps a lock that no signal could keep.
+        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+        if event == "line" and not text.lstrip().startswith("with "):
             self.seen += 1
             if self.seen == self.moment:
                 self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
@@ -198,6 +205,8 @@ def _one_line(mode: str, moment: int, inside: str, background: bool) -> bool:
     interrupter = _Interrupter(moment, inside)
     came = interrupter.run(call)
     try:
+        if background:  # it may have come before anybody waited for the run
+            runner.abort()
         _finish_unstarted(runner)
         for label, result in check_all(runner).items():
             status = result["status"]
@@ -212,7 +221,7 @@ def _one_line(mode: str, moment: int, inside: str, background: bool) -> bool:
 
 def every_line(mode: str, background: bool = False, step: int = 1) -> None:
     """Interrupt a run before each line of the library that the caller's thread runs."""
-    start_helpers()
+    set_up()
     inside = os.path.dirname(concurra.__file__)
     _one_line(mode, 0, inside, background)
     footprint = Footprint.take()
@@ -233,8 +242,6 @@ def every_line(mode: str, background: bool = False, step: int = 1) -> None:
 
 def run_for_ever(mode: str, folder: str, grace: float, count: int = 2) -> None:
     """Run tasks that ignore SIGTERM; to be interrupted from outside."""
-    from tests.faults.stage import stubborn
-
     runner = make(mode, count, terminate_timeout=grace)
     for _ in range(count):
         add(runner, mode, stubborn, folder)
@@ -250,3 +257,42 @@ def run_for_ever(mode: str, folder: str, grace: float, count: int = 2) -> None:
 def _tell(number: int, frame: FrameType | None) -> None:
     print("interrupted")
     raise KeyboardInterrupt
+
+
+def run_busy_threads() -> None:
+    """Run threads that never end; to be interrupted from outside."""
+    never = threading.Event()
+    together = threading.Barrier(3, action=lambda: print("busy"))
+
+    def busy() -> None:
+        together.wait()
+        never.wait()
+
+    runner = make("thread", 3)
+    for _ in range(3):
+        runner.add_task(busy)
+    try:
+        runner.run(verify=False)
+    except KeyboardInterrupt:
+        results = check_all(runner)
+        assert all(result["error"] == STOPPED for result in results.values())
+        print("obeyed")
+
+
+# Children --------------------------------------------------------------------------------
+
+
+def copy_pid(runner: concurra.TaskRunner, folder: str) -> None:
+    """Wait for the server's process id, and leave it in a file."""
+    server = wait_until(lambda: runner.results_registry["server"])
+    Path(folder, "pid").write_text(server["result"]["stdout"])
+
+
+def leave_children(folder: str) -> None:
+    """Start two children that ignore SIGTERM, by two means, and leave them there."""
+    subprocess.Popen(["sh", "-c", line(stubborn, folder)], stdout=subprocess.DEVNULL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if os.fork() == 0:
+        linger(folder)
+        os._exit(0)
+    arrived(folder, 2)

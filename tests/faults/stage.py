@@ -11,7 +11,7 @@ No pytest here, so that spawned workers load this quickly.
 from __future__ import annotations
 
 import json
-import multiprocessing
+import logging
 import os
 import random
 import shlex
@@ -172,8 +172,9 @@ def arrived(folder: str | os.PathLike[str], count: int) -> list[int]:
 # What is left behind --------------------------------------------------------------------
 
 
-def start_helpers() -> None:
-    """Start multiprocessing's own helpers, which outlive the runs that use them."""
+def set_up() -> None:
+    """Begin a script: no log, and multiprocessing's own helpers, which outlive runs."""
+    logging.getLogger("concurra").addHandler(logging.NullHandler())
     if "forkserver" in START_METHODS:
         from multiprocessing import forkserver
 

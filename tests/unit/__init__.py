@@ -1,1 +1,1 @@
-"""One room of the library at a time: no process is started, no real time is waited for."""
+"""One room of the library at a time: no processes, and no real time to wait for."""

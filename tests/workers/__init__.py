@@ -1,1 +1,1 @@
-"""The promises of the workers, kept by every one of them; then what is special to each."""
+"""The promises of the workers, kept by each of them; then what is special to each."""

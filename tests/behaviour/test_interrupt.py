@@ -1,0 +1,124 @@
+"""Ctrl-C: everything is terminated, the report is logged, the caller is interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+
+from tests.helpers import HAS_PROC, start_script
+
+from .support import SAME_LIBRARY, TERMINATED, check, statuses
+
+pytestmark = pytest.mark.skipif(
+    os.name != "posix" or not HAS_PROC, reason="POSIX signals, and /proc"
+)
+
+SCRIPT = """
+import json
+import logging
+import sys
+import time
+
+import concurra
+
+
+def linger():
+    print("busy", flush=True)
+    time.sleep(60)
+
+
+def main(kind, way, catch):
+    logging.basicConfig(level=logging.INFO)
+    runner = concurra.TaskRunner(
+        max_concurrency=2, use_multiprocessing=kind == "process"
+    )
+    runner.add_task(abs, -1, label="done")
+    if kind == "command":
+        runner.add_shell_command(
+            "sleep 60 & echo busy; sleep 60",
+            label="busy",
+            depends_on=["done"],
+            capture_output=False,
+        )
+    else:
+        runner.add_task(linger, label="busy", depends_on=["done"])
+    runner.add_task(abs, -2, label="pending", depends_on=["busy"])
+    try:
+        if way == "run":
+            runner.run()
+        else:
+            runner.execute_in_background()
+            runner.get_background_results()
+    except KeyboardInterrupt:
+        if catch == "do not catch":
+            raise
+        print("interrupted")
+        print("--- interrupted ---", file=sys.stderr)
+        registry = dict(runner.results_registry)
+        print(json.dumps([registry, runner.abort(), runner.is_running()]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
+"""
+
+
+def interrupt(kind, way, catch="catch", whole_group=False):
+    """Run the script, send SIGINT when its task is busy, return it ended."""
+    with start_script(SCRIPT, kind, way, catch, env=SAME_LIBRARY) as script:
+        script.wait_for("busy")
+        if whole_group:
+            os.killpg(script.pid, signal.SIGINT)
+        else:
+            script.send_signal(signal.SIGINT)
+        status = script.wait()
+        assert script.survivors() == []
+        return status, script.stdout(), script.stderr()
+
+
+@pytest.mark.parametrize("kind", ["thread", "process", "command"])
+@pytest.mark.parametrize("way", ["run", "get_background_results"])
+def test_an_interrupt_ends_everything(kind, way):
+    """KeyboardInterrupt comes through, all results are there, nothing survives."""
+    status, out, err = interrupt(kind, way)
+    assert status == 0, err
+    busy, interrupted, results = out.splitlines()
+    registry, again, is_running = json.loads(results)
+    assert interrupted == "interrupted"
+    assert statuses(registry) == {
+        "done": "Successful",
+        "busy": "Terminated",
+        "pending": "Terminated",
+    }
+    for result in registry.values():
+        check(result)
+    assert registry["busy"]["error"] == registry["pending"]["error"] == TERMINATED
+    assert registry["busy"]["attempts"] == 1
+    assert again == registry
+    assert is_running is False
+    report = err.partition("--- interrupted ---")[0]
+    assert "ERROR:concurra.core:Execution Failed" in report
+    assert "| busy    |" in report
+    assert f"Task 'pending' failed with error: {TERMINATED}" in report
+
+
+@pytest.mark.parametrize("kind", ["process", "command"])
+def test_an_interrupt_of_the_whole_process_group(kind):
+    """As a terminal sends it: the workers get SIGINT as well."""
+    status, out, err = interrupt(kind, "run", whole_group=True)
+    assert status == 0, err
+    registry, again, is_running = json.loads(out.splitlines()[-1])
+    assert registry["done"]["status"] == "Successful"
+    assert registry["pending"]["status"] == "Terminated"
+    assert registry["busy"]["has_failed"] is True
+    assert "ERROR:concurra.core:Execution Failed" in err
+
+
+def test_an_interrupt_that_nobody_catches():
+    """The program ends as it does by Ctrl-C anywhere else."""
+    status, out, err = interrupt("thread", "run", catch="do not catch")
+    assert status == -signal.SIGINT
+    assert err.rstrip().endswith("KeyboardInterrupt")

@@ -1,0 +1,51 @@
+"""Forks at bad moments: a busy host, a host that forks by itself, tasks that fork."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.faults import acts_forking
+from tests.faults.stage import MODES, in_script
+from tests.helpers import START_METHODS
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+
+#: Tasks that one process does, where starting one takes long.
+PER_CHILD = {"fork": 2, "forkserver": 10, "spawn": 100}
+
+
+@pytest.mark.parametrize("method", START_METHODS)
+def test_host_is_busy(method: str) -> None:
+    """500 process tasks end well while threads of the host log, print, import and
+    allocate: no lock that one of them held at a fork stays locked in a worker."""
+    act = {"method": method, "tasks": 500, "per_child": PER_CHILD[method]}
+    in_script(acts_forking.host_is_busy, **act)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_host_forks(mode: str) -> None:
+    """A host that forks in other threads while runs start and stop: no deadlock, no
+    pipe that a forked child keeps open, every result right, nothing left behind."""
+    in_script(acts_forking.host_forks, mode=mode, runs=3 if mode == "spawn" else 8)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_forked_children_of_the_host_live_on(mode: str) -> None:
+    """Children that the host forked during a run, and that live longer, hold up
+    neither its tasks nor its end."""
+    in_script(acts_forking.host_keeps_forked_child, mode=mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_run_in_a_forked_child(mode: str) -> None:
+    """A child forked in the midst of a run can have runs of its own, and its end does
+    not touch its parent's."""
+    in_script(acts_forking.run_in_forked_child, mode=mode)
+
+
+@pytest.mark.parametrize("method", START_METHODS)
+def test_tasks_start_processes(method: str) -> None:
+    """A task may have runs, commands and forks of its own, in threads too."""
+    in_script(acts_forking.tasks_start_processes, method=method)

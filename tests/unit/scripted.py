@@ -1,0 +1,158 @@
+"""A crew whose workers do what the test says, and a clock that goes when it is told.
+
+A task's job is a script: a function that gets the worker and returns an outcome. The
+script `Meeting` holds the worker until the test lets it go, or until it is stopped.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable
+from typing import Any, Callable
+
+from concurra.tasks import SUCCESSFUL, Call, Outcome, Task
+
+#: Seconds until a wait fails that should have been over long ago.
+BOUND = 10.0
+
+Script = Callable[["ScriptedWorker"], Outcome]
+
+
+class Clock:
+    """Stands still until the test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class ScriptedWorker:
+    """Runs scripts, and writes down how it was stopped."""
+
+    mode: str | None = "scripted"
+    transcript: object | None = None
+    spent = False
+
+    def __init__(self, crew: ScriptedCrew) -> None:
+        self.crew = crew
+        self.stops: list[bool] = []
+        self.meeting: Meeting | None = None
+        self.closings = 0
+
+    def run(self, job: Any) -> Outcome:
+        if self.stops:
+            return Outcome.stopped()
+        with self.crew.at_work(self):
+            return job.func(self)  # type: ignore[no-any-return]
+
+    def stop(self, force: bool = False) -> bool:
+        self.stops.append(force)
+        if self.meeting is not None:
+            self.meeting.heed(force)
+        return self.crew.stoppable
+
+    def close(self) -> None:
+        self.closings += 1
+        self.crew.events.append("worker closed")
+
+
+class ScriptedCrew:
+    """Hires scripted workers, and writes down what happened.
+
+    :param stoppable: what `stop` of its workers returns.
+    """
+
+    def __init__(self, stoppable: bool = True) -> None:
+        self.stoppable = stoppable
+        self.workers: list[ScriptedWorker] = []
+        self.events: list[str] = []
+        self.busy = self.most = 0
+        self._lock = threading.Lock()
+
+    def hire(self) -> ScriptedWorker:
+        worker = ScriptedWorker(self)
+        self.workers.append(worker)
+        return worker
+
+    def close(self) -> None:
+        self.events.append("crew closed")
+
+    def at_work(self, worker: ScriptedWorker) -> _Counted:
+        return _Counted(self, self._lock)
+
+
+class _Counted:
+    def __init__(self, crew: ScriptedCrew, lock: threading.Lock) -> None:
+        self._crew = crew
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._crew.busy += 1
+            self._crew.most = max(self._crew.most, self._crew.busy)
+
+    def __exit__(self, *exc_info: object) -> None:
+        with self._lock:
+            self._crew.busy -= 1
+
+
+class Meeting:
+    """A script that holds its worker, again with each attempt.
+
+    :param heeds: the stop that ends it: False for any, True for a forced one only,
+        None for none.
+    """
+
+    def __init__(self, heeds: bool | None = False) -> None:
+        self.heeds = heeds
+        self.worker: ScriptedWorker | None = None
+        self._outcome = Outcome(SUCCESSFUL, "scripted")
+        self._reached = threading.Semaphore(0)
+        self._end = threading.Semaphore(0)
+        self._over = False
+
+    def __call__(self, worker: ScriptedWorker) -> Outcome:
+        self.worker = worker
+        worker.meeting = self
+        for force in worker.stops:  # one that came a moment earlier
+            self.heed(force)
+        self._reached.release()
+        if not (self._end.acquire(timeout=BOUND) or self._over):
+            raise AssertionError("nobody came to the meeting")
+        worker.meeting = None
+        return self._outcome
+
+    def heed(self, force: bool) -> None:
+        if self.heeds is not None and force >= self.heeds:
+            self._end.release()
+
+    def reached(self) -> ScriptedWorker:
+        """Wait until a worker is here; that worker."""
+        assert self._reached.acquire(timeout=BOUND), "no worker came to the meeting"
+        assert self.worker is not None
+        return self.worker
+
+    def end(self, outcome: Outcome | None = None) -> None:
+        """Let the worker go, with this outcome of the attempt."""
+        self._outcome = outcome or Outcome(SUCCESSFUL, "scripted")
+        self._end.release()
+
+
+def play(
+    label: Hashable, script: Script | Outcome, *needs: Hashable, retries: int = 0
+) -> Task:
+    """A task with a script, or with an outcome that it ends with at once."""
+    if isinstance(script, Outcome):
+        outcome = script
+        return Task(label, Call(lambda worker: outcome), needs, retries)
+    return Task(label, Call(script), needs, retries)
+
+
+def well(value: Any = None) -> Outcome:
+    return Outcome(SUCCESSFUL, "scripted", value)
+
+
+def badly(error: str = "ValueError: bad") -> Outcome:
+    return Outcome.failed("scripted", error, "trace", retry=True)

@@ -1,0 +1,1035 @@
+"""The scheduler, with workers that follow a script and a clock that the test moves."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from typing import Any, Callable
+
+import pytest
+
+from concurra.scheduler import Scheduler
+from concurra.tasks import FAILED, SUCCESSFUL, TERMINATED, Outcome, Task
+from tests.helpers import wait_until
+from tests.unit.scripted import (
+    BOUND,
+    Clock,
+    Meeting,
+    Script,
+    ScriptedCrew,
+    ScriptedWorker,
+    badly,
+    play,
+    well,
+)
+from tests.unit.support import error_of, labels, opened, status_of
+
+#: Fake seconds. The watchman takes them for real ones, and looks at the clock again
+#: each time that so many have gone by; what he sees there is for the test to say.
+TIMEOUT = 0.01
+GRACE = 0.01
+
+STOPPED = "RuntimeError: Execution terminated before completion"
+
+
+class Run:
+    """A scheduler with its plan, crew and clock, and what its callbacks were told."""
+
+    def __init__(
+        self,
+        tasks: tuple[Task, ...],
+        limit: int = 1,
+        stoppable: bool = True,
+        on_progress: Callable[[int], object] = lambda ended: None,
+        on_report: Callable[[Task], object] = lambda task: None,
+        step: int = 1,
+        **options: Any,
+    ) -> None:
+        self.tasks = {task.label: task for task in tasks}
+        self.plan = opened(*tasks)
+        self.crew = ScriptedCrew(stoppable)
+        self.clock = Clock()
+        self.told: list[Any] = []
+        self.on_progress = on_progress
+        self.on_report = on_report
+        self.scheduler = Scheduler(
+            self.plan,
+            self.crew,
+            limit=limit,
+            grace=options.pop("grace", GRACE),
+            progress=self._progress,
+            report=self._report,
+            step=step,
+            clock=self.clock,
+            **options,
+        )
+
+    def _progress(self, ended: int) -> None:
+        self.told.append(ended)
+        self.on_progress(ended)
+
+    def _report(self, task: Task) -> None:
+        self.told.append(task.label)
+        self.on_report(task)
+
+    def start(self) -> Run:
+        self.scheduler.start()
+        return self
+
+    def end(self) -> Run:
+        """Wait for the end of the run."""
+        wait_until(lambda: self.scheduler.finished, BOUND, "the end of the run")
+        return self
+
+    def statuses(self) -> dict[Any, str]:
+        return {label: status_of(task) for label, task in self.tasks.items()}
+
+    def clean_up(self) -> None:
+        for task in self.tasks.values():
+            script: Any = getattr(task.job, "func", None)
+            if isinstance(script, Meeting):
+                for _ in range(10):
+                    script.end()
+        if not self.scheduler.finished:
+            self.scheduler.stop(force=True)
+
+
+Scheduling = Callable[..., Run]
+
+
+@pytest.fixture
+def schedule() -> Iterator[Scheduling]:
+    """Makes runs; in the end their workers are let go, and what goes on is stopped."""
+    runs: list[Run] = []
+
+    def make(*tasks: Task, **options: Any) -> Run:
+        runs.append(Run(tasks, **options))
+        return runs[-1]
+
+    yield make
+    for run in runs:
+        run.clean_up()
+
+
+def ignore(*args: object) -> None:
+    """A hook that does nothing."""
+
+
+# Order and staff ----------------------------------------------------------------------
+
+
+def test_one_worker_runs_in_the_order_of_the_plan(schedule: Scheduling) -> None:
+    """A, B (after A), C, D run as they were added."""
+    order: list[str] = []
+
+    def enter(label: str) -> Script:
+        def script(worker: ScriptedWorker) -> Outcome:
+            order.append(label)
+            return well()
+
+        return script
+
+    tasks = [play("A", enter("A")), play("B", enter("B"), "A")]
+    tasks += [play("C", enter("C")), play("D", enter("D"))]
+    run = schedule(*tasks, limit=1).start().end()
+    assert order == ["A", "B", "C", "D"]
+    assert set(run.statuses().values()) == {SUCCESSFUL}
+    assert len(run.crew.workers) == 1
+
+
+def test_ready_tasks_run_side_by_side(schedule: Scheduling) -> None:
+    """As many as the limit allows: they meet at a barrier."""
+    barrier = threading.Barrier(4)
+
+    def meet(worker: ScriptedWorker) -> Outcome:
+        barrier.wait(BOUND)
+        return well()
+
+    run = schedule(*[play(n, meet) for n in range(8)], limit=4).start().end()
+    assert run.crew.most == 4
+    assert len(run.crew.workers) == 4
+
+
+def test_the_limit_is_kept(schedule: Scheduling) -> None:
+    """No moment sees more tasks at work than allowed, and `running` counts them."""
+    meetings = [Meeting() for _ in range(5)]
+    run = schedule(*[play(n, script) for n, script in enumerate(meetings)], limit=2)
+    assert run.scheduler.running == 0
+    run.start()
+    for meeting in meetings[:2]:
+        meeting.reached()
+    assert run.scheduler.running == 2
+    for number, meeting in enumerate(meetings):
+        meeting.end()
+        if number + 2 < len(meetings):
+            meetings[number + 2].reached()
+    run.end()
+    assert run.crew.most == 2
+    assert run.scheduler.running == 0
+
+
+def test_a_chain_needs_one_thread(schedule: Scheduling) -> None:
+    """However many might be hired: who ends a task takes the next one."""
+    tasks = [play(n, well(), *[n - 1] * bool(n)) for n in range(200)]
+    run = schedule(*tasks, limit=64, step=1000).start().end()
+    assert set(run.statuses().values()) == {SUCCESSFUL}
+    assert len(run.crew.workers) == 1
+
+
+def test_no_more_threads_than_tasks(schedule: Scheduling) -> None:
+    """One task, one thread."""
+    assert len(schedule(play(0, well()), limit=64).start().end().crew.workers) == 1
+
+
+def test_who_is_parked_is_woken(schedule: Scheduling) -> None:
+    """Three side by side, one alone, three side by side again: three threads."""
+    barrier = threading.Barrier(3)
+
+    def meet(worker: ScriptedWorker) -> Outcome:
+        barrier.wait(BOUND)
+        return well()
+
+    tasks = [play(n, meet) for n in range(3)]
+    tasks.append(play(3, well(), 0, 1, 2))
+    tasks += [play(n, meet, 3) for n in (4, 5, 6)]
+    run = schedule(*tasks, limit=3).start().end()
+    assert set(run.statuses().values()) == {SUCCESSFUL}
+    assert len(run.crew.workers) == 3
+
+
+def test_a_failed_attempt_is_tried_again(schedule: Scheduling) -> None:
+    """Until the retries are used up, and only the end is reported."""
+    outcomes = iter([badly("E: 1"), badly("E: 2"), well("third")])
+    run = schedule(play("a", lambda worker: next(outcomes), retries=2))
+    run.start().end()
+    task = run.tasks["a"]
+    assert task.outcome and task.outcome.value == "third"
+    assert (task.attempts, list(task.errors)) == (3, ["E: 1", "E: 2"])
+    assert run.told == [1]
+
+
+def test_a_failure_skips_what_depends_on_it(schedule: Scheduling) -> None:
+    """The others go on."""
+    ran: list[str] = []
+    tasks = [play("bad", badly()), play("after", well(), "bad"), play("good", well())]
+    run = schedule(*tasks, limit=2, on_report=lambda task: ran.append(task.label))
+    run.start().end()
+    assert run.statuses() == {
+        "bad": FAILED,
+        "after": TERMINATED,
+        "good": SUCCESSFUL,
+    }
+    assert ran == ["bad"], "a skip is nobody's fault"
+
+
+def test_an_empty_plan_ends_at_once(schedule: Scheduling) -> None:
+    """Nothing is told, and the crew is closed."""
+    run = schedule().start().end()
+    assert run.told == []
+    assert run.crew.events[-1] == "crew closed"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_plans_come_to_their_end(schedule: Scheduling, seed: int) -> None:
+    """Whatever fails: each task ends once, in the order that dependencies demand."""
+    draw = random.Random(seed)
+    started: list[int] = []
+    lock = threading.Lock()
+
+    def script(number: int) -> Script:
+        outcomes = [draw.choice([well(), well(), badly()]) for _ in range(3)]
+
+        def enter(worker: ScriptedWorker) -> Outcome:
+            with lock:
+                started.append(number)
+            return outcomes.pop()
+
+        return enter
+
+    tasks = []
+    for number in range(60):
+        needs = draw.sample(range(number), min(number, draw.randrange(3)))
+        tasks.append(play(number, script(number), *needs, retries=draw.randrange(3)))
+    run = schedule(*tasks, limit=5).start().end()
+    assert run.crew.most <= 5
+    assert [each for each in run.told if each in range(1, 61)][-1] == 60
+    for task in run.tasks.values():
+        good = all(status_of(run.tasks[one]) == SUCCESSFUL for one in task.depends_on)
+        assert good is (task.label in started)
+        assert started.count(task.label) == task.attempts  # type: ignore[arg-type]
+        for one in task.depends_on if good else ():
+            assert started.index(one) < started.index(task.label)  # type: ignore
+
+
+# Timeouts -----------------------------------------------------------------------------
+
+
+def test_a_task_that_takes_too_long_is_ended(schedule: Scheduling) -> None:
+    """When its deadline has come, by a stop that is not forced."""
+    slow = Meeting()
+    run = schedule(play("slow", slow), timeout=TIMEOUT).start()
+    worker = slow.reached()
+    run.clock.now = TIMEOUT
+    run.end()
+    task = run.tasks["slow"]
+    assert error_of(task) == f"TimeoutError: Task exceeded timeout of {TIMEOUT} seconds"
+    assert status_of(task) == TERMINATED
+    assert (task.started, task.ended, task.attempts) == (0.0, TIMEOUT, 1)
+    assert worker.stops == [False]
+    assert run.told == ["slow", 1]
+
+
+def test_a_deadline_wakes_the_watchman_who_sleeps(schedule: Scheduling) -> None:
+    """Also when all earlier deadlines were of tasks that ended in time."""
+    quick, idle, slow = Meeting(), Meeting(), Meeting()
+    tasks = (
+        play("quick", quick),
+        play("idle", idle, "quick"),
+        play("slow", slow, "idle"),
+    )
+    run = schedule(*tasks, timeout=TIMEOUT).start()
+    for meeting in (quick, idle):
+        meeting.reached()
+        meeting.end()
+    slow.reached()
+    run.clock.now = TIMEOUT
+    run.end()
+    expected = {"quick": SUCCESSFUL, "idle": SUCCESSFUL, "slow": TERMINATED}
+    assert run.statuses() == expected
+
+
+def test_each_task_has_its_own_deadline(schedule: Scheduling) -> None:
+    """Counted from its own start, not from the run's."""
+    first, second = Meeting(), Meeting()
+    tasks = play("first", first), play("second", second, "first")
+    run = schedule(*tasks, timeout=TIMEOUT).start()
+    first.reached()
+    run.clock.now = 0.75 * TIMEOUT
+    first.end()
+    second.reached()
+    run.clock.now = 1.5 * TIMEOUT
+    second.end()
+    run.end()
+    assert run.statuses() == {"first": SUCCESSFUL, "second": SUCCESSFUL}
+
+
+def test_the_timeout_covers_the_retries(schedule: Scheduling) -> None:
+    """It counts from the start of the first attempt."""
+    flaky = Meeting()
+    run = schedule(play("flaky", flaky, retries=9), timeout=TIMEOUT).start()
+    flaky.reached()
+    run.clock.now = 0.75 * TIMEOUT
+    flaky.end(badly("E: 1"))
+    flaky.reached()
+    run.clock.now = TIMEOUT
+    run.end()
+    task = run.tasks["flaky"]
+    assert error_of(task) == f"TimeoutError: Task exceeded timeout of {TIMEOUT} seconds"
+    assert (task.attempts, list(task.errors)) == (2, ["E: 1"])
+    assert (task.started, task.ended) == (0.0, TIMEOUT)
+
+
+class Queue:
+    """A run in which the task "flaky" waits for its retry behind two others.
+
+    It was started first, at the moment 0; "early" and "late" were added before it,
+    and have become ready while it was at work.
+    """
+
+    def __init__(self, schedule: Scheduling) -> None:
+        opener, flaky = Meeting(), Meeting()
+        self.early, self.late = Meeting(), Meeting()
+        self.run = run = schedule(
+            play("early", self.early, "opener"),
+            play("late", self.late, "opener"),
+            play("flaky", flaky, retries=1),
+            play("opener", opener),
+            limit=2,
+            timeout=TIMEOUT,
+            step=1000,
+        )
+        run.start()
+        flaky.reached()
+        opener.reached()
+        run.clock.now = 0.5 * TIMEOUT
+        opener.end()
+        self.early.reached()
+        flaky.end(badly("E: 1"))
+        self.late.reached()
+
+
+def test_a_task_that_waits_for_its_retry_can_be_overdue(schedule: Scheduling) -> None:
+    """It ends without a worker, and costs nobody anything."""
+    queue = Queue(schedule)
+    run = queue.run
+    run.clock.now = TIMEOUT
+    flaky = run.tasks["flaky"]
+    wait_until(lambda: flaky.outcome, BOUND, "the end of the task")
+    assert (flaky.attempts, list(flaky.errors)) == (1, ["E: 1"])
+    queue.early.end()
+    queue.late.end()
+    run.end()
+    assert run.statuses() == {
+        "early": SUCCESSFUL,
+        "late": SUCCESSFUL,
+        "flaky": TERMINATED,
+        "opener": SUCCESSFUL,
+    }
+    assert all(worker.stops == [] for worker in run.crew.workers)
+
+
+def test_nobody_is_hired_when_all_is_over(schedule: Scheduling) -> None:
+    """Not even when the last tasks end while one of them waits for its retry."""
+    queue = Queue(schedule)
+    run = queue.run
+    run.clock.now = 2 * TIMEOUT
+    try:
+        run.end()
+    finally:
+        run.plan.take(0.0)  # what else might be taken keeps a broken run going
+    assert len(run.crew.workers) == 2
+    assert run.crew.events == ["worker closed", "worker closed", "crew closed"]
+
+
+def test_a_timeout_keeps_what_the_victim_had_to_say(schedule: Scheduling) -> None:
+    """The mode and the transcript are those of its worker."""
+    slow = Meeting()
+    run = schedule(play("slow", slow), timeout=TIMEOUT).start()
+    slow.reached().transcript = "so far"
+    run.clock.now = TIMEOUT
+    run.end()
+    outcome = run.tasks["slow"].outcome
+    assert outcome and (outcome.mode, outcome.trace) == ("scripted", "so far")
+
+
+def test_a_victim_never_takes_another_task(schedule: Scheduling) -> None:
+    """The next task has a worker of its own, while the victim is still being stopped.
+
+    So a stop cannot hit an innocent task.
+    """
+    stubborn, innocent = Meeting(heeds=None), Meeting()
+    tasks = play("stubborn", stubborn), play("innocent", innocent)
+    run = schedule(*tasks, limit=1, timeout=TIMEOUT).start()
+    victim = stubborn.reached()
+    run.clock.now = TIMEOUT
+    other = innocent.reached()
+    assert other is not victim
+    stubborn.end()
+    wait_until(lambda: victim.closings, BOUND, "the end of the victim")
+    assert other.stops == []
+    innocent.end()
+    run.end()
+    assert run.statuses() == {"stubborn": TERMINATED, "innocent": SUCCESSFUL}
+
+
+@pytest.mark.parametrize("late", [well("late"), badly("E: late")])
+def test_the_first_outcome_wins(schedule: Scheduling, late: Outcome) -> None:
+    """What a worker says after the timeout is not heard."""
+    slow = Meeting(heeds=None)
+    run = schedule(play("slow", slow, retries=5), timeout=TIMEOUT).start()
+    worker = slow.reached()
+    run.clock.now = TIMEOUT
+    wait_until(lambda: worker.stops, BOUND, "the stop")
+    first = run.tasks["slow"].outcome
+    slow.end(late)
+    run.end()
+    assert run.tasks["slow"].outcome is first
+    assert first and first.status == TERMINATED
+    assert run.tasks["slow"].attempts == 1
+    assert run.told == ["slow", 1]
+
+
+def test_a_timeout_skips_what_depends_on_the_task(schedule: Scheduling) -> None:
+    """Like every failure."""
+    slow = Meeting()
+    tasks = play("slow", slow), play("after", well(), "slow"), play("aside", well())
+    run = schedule(*tasks, timeout=TIMEOUT).start()
+    slow.reached()
+    run.clock.now = TIMEOUT
+    run.end()
+    expected = {"slow": TERMINATED, "after": TERMINATED, "aside": SUCCESSFUL}
+    assert run.statuses() == expected
+
+
+# Stopping those who do not want to ----------------------------------------------------
+
+
+def test_who_does_not_stop_is_forced_after_the_grace_period(
+    schedule: Scheduling,
+) -> None:
+    """Asked first, forced when the grace period is over."""
+    stubborn = Meeting(heeds=True)
+    run = schedule(play("stubborn", stubborn)).start()
+    worker = stubborn.reached()
+    run.scheduler.stop()
+    wait_until(lambda: worker.stops, BOUND, "the stop")
+    assert worker.stops == [False]
+    assert not run.scheduler.finished
+    run.clock.now = GRACE
+    run.end()
+    assert worker.stops == [False, True]
+    assert worker.closings == 1
+
+
+def test_who_cannot_even_be_forced_is_let_go(schedule: Scheduling) -> None:
+    """After a second grace period nobody waits for it any more."""
+    immortal = Meeting(heeds=None)
+    run = schedule(play("immortal", immortal)).start()
+    worker = immortal.reached()
+    run.scheduler.stop()
+    wait_until(lambda: worker.stops == [False], BOUND, "the stop")
+    run.clock.now = GRACE
+    wait_until(lambda: worker.stops == [False, True], BOUND, "the forced stop")
+    assert not run.scheduler.finished
+    run.clock.now = 2 * GRACE
+    run.end()
+    assert worker.stops == [False, True]
+    assert run.crew.events == ["crew closed"]
+    immortal.end()
+    wait_until(lambda: worker.closings, BOUND, "the end of the worker")
+
+
+def test_who_cannot_be_stopped_is_let_go_at_once(schedule: Scheduling) -> None:
+    """Like a thread: the run ends while it goes on, and is not forced in vain."""
+    endless = Meeting(heeds=None)
+    run = schedule(play("endless", endless), stoppable=False, grace=1e9).start()
+    worker = endless.reached()
+    run.scheduler.stop()
+    run.end()
+    assert worker.stops == [False]
+    assert worker.closings == 0
+
+
+def test_many_victims_share_one_grace_period(schedule: Scheduling) -> None:
+    """All are asked before any is forced, and then all are forced."""
+    meetings = [Meeting(heeds=True) for _ in range(6)]
+    tasks = [play(n, meeting) for n, meeting in enumerate(meetings)]
+    run = schedule(*tasks, limit=6).start()
+    workers = [meeting.reached() for meeting in meetings]
+    run.scheduler.stop()
+    wait_until(lambda: all(each.stops for each in workers), BOUND, "six stops")
+    assert [each.stops for each in workers] == [[False]] * 6
+    run.clock.now = GRACE
+    run.end()
+    assert [each.stops for each in workers] == [[False, True]] * 6
+
+
+def test_a_forced_stop_has_no_grace_period(schedule: Scheduling) -> None:
+    """Nobody is asked."""
+    stubborn = Meeting(heeds=True)
+    run = schedule(play("stubborn", stubborn), grace=1e9).start()
+    worker = stubborn.reached()
+    run.scheduler.stop(force=True)
+    run.end()
+    assert worker.stops == [True]
+
+
+def test_a_stop_can_be_forced_later(schedule: Scheduling) -> None:
+    """That ends a grace period which has begun."""
+    stubborn = Meeting(heeds=True)
+    run = schedule(play("stubborn", stubborn), grace=1e9).start()
+    worker = stubborn.reached()
+    run.scheduler.stop()
+    wait_until(lambda: worker.stops, BOUND, "the stop")
+    run.scheduler.stop(force=True)
+    run.end()
+    assert worker.stops == [False, True]
+
+
+# Stop ---------------------------------------------------------------------------------
+
+
+def test_stop_ends_what_has_not_ended(schedule: Scheduling) -> None:
+    """What had ended keeps its outcome; what waits never starts."""
+    meetings = [Meeting() for _ in range(3)]
+    tasks = [play("done", well("kept"))]
+    tasks += [play(n, meeting) for n, meeting in enumerate(meetings)]
+    run = schedule(*tasks, limit=2).start()
+    for meeting in meetings[:2]:
+        meeting.reached()
+    run.scheduler.stop()
+    run.end()
+    assert run.statuses() == {
+        "done": SUCCESSFUL,
+        0: TERMINATED,
+        1: TERMINATED,
+        2: TERMINATED,
+    }
+    assert [error_of(run.tasks[n]) for n in range(3)] == [STOPPED] * 3
+    assert [run.tasks[n].attempts for n in range(3)] == [1, 1, 0]
+    assert meetings[2].worker is None
+    assert run.told[-1] == 4
+    assert run.scheduler.running == 0
+
+
+def test_stop_keeps_what_the_victims_had_to_say(schedule: Scheduling) -> None:
+    """The transcript of a task at work is in its outcome."""
+    slow = Meeting()
+    run = schedule(play("slow", slow)).start()
+    slow.reached().transcript = "so far"
+    run.scheduler.stop()
+    run.end()
+    outcome = run.tasks["slow"].outcome
+    assert outcome and (outcome.mode, outcome.trace) == ("scripted", "so far")
+
+
+def test_stop_before_the_start(schedule: Scheduling) -> None:
+    """Everything ends, nothing starts, nobody is hired, and the crew is closed."""
+    run = schedule(play("a", well()), play("b", well(), "a"))
+    run.scheduler.stop()
+    run.end()
+    assert run.statuses() == {"a": TERMINATED, "b": TERMINATED}
+    assert run.crew.workers == []
+    assert run.crew.events == ["crew closed"]
+    assert run.told == [1, 2]
+
+
+def test_start_after_a_stop_starts_nothing(schedule: Scheduling) -> None:
+    """Who was late finds the run over, and goes."""
+    run = schedule(play("a", well()))
+    run.scheduler.stop()
+    run.end()
+    run.start()
+    wait_until(lambda: run.crew.workers[0].closings, BOUND, "the end of the worker")
+    assert run.statuses() == {"a": TERMINATED}
+    assert run.crew.events.count("crew closed") == 1
+
+
+def test_stop_after_the_end_changes_nothing(schedule: Scheduling) -> None:
+    """Not even a forced one."""
+    run = schedule(play("a", well())).start().end()
+    run.scheduler.stop()
+    run.scheduler.stop(force=True)
+    run.scheduler.wait()
+    assert run.statuses() == {"a": SUCCESSFUL}
+    assert run.crew.workers[0].stops == []
+    assert run.crew.events == ["worker closed", "crew closed"]
+
+
+def test_stop_twice_is_stop_once(schedule: Scheduling) -> None:
+    """No worker is asked twice, no task ends twice."""
+    stubborn = Meeting(heeds=True)
+    run = schedule(play("stubborn", stubborn), play("other", well())).start()
+    worker = stubborn.reached()
+    for _ in range(3):
+        run.scheduler.stop()
+    wait_until(lambda: worker.stops, BOUND, "the stop")
+    run.scheduler.stop()
+    run.clock.now = GRACE
+    run.end()
+    assert worker.stops == [False, True]
+    assert run.told == [1, 2]
+
+
+def test_stop_by_many_threads_at_once(schedule: Scheduling) -> None:
+    """One run, one end."""
+    meetings = [Meeting() for _ in range(4)]
+    tasks = [play(n, meeting) for n, meeting in enumerate(meetings)]
+    run = schedule(*tasks, limit=4).start()
+    for meeting in meetings:
+        meeting.reached()
+    barrier = threading.Barrier(8)
+
+    def stop() -> None:
+        barrier.wait(BOUND)
+        run.scheduler.stop()
+        run.scheduler.wait()
+
+    threads = [threading.Thread(target=stop, daemon=True) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(BOUND)
+        assert not thread.is_alive()
+    assert sorted(run.told) == [1, 2, 3, 4]
+    assert run.crew.events.count("crew closed") == 1
+
+
+def test_stop_from_inside_a_task(schedule: Scheduling) -> None:
+    """It returns to the task, which is terminated like all others."""
+
+    returned: list[bool] = []
+
+    def stop(worker: ScriptedWorker) -> Outcome:
+        run.scheduler.stop()
+        wait_until(lambda: worker.stops, BOUND, "its own stop")
+        returned.append(True)
+        return well()
+
+    run = schedule(play("stops", stop), play("b", well(), "stops"))
+    run.start().end()
+    assert run.statuses() == {"stops": TERMINATED, "b": TERMINATED}
+    assert returned == [True]
+    assert run.plan.remaining == 0
+
+
+# Fast-fail ----------------------------------------------------------------------------
+
+
+def test_fast_fail_ends_all_in_the_moment_of_the_failure(schedule: Scheduling) -> None:
+    """Whoever hears of the failure finds everything ended, and nothing starts."""
+    bad, busy, waiting = Meeting(), Meeting(), Meeting()
+    left: list[int] = []
+    run = schedule(
+        play("bad", bad),
+        play("busy", busy),
+        play("waiting", waiting),
+        limit=2,
+        fast_fail=True,
+        on_report=lambda task: left.append(run.plan.remaining),
+    ).start()
+    busy_worker = busy.reached()
+    bad.reached()
+    bad.end(badly())
+    run.end()
+    assert run.statuses() == {
+        "bad": FAILED,
+        "busy": TERMINATED,
+        "waiting": TERMINATED,
+    }
+    assert error_of(run.tasks["busy"]) == error_of(run.tasks["waiting"]) == STOPPED
+    assert left == [0]
+    assert busy_worker.stops == [False]
+    assert waiting.worker is None
+    assert run.told == ["bad", 1, 2, 3]
+
+
+def test_fast_fail_waits_for_the_last_attempt(schedule: Scheduling) -> None:
+    """A failure that is retried is none."""
+    outcomes = iter([badly(), well()])
+    tasks = [play("a", lambda worker: next(outcomes), retries=1), play("b", well())]
+    run = schedule(*tasks, fast_fail=True).start().end()
+    assert set(run.statuses().values()) == {SUCCESSFUL}
+
+
+def test_fast_fail_counts_a_timeout(schedule: Scheduling) -> None:
+    """As a failure."""
+    slow, busy = Meeting(), Meeting()
+    run = schedule(
+        play("busy", busy),
+        play("slow", slow, "opener"),
+        play("opener", well()),
+        limit=2,
+        fast_fail=True,
+        timeout=TIMEOUT,
+    )
+    run.start()
+    busy.reached()
+    slow.reached()
+    run.clock.now = TIMEOUT
+    run.end()
+    errors = sorted(map(str, (error_of(run.tasks[one]) for one in ("busy", "slow"))))
+    timeout = f"TimeoutError: Task exceeded timeout of {TIMEOUT} seconds"
+    assert errors in ([STOPPED, timeout], [timeout, timeout])
+
+
+def test_fast_fail_stops_the_others_before_it_is_reported(
+    schedule: Scheduling,
+) -> None:
+    """A callback that blocks does not keep the others from being stopped."""
+    bad, busy = Meeting(), Meeting()
+    reported = threading.Event()
+    may_return = threading.Event()
+
+    def block(task: Task) -> None:
+        reported.set()
+        may_return.wait(BOUND)
+
+    tasks = play("bad", bad), play("busy", busy)
+    run = schedule(*tasks, limit=2, fast_fail=True, on_report=block).start()
+    worker = busy.reached()
+    bad.reached()
+    bad.end(badly())
+    try:
+        assert reported.wait(BOUND)
+        wait_until(lambda: worker.stops, 3.0, "the stop")
+    finally:
+        may_return.set()
+    run.end()
+
+
+# Callbacks ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("total", "step", "told"),
+    [
+        (5, 1, [1, 2, 3, 4, 5]),
+        (6, 2, [2, 4, 6]),
+        (7, 3, [3, 6, 7]),
+        (3, 10, [3]),
+    ],
+)
+def test_progress_comes_with_every_step_and_the_last(
+    schedule: Scheduling, total: int, step: int, told: list[int]
+) -> None:
+    """In order, each number once."""
+    tasks = [play(number, well()) for number in range(total)]
+    assert schedule(*tasks, limit=3, step=step).start().end().told == told
+
+
+def test_skipped_tasks_count_as_ended(schedule: Scheduling) -> None:
+    """Progress goes through every number, also when many end at once."""
+    tasks = [play("bad", badly()), *[play(n, well(), "bad") for n in range(4)]]
+    assert schedule(*tasks).start().end().told == ["bad", 1, 2, 3, 4, 5]
+
+
+def test_a_warning_is_reported(schedule: Scheduling) -> None:
+    """Also of a task that succeeded."""
+    outcome = Outcome(SUCCESSFUL, "thread_fallback", 1, warning="careful")
+    run = schedule(play("warned", outcome), play("fine", well())).start().end()
+    assert run.told == ["warned", 1, 2]
+
+
+def test_callbacks_are_called_one_at_a_time(schedule: Scheduling) -> None:
+    """In the order of the events, though many threads have news."""
+    inside: list[int] = []
+    most: list[int] = []
+
+    def enter(ended: int) -> None:
+        inside.append(ended)
+        most.append(len(inside))
+        inside.remove(ended)
+
+    tasks = [play(number, well()) for number in range(300)]
+    run = schedule(*tasks, limit=8, on_progress=enter).start().end()
+    assert run.told == list(range(1, 301))
+    assert set(most) == {1}
+
+
+def test_callbacks_are_not_called_under_the_lock(schedule: Scheduling) -> None:
+    """They may ask anything of the scheduler."""
+    seen: list[int] = []
+    run = schedule(
+        play("a", well()),
+        on_progress=lambda ended: seen.append(run.scheduler.running),
+    )
+    run.start().end()
+    assert seen == [0]
+
+
+def test_a_callback_that_blocks_does_not_hinder_others(schedule: Scheduling) -> None:
+    """The other tasks go on to their ends; their news wait in order."""
+    blocked, may_return = threading.Event(), threading.Event()
+
+    def block(ended: int) -> None:
+        if ended == 1:
+            blocked.set()
+            assert may_return.wait(BOUND)
+
+    last = Meeting()
+    tasks = [play(number, well()) for number in range(5)]
+    labels_before = labels(tasks)
+    tasks.append(play("last", last, *labels_before))
+    run = schedule(*tasks, limit=2, on_progress=block).start()
+    assert blocked.wait(BOUND)
+    last.reached()
+    assert run.told == [1]
+    last.end()
+    wait_until(lambda: not run.plan.remaining, BOUND, "the end of the tasks")
+    assert not run.scheduler.finished, "the run is over when every callback is"
+    may_return.set()
+    run.end()
+    assert run.told == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_callback_may_stop_the_run(schedule: Scheduling) -> None:
+    """And wait for its end, which returns at once there, for it would wait for ever."""
+    busy = Meeting()
+
+    def stop(ended: int) -> None:
+        run.scheduler.stop()
+        run.scheduler.wait()
+
+    tasks = play("first", well()), play("busy", busy), play("waiting", well(), "busy")
+    run = schedule(*tasks, on_progress=stop)
+    run.start().end()
+    assert status_of(run.tasks["first"]) == SUCCESSFUL
+    assert status_of(run.tasks["waiting"]) == TERMINATED
+    assert run.told == [1, 2, 3]
+
+
+def test_when_the_run_has_finished_everything_was_told(schedule: Scheduling) -> None:
+    """`wait` returns after the last callback, and after the crew was closed."""
+    run = schedule(*[play(n, badly()) for n in range(20)], limit=4).start()
+    run.scheduler.wait()
+    assert run.scheduler.finished
+    assert [each for each in run.told if isinstance(each, int)].count(20) == 1
+    assert len(run.told) == 40
+    assert run.crew.events[-1] == "crew closed"
+
+
+# Waiting ------------------------------------------------------------------------------
+
+
+def test_many_may_wait(schedule: Scheduling) -> None:
+    """All are woken by the end; who comes later does not wait."""
+    busy = Meeting()
+    run = schedule(play("busy", busy)).start()
+    busy.reached()
+    threads = [
+        threading.Thread(target=run.scheduler.wait, daemon=True) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    busy.end()
+    for thread in threads:
+        thread.join(BOUND)
+        assert not thread.is_alive()
+    run.scheduler.wait()
+
+
+def test_a_task_cannot_wait_for_its_own_run(schedule: Scheduling) -> None:
+    """It would wait for itself: `RuntimeError`, and the run goes on."""
+    errors: list[str] = []
+
+    def wait(worker: ScriptedWorker) -> Outcome:
+        try:
+            run.scheduler.wait()
+        except RuntimeError as error:
+            errors.append(str(error))
+        return well()
+
+    run = schedule(play("waits", wait), play("next", well()))
+    run.start().end()
+    assert errors == ["a task cannot wait for the end of its own run"]
+    assert set(run.statuses().values()) == {SUCCESSFUL}
+
+
+# What goes wrong ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def scarce(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """From now on only so many threads can be started."""
+    start = threading.Thread.start
+
+    def make(left: int) -> None:
+        budget = [left]
+
+        def scarcely(thread: threading.Thread) -> None:
+            if thread.name.startswith("concurra"):
+                if not budget[0]:
+                    raise RuntimeError("can't start new thread")
+                budget[0] -= 1
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", scarcely)
+
+    return make
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_run_goes_on_with_the_threads_that_there_are(
+    schedule: Scheduling, scarce: Callable[[int], None], threads: int
+) -> None:
+    """When no more can be started."""
+    tasks = [play(n, well()) for n in range(20)] + [play("end", well(), *range(20))]
+    run = schedule(*tasks, limit=8)
+    scarce(threads)
+    run.start().end()
+    assert set(run.statuses().values()) == {SUCCESSFUL}
+    assert run.crew.most <= threads
+
+
+def test_when_no_thread_can_be_started_at_all(
+    schedule: Scheduling, scarce: Callable[[int], None]
+) -> None:
+    """`start` raises, and a stop, done by the caller itself, ends the run."""
+    run = schedule(play("a", well()))
+    scarce(0)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        run.start()
+    run.scheduler.stop()
+    run.end()
+    assert run.statuses() == {"a": TERMINATED}
+    assert run.crew.events[-1] == "crew closed"
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_a_run_with_timeouts_does_not_hang_for_want_of_threads(
+    schedule: Scheduling, scarce: Callable[[int], None], threads: int
+) -> None:
+    """It raises, or it runs: with a thread for tasks, but none for the watchman."""
+    run = schedule(play("a", well()), timeout=1e9)
+    scarce(threads)
+    returned = threading.Event()
+
+    def start() -> None:
+        try:
+            run.start()
+        except RuntimeError:
+            run.scheduler.stop()
+        returned.set()
+
+    threading.Thread(target=start, name="caller", daemon=True).start()
+    in_time = returned.wait(5.0)
+    if not in_time:
+        run.scheduler.stop(force=True)
+    assert in_time, "start() never returned"
+    run.end()
+
+
+def test_a_stop_needs_no_thread(
+    schedule: Scheduling, scarce: Callable[[int], None]
+) -> None:
+    """When none can be started, the caller does the watchman's work."""
+    busy = Meeting()
+    run = schedule(play("busy", busy), play("next", well())).start()
+    worker = busy.reached()
+    scarce(0)
+    run.scheduler.stop()
+    run.end()
+    assert worker.stops == [False]
+    assert run.statuses() == {"busy": TERMINATED, "next": TERMINATED}
+
+
+def test_a_worker_that_breaks_its_promise_ends_the_run(
+    schedule: Scheduling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If `run` raises all the same, the run is stopped: it never hangs."""
+    escaped: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: escaped.append(args))
+
+    def raising(worker: ScriptedWorker) -> Outcome:
+        raise MemoryError
+
+    run = schedule(play("a", raising), play("b", well(), "a"), play("c", well()))
+    run.start().end()
+    assert run.statuses() == {"a": TERMINATED, "b": TERMINATED, "c": TERMINATED}
+    assert [each.exc_type for each in escaped] == [MemoryError]
+    assert run.crew.events == ["worker closed", "crew closed"]
+
+
+def test_the_crew_is_closed_once_after_all_workers(schedule: Scheduling) -> None:
+    """Each worker was closed once before, by the thread that used it."""
+    barrier = threading.Barrier(4)
+
+    def meet(worker: ScriptedWorker) -> Outcome:
+        barrier.wait(BOUND)
+        return well()
+
+    slow = Meeting()
+    tasks = [*[play(n, meet) for n in range(4)], play("slow", slow, *range(4))]
+    run = schedule(*tasks, limit=4, timeout=TIMEOUT).start()
+    slow.reached()
+    run.clock.now = TIMEOUT
+    run.end()
+    assert run.crew.events == ["worker closed"] * 4 + ["crew closed"]
+    assert [worker.closings for worker in run.crew.workers] == [1] * 4
+
+
+def test_the_crew_is_closed_when_a_worker_cannot_be(
+    schedule: Scheduling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A `close` that raises hurts nobody else."""
+    monkeypatch.setattr(threading, "excepthook", ignore)
+
+    def close(worker: ScriptedWorker) -> None:
+        raise OSError
+
+    monkeypatch.setattr(ScriptedWorker, "close", close)
+    run = schedule(play("a", well()), play("b", well())).start().end()
+    assert set(run.statuses().values()) == {SUCCESSFUL}
+    assert run.crew.events == ["crew closed"]

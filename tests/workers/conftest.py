@@ -1,0 +1,44 @@
+"""Workers for the tests, and a guardian that outlives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from concurra.workers import Worker
+from concurra.workers.children import Guardian
+from tests.workers.support import KINDS, Closing, Kind, guarded
+
+
+@pytest.fixture
+def guardian() -> Iterator[Guardian]:
+    """Closed when the test ends."""
+    with guarded() as made:
+        yield made
+
+
+@pytest.fixture(params=KINDS.values(), ids=KINDS.keys())
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Runs the test once for each kind of worker."""
+    found: Kind = request.param
+    return found
+
+
+@pytest.fixture
+def worker(kind: Kind, guardian: Guardian) -> Worker:
+    """A worker of each kind."""
+    return kind.make(guardian)
+
+
+@pytest.fixture(autouse=True)
+def close(request: pytest.FixtureRequest) -> Iterator[Closing | None]:
+    """Closes the worker: when the test says so, or when it ends."""
+    if "worker" not in request.fixturenames:
+        yield None
+        return
+    worker: Worker = request.getfixturevalue("worker")
+    closing = Closing(worker)
+    yield closing
+    worker.stop(force=True)
+    closing()

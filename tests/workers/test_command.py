@@ -1,0 +1,318 @@
+"""What is special to workers that start programs."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from concurra.tasks import FAILED, Command
+from concurra.workers.children import Guardian
+from concurra.workers.command import CommandWorker
+from concurra.workers.crew import Crew
+from tests.helpers import alive, wait_until
+from tests.workers.support import (
+    Running,
+    add,
+    call,
+    leave_pid,
+    read,
+    sh,
+    wait_for_end_of,
+    write,
+)
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+
+
+@pytest.fixture
+def worker(guardian: Guardian) -> CommandWorker:
+    """Closed by the fixture `close`."""
+    return CommandWorker(guardian)
+
+
+# Results ------------------------------------------------------------------------------
+
+
+def test_the_result_of_a_program(worker: CommandWorker) -> None:
+    """Six fields; arguments go to the program as they are."""
+    argv = ["printf", "%s|", "a b", "$HOME", "*"]
+    outcome = worker.run(Command(argv))
+    assert outcome.value == {
+        "command": argv,
+        "shell": False,
+        "returncode": 0,
+        "stdout": "a b|$HOME|*|",
+        "stderr": "",
+        "cwd": None,
+    }
+    assert outcome.value["command"] is not argv, "the user may change his list"
+
+
+def test_the_result_of_a_shell_line(worker: CommandWorker, tmp_path: Path) -> None:
+    """Read by the shell, in the directory that was given."""
+    line = "pwd; echo two | tr a-z A-Z >&2"
+    outcome = worker.run(sh(line, cwd=str(tmp_path)))
+    assert outcome.value == {
+        "command": line,
+        "shell": True,
+        "returncode": 0,
+        "stdout": f"{os.path.realpath(tmp_path)}\n",
+        "stderr": "TWO\n",
+        "cwd": str(tmp_path),
+    }
+
+
+def test_a_return_code_fails_the_task(worker: CommandWorker) -> None:
+    """With what was printed as errors; the structured result stays."""
+    outcome = worker.run(sh("echo out; echo err >&2; exit 7"))
+    error = "CommandExecutionError: Command exited with return code 7: err"
+    assert (outcome.status, outcome.error) == (FAILED, error)
+    assert outcome.retry and outcome.fault
+    assert outcome.value["returncode"] == 7
+    assert str(outcome.trace) == "stdout:\nout\n\nstderr:\nerr\n"
+
+
+def test_without_check_every_return_code_is_fine(worker: CommandWorker) -> None:
+    """The result has it."""
+    outcome = worker.run(sh("exit 7", check=False))
+    assert outcome.ok
+    assert outcome.value["returncode"] == 7
+
+
+def test_a_program_that_is_killed(worker: CommandWorker) -> None:
+    """Its return code is the negative number of the signal."""
+    outcome = worker.run(sh("kill -s KILL $$"))
+    assert outcome.value["returncode"] == -signal.SIGKILL
+    error = "CommandExecutionError: Command exited with return code -9"
+    assert outcome.error == error
+
+
+def test_without_capture_there_is_no_output(
+    capfd: pytest.CaptureFixture[str], guardian: Guardian
+) -> None:
+    """It goes to where this program prints."""
+    worker = CommandWorker(guardian)
+    outcome = worker.run(sh("echo out; echo err >&2", capture_output=False))
+    worker.close()
+    assert (outcome.value["stdout"], outcome.value["stderr"]) == (None, None)
+    assert tuple(capfd.readouterr()) == ("out\n", "err\n")
+    assert worker.transcript is None
+
+
+def test_binary_output(worker: CommandWorker) -> None:
+    """Every byte as it came."""
+    outcome = worker.run(sh(r"printf '\377\000\r\n'", text=False))
+    assert outcome.value["stdout"] == b"\xff\x00\r\n"
+    assert outcome.value["stderr"] == b""
+
+
+def test_text_that_cannot_be_decoded_is_kept(worker: CommandWorker) -> None:
+    """As backslash escapes."""
+    outcome = worker.run(sh(r"printf 'a\377b'; printf '\376' >&2; exit 1"))
+    assert outcome.value["stdout"] == "a\\xffb"
+    assert outcome.value["stderr"] == "\\xfe"
+    assert outcome.error and outcome.error.endswith(" 1: \\xfe")
+
+
+def test_newlines_are_made_uniform(worker: CommandWorker) -> None:
+    """In text."""
+    assert worker.run(sh(r"printf 'a\r\nb\rc\n'")).value["stdout"] == "a\nb\nc\n"
+
+
+def test_characters_that_come_in_pieces(worker: CommandWorker) -> None:
+    """Are put together, however the pipe cuts them."""
+    line = r"for i in 1 2 3; do printf '\303'; sleep 0; printf '\251'; done"
+    assert worker.run(sh(line)).value["stdout"] == "ééé"
+
+
+def test_much_output_on_both_streams(worker: CommandWorker) -> None:
+    """More than the pipes hold, at once: nobody waits for ever."""
+    code = "import sys; [f.write('x' * 2_000_000) for f in (sys.stdout, sys.stderr)]"
+    outcome = worker.run(Command([sys.executable, "-c", code]))
+    lengths = [len(outcome.value[name]) for name in ("stdout", "stderr")]
+    assert lengths == [2_000_000, 2_000_000]
+
+
+def test_standard_input_is_empty(worker: CommandWorker) -> None:
+    """A program that reads it does not wait for a terminal."""
+    assert worker.run(Command(["cat"])).value["stdout"] == ""
+
+
+def test_variables_are_set_beside_those_that_there_are(
+    worker: CommandWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of this process, as they are when the command starts."""
+    monkeypatch.setenv("CONCURRA_HERE", "here")
+    job = sh('echo "$CONCURRA_HERE $CONCURRA_NEW"', env={"CONCURRA_NEW": "new"})
+    assert worker.run(job).value["stdout"] == "here new\n"
+    assert "CONCURRA_NEW" not in os.environ
+
+
+def test_a_command_leads_a_session_of_its_own(worker: CommandWorker) -> None:
+    """So Ctrl-C in the terminal does not reach it, and a stop reaches its children."""
+    code = "import os; print(os.getpid() == os.getpgrp() == os.getsid(0))"
+    outcome = worker.run(Command([sys.executable, "-c", code]))
+    assert outcome.value["stdout"] == "True\n"
+
+
+def test_a_program_that_closes_its_output_is_waited_for(
+    worker: CommandWorker, tmp_path: Path
+) -> None:
+    """The end of the output is not the end of the program."""
+    done = shlex.quote(str(tmp_path / "done"))
+    line = f"exec >&- 2>&-; until [ -e {done} ]; do sleep 0.01; done; exit 3"
+    running = Running(worker, sh(f"{leave_pid(tmp_path / 'pid')}; {line}"))
+    read(tmp_path / "pid")
+    assert not running.over
+    write(tmp_path / "done", "now")
+    assert running.outcome().value["returncode"] == 3
+
+
+# Stops --------------------------------------------------------------------------------
+
+
+def test_a_stop_ends_the_whole_group(worker: CommandWorker, tmp_path: Path) -> None:
+    """The shell, and what it has started."""
+    files = [tmp_path / name for name in ("shell", "child")]
+    line = f"sleep 60 & {leave_pid(files[1], '$!')}; {leave_pid(files[0])}; wait"
+    running = Running(worker, sh(line))
+    pids = [read(path) for path in files]
+    worker.stop()
+    running.outcome()
+    for pid in pids:
+        wait_for_end_of(pid)
+
+
+def test_the_transcript_has_what_was_printed_so_far(
+    worker: CommandWorker, tmp_path: Path
+) -> None:
+    """While the command runs, and also what it says when it is stopped."""
+    line = "trap 'echo bye >&2; exit' TERM; echo 'so far'"
+    stay = f"{leave_pid(tmp_path / 'pid')}; while :; do sleep 0.01; done"
+    running = Running(worker, sh(f"{line}; {stay}"))
+    read(tmp_path / "pid")
+    transcript = worker.transcript
+    assert transcript is not None
+    wait_until(lambda: str(transcript) == "stdout:\nso far\n", what="the output")
+    worker.stop()
+    running.outcome()
+    assert str(transcript) == "stdout:\nso far\n\nstderr:\nbye\n"
+
+
+def test_each_job_has_a_transcript_of_its_own(worker: CommandWorker) -> None:
+    """The old one stays what it was."""
+    worker.run(sh("echo one"))
+    first = worker.transcript
+    worker.run(sh("echo two"))
+    assert str(first) == "stdout:\none\n"
+    assert str(worker.transcript) == "stdout:\ntwo\n"
+
+
+def test_a_command_that_ignores_the_stop_is_killed_by_force(
+    worker: CommandWorker, tmp_path: Path
+) -> None:
+    """SIGKILL cannot be ignored."""
+    line = f"trap '' TERM; {leave_pid(tmp_path / 'pid')}; while :; do sleep 0.01; done"
+    running = Running(worker, sh(line))
+    pid = int(read(tmp_path / "pid"))
+    worker.stop()
+    assert alive(pid) and not running.over
+    worker.stop(force=True)
+    assert running.outcome().value["returncode"] == -signal.SIGKILL
+
+
+def test_a_member_of_the_group_that_ignores_the_stop(
+    worker: CommandWorker, tmp_path: Path
+) -> None:
+    """May take its time when the leader has ended, until the stop is forced."""
+    child = f"trap '' TERM; {leave_pid(tmp_path / 'pid')}; "
+    child += "while :; do sleep 0.01; done"
+    line = f"sh -c {shlex.quote(child)} >/dev/null 2>&1 & wait"
+    running = Running(worker, sh(line))
+    pid = int(read(tmp_path / "pid"))
+    worker.stop()
+    assert alive(pid) and not running.over
+    worker.stop(force=True)
+    running.outcome()
+    wait_for_end_of(pid)
+
+
+ESCAPE = """
+import os, sys, time
+pid_file, until = sys.argv[1:]
+if os.fork() == 0:
+    os.setsid()
+    with open(pid_file + ".part", "w") as file:
+        print(os.getpid(), file=file)
+    os.replace(pid_file + ".part", pid_file)
+    for _ in range(3000):
+        if os.path.exists(until):
+            break
+        time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("forced_only", [True, False])
+def test_one_that_has_escaped_with_the_pipe_cannot_hold_up_a_forced_stop(
+    worker: CommandWorker, tmp_path: Path, forced_only: bool
+) -> None:
+    """It is in another session, and has the command's output open."""
+    files = [str(tmp_path / name) for name in ("pid", "until")]
+    running = Running(worker, Command([sys.executable, "-c", ESCAPE, *files]))
+    pid = int(read(files[0]))
+    if not forced_only:
+        worker.stop()
+        assert not running.over, "its output may still come"
+    worker.stop(force=True)
+    running.outcome()
+    assert alive(pid)
+    write(files[1], "now")
+    wait_for_end_of(pid)
+
+
+def test_one_that_has_escaped_with_the_pipe_is_waited_for(
+    worker: CommandWorker, tmp_path: Path
+) -> None:
+    """Without a stop: its output belongs to the command's."""
+    files = [str(tmp_path / name) for name in ("pid", "until")]
+    running = Running(worker, Command([sys.executable, "-c", ESCAPE, *files]))
+    pid = read(files[0])
+    assert not running.over
+    write(files[1], "now")
+    assert running.outcome().ok
+    wait_for_end_of(pid)
+
+
+# Leftovers ----------------------------------------------------------------------------
+
+
+def test_leftovers_live_as_long_as_the_run(tmp_path: Path) -> None:
+    """What a command has left in its group is killed when the guardian is closed."""
+    guardian = Guardian()
+    worker = CommandWorker(guardian)
+    line = f"sleep 60 >/dev/null 2>&1 & {leave_pid(tmp_path / 'pid', '$!')}"
+    try:
+        assert worker.run(sh(line)).ok
+        worker.close()
+        assert alive(int(read(tmp_path / "pid")))
+    finally:
+        guardian.close()
+    wait_for_end_of(read(tmp_path / "pid"))
+
+
+def test_one_hand_does_commands_and_functions() -> None:
+    """Each with a tool of its own, one after another."""
+    crew = Crew(None)
+    hand = crew.hire()
+    try:
+        for _ in range(2):
+            assert hand.run(call(add, 1, 2)).mode == "thread"
+            assert hand.run(sh("exit 0")).mode == "subprocess"
+    finally:
+        hand.close()
+        crew.close()

@@ -1,0 +1,539 @@
+"""What is special to workers that own a process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from concurra.tasks import FAILED, PICKLE_WARNING, Outcome
+from concurra.workers.children import Guardian
+from concurra.workers.crew import Crew, Hand
+from concurra.workers.process import ProcessWorker
+from tests.helpers import MARK, START_METHODS, alive
+from tests.workers.support import (
+    BOUND,
+    Running,
+    add,
+    call,
+    linger,
+    read,
+    wait_for_end_of,
+    write,
+)
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals and groups are POSIX")
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+
+
+@pytest.fixture(params=START_METHODS)
+def worker(request: pytest.FixtureRequest, guardian: Guardian) -> ProcessWorker:
+    """Closed by the fixture `close`. The grace period is longer than any test."""
+    context = multiprocessing.get_context(request.param)
+    return ProcessWorker(context, guardian, grace=BOUND)
+
+
+@pytest.fixture
+def crew() -> Iterator[Callable[..., Crew]]:
+    """Makes crews whose functions run in processes; closed when the test ends."""
+    crews: list[Crew] = []
+
+    def make(**options: Any) -> Crew:
+        context = multiprocessing.get_context(START_METHODS[0])
+        crews.append(Crew(context, grace=BOUND, **options))
+        return crews[-1]
+
+    yield make
+    for each in crews:
+        each.close()
+
+
+@pytest.fixture
+def hand(crew: Callable[..., Crew]) -> Iterator[Hand]:
+    made = crew().hire()
+    yield made
+    made.close()
+
+
+def pid_of(worker: Any) -> int:
+    outcome = worker.run(call(os.getpid))
+    assert outcome.ok, outcome.error
+    pid: int = outcome.value
+    return pid
+
+
+# A lost process -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [0, 1, 7])
+def test_a_process_that_exits_is_a_failure(worker: ProcessWorker, code: int) -> None:
+    """With its exit code, also 0; the worker is spent."""
+    outcome = worker.run(call(os._exit, code))
+    assert outcome.error == (
+        f"RuntimeError: Worker process exited with code {code} during the task"
+    )
+    assert (outcome.status, outcome.mode, outcome.value) == (FAILED, "process", None)
+    assert outcome.retry and outcome.fault
+    assert worker.spent
+
+
+def kill_me(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@posix
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        (int(getattr(signal, "SIGKILL", 9)), "SIGKILL (signal 9, probably out of mem"),
+        (int(signal.SIGTERM), "SIGTERM"),
+        (int(getattr(signal, "SIGUSR1", 10)), "SIGUSR1"),
+    ],
+)
+def test_a_process_that_is_killed_names_the_signal(
+    worker: ProcessWorker, number: int, name: str
+) -> None:
+    """And for SIGKILL the likely cause."""
+    outcome = worker.run(call(kill_me, number))
+    assert outcome.error and outcome.error.startswith(
+        f"RuntimeError: Worker process was killed by {name}"
+    )
+    assert outcome.error.endswith(" during the task")
+    assert worker.spent
+
+
+def close_all_files() -> None:
+    os.closerange(3, 256)
+
+
+def test_a_process_that_loses_its_pipe_is_a_failure(worker: ProcessWorker) -> None:
+    """It closed its own end: nobody will hear of it again."""
+    outcome = worker.run(call(close_all_files))
+    assert outcome.status == FAILED
+    assert outcome.error and outcome.error.startswith("RuntimeError: Worker process ")
+    assert worker.spent
+
+
+@posix
+def test_a_job_that_did_not_begin_is_told_apart(worker: ProcessWorker) -> None:
+    """The process died while it was idle: no mode, so that another may do the job."""
+    pid = pid_of(worker)
+    os.kill(pid, signal.SIGKILL)
+    wait_for_end_of(pid)
+    outcome = worker.run(call(add, 1))
+    assert (outcome.status, outcome.mode) == (FAILED, None)
+    assert worker.spent
+
+
+@posix
+def test_an_idle_death_costs_no_job(hand: Hand) -> None:
+    """Another process does it."""
+    first = pid_of(hand)
+    os.kill(first, signal.SIGKILL)
+    wait_for_end_of(first)
+    assert pid_of(hand) != first
+
+
+@posix
+def test_a_crash_is_not_repeated(hand: Hand, tmp_path: Path) -> None:
+    """The job had begun, so it is not for a worker to begin it again."""
+    outcome = hand.run(call(crash_and_count, str(tmp_path / "count")))
+    assert outcome.error == (
+        "RuntimeError: Worker process exited with code 3 during the task"
+    )
+    assert (tmp_path / "count").read_text() == "x"
+    assert hand.run(call(add, 1, 2)).value == 3
+
+
+def crash_and_count(path: str) -> None:
+    with open(path, "a") as file:
+        file.write("x")
+    os._exit(3)
+
+
+def test_a_process_is_replaced_after_its_last_task(crew: Callable[..., Crew]) -> None:
+    """With `max_tasks`, failures counted as well."""
+    hand = crew(max_tasks=2).hire()
+    try:
+        first, second = pid_of(hand), pid_of(hand)
+        third = pid_of(hand)
+        assert not hand.run(call(sys.exit, 1)).ok
+        fourth = pid_of(hand)
+    finally:
+        hand.close()
+    assert first == second
+    assert len({first, third, fourth}) == 3
+
+
+def test_without_a_limit_a_process_serves_for_life(hand: Hand) -> None:
+    """One process for all jobs of a hand."""
+    assert len({pid_of(hand) for _ in range(20)}) == 1
+
+
+# What goes through the pipe -----------------------------------------------------------
+
+
+class ElsewhereOnly:
+    """Can be pickled, but unpickled only in the process that made it."""
+
+    def __reduce__(self) -> Any:
+        return explode_elsewhere, (os.getpid(),)
+
+
+def explode_elsewhere(pid: int) -> ElsewhereOnly:
+    if os.getpid() != pid:
+        raise ValueError("not here")
+    return ElsewhereOnly()
+
+
+class NeverPickled:
+    """Refuses to be pickled, in a way of its own."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __reduce__(self) -> Any:
+        raise self.error
+
+
+def make_unpicklable() -> Any:
+    return lambda: None
+
+
+def make_refusing() -> NeverPickled:
+    return NeverPickled(SystemExit(5))
+
+
+def test_a_result_that_cannot_be_pickled(worker: ProcessWorker) -> None:
+    """Is a failure that no other attempt mends, and the process goes on."""
+    pid = pid_of(worker)
+    for func in (make_unpicklable, make_refusing):
+        outcome = worker.run(call(func))
+        assert (outcome.status, outcome.mode) == (FAILED, "process")
+        assert not outcome.retry
+        assert outcome.error and outcome.trace
+    assert outcome.error == "SystemExit: 5"
+    assert pid_of(worker) == pid
+
+
+def test_a_result_that_cannot_be_unpickled(worker: ProcessWorker) -> None:
+    """Here; the same."""
+    outcome = worker.run(call(ElsewhereOnly))
+    assert outcome.error == "ValueError: not here"
+    assert (outcome.status, outcome.mode) == (FAILED, "process")
+    assert not outcome.retry
+    assert worker.run(call(add, 1, 2)).value == 3
+
+
+def test_arguments_that_cannot_be_unpickled(worker: ProcessWorker) -> None:
+    """There; the same."""
+    outcome = worker.run(call(repr, ElsewhereOnly()))
+    assert outcome.error == "ValueError: not here"
+    assert (outcome.status, outcome.mode) == (FAILED, "process")
+    assert not outcome.retry
+    assert worker.run(call(add, 1, 2)).value == 3
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        call(lambda: None),
+        call(repr, lambda: None),
+        call(repr, key=NeverPickled(ValueError("no"))),
+        call(repr, NeverPickled(SystemExit(1))),
+        call(repr, NeverPickled(KeyboardInterrupt())),
+    ],
+    ids=["function", "argument", "keyword", "SystemExit", "KeyboardInterrupt"],
+)
+def test_a_job_that_cannot_be_pickled(worker: ProcessWorker, job: Any) -> None:
+    """Never begins, and says so; the worker goes on."""
+    outcome = worker.run(job)
+    assert (outcome.status, outcome.mode) == (FAILED, None)
+    assert outcome.warning == PICKLE_WARNING
+    assert not outcome.retry
+    assert worker.run(call(add, 1, 2)).value == 3
+
+
+def test_large_arguments_and_results(worker: ProcessWorker) -> None:
+    """Larger than any pipe's buffer, there and back."""
+    large = bytes(range(256)) * 20_000
+    assert worker.run(call(bytes, large)).value == large
+
+
+def test_the_error_of_a_task_comes_with_its_trace(worker: ProcessWorker) -> None:
+    """Which begins in the task's own code."""
+    outcome = worker.run(call(divide, 1, 0))
+    assert outcome.error == "ZeroDivisionError: division by zero"
+    trace = str(outcome.trace)
+    assert "in divide" in trace
+    assert "concurra" not in trace.replace(str(Path(__file__)), "")
+
+
+def divide(first: int, second: int) -> float:
+    return first / second
+
+
+# The surroundings of a task -----------------------------------------------------------
+
+
+def spoil(folder: str) -> None:
+    os.environ["CONCURRA_NEW"] = "1"
+    os.environ["PATH"] = "changed"
+    del os.environ[MARK]
+    os.chdir(folder)
+
+
+def look() -> tuple[str, dict[str, str]]:
+    return os.getcwd(), dict(os.environ)
+
+
+def test_directory_and_environment_are_put_back(
+    worker: ProcessWorker, tmp_path: Path
+) -> None:
+    """After each task, also one that fails: none disturbs the next."""
+    before = worker.run(call(look)).value
+    assert before[0] == os.getcwd()
+    assert MARK in before[1]
+    for folder, ok in ((tmp_path, True), (tmp_path / "nowhere", False)):
+        assert worker.run(call(spoil, str(folder))).ok is ok
+        assert worker.run(call(look)).value == before
+
+
+def print_partly(path: str) -> None:
+    sys.stdout = open(path, "w")
+    print("no newline", end="")
+
+
+def test_what_a_task_prints_is_not_held_back(
+    worker: ProcessWorker, tmp_path: Path
+) -> None:
+    """It is out when the task has ended, though the process lives on."""
+    assert worker.run(call(print_partly, str(tmp_path / "out"))).ok
+    assert (tmp_path / "out").read_text() == "no newline"
+
+
+def signals() -> tuple[list[bool], list[int]]:
+    numbers = signal.SIGTERM, signal.SIGUSR1
+    default = [signal.getsignal(number) == signal.SIG_DFL for number in numbers]
+    return default, sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+
+@posix
+def test_signal_handlers_and_mask_are_the_defaults(
+    guardian: Guardian, start_method: str
+) -> None:
+    """Whatever the host program has set: a stop must be able to end the process."""
+    old = {
+        number: signal.signal(number, lambda *args: None)
+        for number in (signal.SIGTERM, signal.SIGUSR1)
+    }
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR2])
+    try:
+        context = multiprocessing.get_context(start_method)
+        worker = ProcessWorker(context, guardian, grace=BOUND)
+        try:
+            assert worker.run(call(signals)).value == ([True, True], [])
+        finally:
+            worker.close()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@posix
+def test_an_interrupt_of_the_task_ends_the_task_only(worker: ProcessWorker) -> None:
+    """SIGINT raises `KeyboardInterrupt` there, as everywhere."""
+    outcome = worker.run(call(kill_me, int(signal.SIGINT)))
+    assert outcome.error == "KeyboardInterrupt: "
+    assert worker.run(call(add, 1, 2)).value == 3
+
+
+def family() -> tuple[int, int, int]:
+    return os.getpid(), os.getpgrp(), os.getsid(0)
+
+
+@posix
+def test_a_worker_leads_a_session_of_its_own(worker: ProcessWorker) -> None:
+    """Ctrl-C in the terminal does not reach it, and a stop reaches its children."""
+    assert len(set(worker.run(call(family)).value)) == 1
+
+
+def use_multiprocessing() -> int | None:
+    child = multiprocessing.get_context("spawn").Process(target=add, args=(1,))
+    child.start()
+    child.join(BOUND)
+    return child.exitcode
+
+
+def test_a_task_may_start_processes(hand: Hand) -> None:
+    """A worker is no daemon in the sense of `multiprocessing`."""
+    outcome = hand.run(call(use_multiprocessing))
+    assert (outcome.value, outcome.error) == (0, None)
+
+
+# Grandchildren ------------------------------------------------------------------------
+
+
+def fork_lingering(pid_file: str, until: str, session: bool) -> None:
+    """Fork a child that lingers, in a session of its own or in the worker's."""
+    if os.fork() == 0:
+        try:
+            if session:
+                os.setsid()
+            linger(pid_file, until)
+        finally:
+            os._exit(0)
+    read(pid_file)
+
+
+def fork_and_exit(pid_file: str, until: str) -> None:
+    fork_lingering(pid_file, until, True)
+    os._exit(4)
+
+
+@forks
+def test_a_forked_grandchild_keeps_nothing(
+    worker: ProcessWorker, tmp_path: Path
+) -> None:
+    """The worker's death is noticed while the grandchild lives on."""
+    pid_file, until = str(tmp_path / "pid"), str(tmp_path / "until")
+    running = Running(worker, call(fork_and_exit, pid_file, until))
+    outcome = running.outcome()
+    assert outcome.error == (
+        "RuntimeError: Worker process exited with code 4 during the task"
+    )
+    grandchild = int(read(pid_file))
+    assert alive(grandchild)
+    write(until, "now")
+    wait_for_end_of(grandchild)
+
+
+@forks
+def test_close_does_not_wait_for_a_grandchild(
+    worker: ProcessWorker, close: Callable[[], None], tmp_path: Path
+) -> None:
+    """One that has gone into a session of its own lives on."""
+    pid_file, until = str(tmp_path / "pid"), str(tmp_path / "until")
+    assert worker.run(call(fork_lingering, pid_file, until, True)).ok
+    close()
+    grandchild = int(read(pid_file))
+    assert alive(grandchild)
+    write(until, "now")
+    wait_for_end_of(grandchild)
+
+
+@forks
+@pytest.mark.parametrize("way", ["close", "stop", "force"])
+def test_the_group_ends_with_the_worker(
+    worker: ProcessWorker, close: Callable[[], None], tmp_path: Path, way: str
+) -> None:
+    """What its tasks have started and left in its group."""
+    pid_file = str(tmp_path / "pid")
+    assert worker.run(call(fork_lingering, pid_file, "never", False)).ok
+    if way != "close":
+        worker.stop(force=way == "force")
+    close()
+    wait_for_end_of(read(pid_file))
+
+
+def linger_undisturbed(pid_file: str) -> str:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return linger(pid_file, "never")
+
+
+@posix
+def test_a_task_that_ignores_the_stop_is_killed_by_force(
+    worker: ProcessWorker, tmp_path: Path
+) -> None:
+    """SIGKILL cannot be ignored."""
+    running = Running(worker, call(linger_undisturbed, str(tmp_path / "pid")))
+    pid = int(read(tmp_path / "pid"))
+    assert worker.stop()
+    assert alive(pid) and not running.over
+    worker.stop(force=True)
+    outcome: Outcome = running.outcome()
+    assert outcome.error and "SIGKILL" in outcome.error
+    wait_for_end_of(pid)
+
+
+def test_a_sibling_keeps_nothing(guardian: Guardian, tmp_path: Path) -> None:
+    """A worker ends by the end of its pipe, whoever was started after it."""
+    context = multiprocessing.get_context(START_METHODS[0])
+    first = ProcessWorker(context, guardian, grace=BOUND)
+    second = ProcessWorker(context, guardian, grace=BOUND)
+    other = context.Process(  # type: ignore[attr-defined]
+        target=linger, args=(str(tmp_path / "pid"), str(tmp_path / "until"))
+    )
+    other.start()
+    try:
+        assert first.run(call(add, 1)).ok
+        pid = pid_of(first)
+        first.close()
+        assert not alive(pid)
+        assert second.run(call(add, 1)).ok
+        assert other.is_alive()
+    finally:
+        second.close()
+        write(tmp_path / "until", "now")
+        other.join(BOUND)
+        other.close()
+
+
+# The crew -----------------------------------------------------------------------------
+
+
+def test_prepared_processes_are_used_first(crew: Callable[..., Crew]) -> None:
+    """And those that nobody used are closed with the crew."""
+    prepared = crew()
+    prepared.prepare(3)
+    known = {child.pid for child in multiprocessing.active_children()}
+    hand = prepared.hire()
+    try:
+        assert pid_of(hand) in known
+    finally:
+        hand.close()
+
+
+def test_a_function_that_cannot_be_pickled_may_run_in_a_thread(
+    crew: Callable[..., Crew],
+) -> None:
+    """If the crew allows it; the outcome has a warning, and the next job a process."""
+    hand = crew(fallback=True).hire()
+    try:
+        outcome = hand.run(call(lambda: os.getpid()))
+        assert (outcome.value, outcome.mode) == (os.getpid(), "thread_fallback")
+        assert outcome.warning == "Task was not picklable; ran in thread fallback"
+        assert pid_of(hand) != os.getpid()
+    finally:
+        hand.close()
+
+
+def test_without_the_fallback_it_fails(hand: Hand) -> None:
+    """With the pickling error and a warning."""
+    outcome = hand.run(call(lambda: None))
+    assert (outcome.status, outcome.mode) == (FAILED, None)
+    assert outcome.warning == PICKLE_WARNING
+    assert outcome.error and "lambda" in outcome.error
+
+
+def test_when_no_process_can_be_started(
+    hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job fails with the reason, and the hand goes on trying."""
+
+    def refuse(*args: object) -> None:
+        raise OSError(11, "no more processes")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Crew, "_new_process", refuse)
+        outcome = hand.run(call(add, 1))
+    assert (outcome.status, outcome.mode) == (FAILED, None)
+    assert outcome.error and outcome.error.endswith("no more processes")
+    assert hand.run(call(add, 1, 2)).value == 3
