@@ -12,13 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def installed() -> metadata.Distribution:
-    """The distribution that pip has installed.
-
-    An editable install leaves `concurra.egg-info` in the working directory too, which
-    is found first.
-    """
-    found = metadata.distributions(name="concurra")
-    return next(each for each in found if each.read_text("WHEEL") is not None)
+    """The distribution that pip has installed."""
+    return metadata.distribution("concurra")
 
 
 def test_the_version_is_the_one_of_the_package() -> None:
@@ -31,7 +26,7 @@ def test_the_version_has_one_source() -> None:
     """`pyproject.toml` points to the package and has no number of its own."""
     text = (ROOT / "pyproject.toml").read_text("utf-8")
     assert 'dynamic = ["version"]' in text
-    assert 'version = { attr = "concurra.__version__" }' in text
+    assert '[tool.hatch.version]\npath = "concurra/__init__.py"' in text
     assert concurra.__version__ not in text
 
 
@@ -55,7 +50,7 @@ def test_tabulate_is_all_that_is_needed_to_run() -> None:
 def test_nothing_but_the_package_is_installed() -> None:
     """No tests, no examples; they would be top-level names in everybody's Python."""
     top = {Path(str(file)).parts[0] for file in installed().files or []}
-    allowed = r"concurra|concurra-.+\.dist-info|__editable__.*|__pycache__"
+    allowed = r"concurra|concurra-.+\.dist-info|_editable_impl_concurra.pth|__pycache__"
     assert top and not [name for name in top if not re.fullmatch(allowed, name)]
 
 

@@ -244,9 +244,10 @@ def _lives_in(group: int) -> Callable[[str], bool]:
 class Guardian:
     """Kills what a run started when this process is gone, and leftovers at the end.
 
-    One small shell process for a run, started when there is first something to
-    guard. Between the birth of a child and the word to the guardian lie a few
-    microseconds in which a SIGKILL of this process goes unnoticed for a command.
+    One small shell process for a run, started before the first child. Between the
+    birth of a child and the word to the guardian lie a few microseconds in which a
+    SIGKILL of this process goes unnoticed for a command; a worker sees the end of its
+    own pipe.
     """
 
     # A leftover's leader is reaped. If a process with that id is there all the same,
@@ -271,6 +272,16 @@ class Guardian:
         self._pipe: Optional[_Pipe] = None
         self._useless = not POSIX
 
+    def start(self) -> None:
+        """Be there; called before each child is started."""
+        with self._lock:
+            if self._shell is None and not self._useless:
+                try:
+                    self._start()
+                except (OSError, RuntimeError):
+                    # The tasks are not to suffer for that: the run goes on, unguarded.
+                    self._useless = True
+
     def watch(self, pid: int) -> None:
         """Kill the group of ``pid`` when this process ends."""
         self._tell("+", pid)
@@ -281,17 +292,11 @@ class Guardian:
 
     def _tell(self, what: str, pid: int) -> None:
         with self._lock:
-            if self._useless:
-                return
-            try:
-                if self._pipe is None:
-                    self._start()
-                assert self._pipe is not None
-                os.write(self._pipe.fd, f"{what} {pid}\n".encode())
-            except (OSError, RuntimeError):
-                # It could not be started, or somebody killed it. The tasks are not
-                # to suffer for that: the run goes on, unguarded.
-                self._useless = True
+            if self._pipe is not None and not self._useless:
+                try:
+                    os.write(self._pipe.fd, f"{what} {pid}\n".encode())
+                except OSError:  # somebody killed it
+                    self._useless = True
 
     def _start(self) -> None:
         with starting():

@@ -83,6 +83,7 @@ class CommandWorker:
     def _run(self, command: Command) -> Outcome:
         transcript = Transcript() if command.capture_output else None
         self.transcript = transcript
+        self._guardian.start()
         with self._lock:
             if self._stopped:
                 return Outcome.stopped()

@@ -72,6 +72,7 @@ class ProcessWorker:
         self._grace = grace
         self._ready = False
         self._buried = False
+        guardian.start()
         self._pipe, theirs = context.Pipe()
         try:
             self._process = self._start(context, theirs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 
 import pytest
 
@@ -278,6 +279,21 @@ def test_abort_stops_processes(tmp_path):
     assert statuses(results) == {"a": "Terminated", "b": "Terminated"}
     assert results["a"]["execution_mode"] == "process"
     check(results["a"])
+
+
+def test_abort_of_a_process_task_that_has_only_just_begun(tmp_path):
+    """What has begun counts as an attempt, however soon the abort comes after it."""
+    for index in range(25):
+        begun = tmp_path / str(index)
+        runner = concurra.TaskRunner(use_multiprocessing=True, progress_stats=False)
+        runner.add_task(stay, begun, label="a")
+        runner.execute_in_background()
+        end = time.monotonic() + BOUND
+        while not begun.exists():  # no pause, to be as quick as can be
+            assert time.monotonic() < end
+        result = runner.abort()["a"]
+        check(result)
+        assert (result["execution_mode"], result["attempts"]) == ("process", 1)
 
 
 @POSIX

@@ -12,10 +12,14 @@ import concurra
 import concurra.core
 
 EXPORTED = [
+    "CircularDependencyError",
     "CommandExecutionError",
     "ConcurraError",
+    "DuplicateLabelError",
     "ExecutionError",
+    "LifeCycleError",
     "TaskRunner",
+    "UnknownDependencyError",
     "__version__",
 ]
 

@@ -135,7 +135,9 @@ def test_a_directory_to_run_in_that_is_a_file(tmp_path: Path) -> None:
 )
 def test_variables_that_no_environment_can_have(env: dict[str, str]) -> None:
     """The command does not start without them: it fails."""
-    assert_never_started(run_command(["true"], env=env), r"(Value|UnicodeEncode)Error: ")
+    assert_never_started(
+        run_command(["true"], env=env), r"(Value|UnicodeEncode)Error: "
+    )
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\0"])

@@ -68,8 +68,14 @@ class ScriptedCrew:
         self.stoppable = stoppable
         self.workers: list[ScriptedWorker] = []
         self.events: list[str] = []
+        self.unprepared: Exception | None = None
         self.busy = self.most = 0
         self._lock = threading.Lock()
+
+    def prepare(self) -> None:
+        self.events.append("crew prepared")
+        if self.unprepared is not None:
+            raise self.unprepared
 
     def hire(self) -> ScriptedWorker:
         worker = ScriptedWorker(self)

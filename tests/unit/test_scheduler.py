@@ -389,7 +389,7 @@ def test_nobody_is_hired_when_all_is_over(schedule: Scheduling) -> None:
     finally:
         run.plan.take(0.0)  # what else might be taken keeps a broken run going
     assert len(run.crew.workers) == 2
-    assert run.crew.events == ["worker closed", "worker closed", "crew closed"]
+    assert run.crew.events[1:] == ["worker closed"] * 2 + ["crew closed"]
 
 
 def test_a_timeout_keeps_what_the_victim_had_to_say(schedule: Scheduling) -> None:
@@ -485,7 +485,7 @@ def test_who_cannot_even_be_forced_is_let_go(schedule: Scheduling) -> None:
     run.clock.now = 2 * GRACE
     run.end()
     assert worker.stops == [False, True]
-    assert run.crew.events == ["crew closed"]
+    assert run.crew.events == ["crew prepared", "crew closed"]
     immortal.end()
     wait_until(lambda: worker.closings, BOUND, "the end of the worker")
 
@@ -604,7 +604,7 @@ def test_stop_after_the_end_changes_nothing(schedule: Scheduling) -> None:
     run.scheduler.wait()
     assert run.statuses() == {"a": SUCCESSFUL}
     assert run.crew.workers[0].stops == []
-    assert run.crew.events == ["worker closed", "crew closed"]
+    assert run.crew.events == ["crew prepared", "worker closed", "crew closed"]
 
 
 def test_stop_twice_is_stop_once(schedule: Scheduling) -> None:
@@ -881,7 +881,7 @@ def test_many_may_wait(schedule: Scheduling) -> None:
 
 
 def test_a_task_cannot_wait_for_its_own_run(schedule: Scheduling) -> None:
-    """It would wait for itself: `RuntimeError`, and the run goes on."""
+    """It would wait for itself: a `RuntimeError`, and the run goes on."""
     errors: list[str] = []
 
     def wait(worker: ScriptedWorker) -> Outcome:
@@ -893,7 +893,7 @@ def test_a_task_cannot_wait_for_its_own_run(schedule: Scheduling) -> None:
 
     run = schedule(play("waits", wait), play("next", well()))
     run.start().end()
-    assert errors == ["a task cannot wait for the end of its own run"]
+    assert errors == ["A task cannot wait for the end of its own run"]
     assert set(run.statuses().values()) == {SUCCESSFUL}
 
 
@@ -964,24 +964,23 @@ def test_a_run_with_timeouts_does_not_hang_for_want_of_threads(
         returned.set()
 
     threading.Thread(target=start, name="caller", daemon=True).start()
-    in_time = returned.wait(5.0)
-    if not in_time:
+    if not returned.wait(BOUND):
         run.scheduler.stop(force=True)
-    assert in_time, "start() never returned"
+        raise AssertionError("start() never returned")
     run.end()
 
 
 def test_a_stop_needs_no_thread(
     schedule: Scheduling, scarce: Callable[[int], None]
 ) -> None:
-    """When none can be started, the caller does the watchman's work."""
+    """When none can be started, the caller ends everything, without any grace."""
     busy = Meeting()
     run = schedule(play("busy", busy), play("next", well())).start()
     worker = busy.reached()
     scarce(0)
     run.scheduler.stop()
     run.end()
-    assert worker.stops == [False]
+    assert worker.stops == [True]
     assert run.statuses() == {"busy": TERMINATED, "next": TERMINATED}
 
 
@@ -999,7 +998,33 @@ def test_a_worker_that_breaks_its_promise_ends_the_run(
     run.start().end()
     assert run.statuses() == {"a": TERMINATED, "b": TERMINATED, "c": TERMINATED}
     assert [each.exc_type for each in escaped] == [MemoryError]
-    assert run.crew.events == ["worker closed", "crew closed"]
+    assert run.crew.events == ["crew prepared", "worker closed", "crew closed"]
+
+
+def test_the_crew_is_prepared_first(schedule: Scheduling) -> None:
+    """Once, before any task, on a thread of the run's own."""
+    seen: list[list[str]] = []
+
+    def look(worker: ScriptedWorker) -> Outcome:
+        seen.append(list(run.crew.events))
+        return well()
+
+    run = schedule(play("a", look), play("b", look))
+    run.start().end()
+    assert seen == [["crew prepared"]] * 2
+
+
+def test_a_crew_that_cannot_be_prepared_ends_the_run(schedule: Scheduling) -> None:
+    """No task starts, and whoever waits gets the error."""
+    run = schedule(play("a", well()), play("b", well()))
+    run.crew.unprepared = RuntimeError("no main guard")
+    run.start().end()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="^no main guard$"):
+            run.scheduler.wait()
+    assert run.statuses() == {"a": TERMINATED, "b": TERMINATED}
+    assert [task.attempts for task in run.tasks.values()] == [0, 0]
+    assert run.crew.events[-1] == "crew closed"
 
 
 def test_the_crew_is_closed_once_after_all_workers(schedule: Scheduling) -> None:
@@ -1016,7 +1041,7 @@ def test_the_crew_is_closed_once_after_all_workers(schedule: Scheduling) -> None
     slow.reached()
     run.clock.now = TIMEOUT
     run.end()
-    assert run.crew.events == ["worker closed"] * 4 + ["crew closed"]
+    assert run.crew.events[1:] == ["worker closed"] * 4 + ["crew closed"]
     assert [worker.closings for worker in run.crew.workers] == [1] * 4
 
 
@@ -1032,4 +1057,4 @@ def test_the_crew_is_closed_when_a_worker_cannot_be(
     monkeypatch.setattr(ScriptedWorker, "close", close)
     run = schedule(play("a", well()), play("b", well())).start().end()
     assert set(run.statuses().values()) == {SUCCESSFUL}
-    assert run.crew.events == ["crew closed"]
+    assert run.crew.events == ["crew prepared", "crew closed"]

@@ -491,9 +491,11 @@ def test_a_sibling_keeps_nothing(guardian: Guardian, tmp_path: Path) -> None:
 
 def test_prepared_processes_are_used_first(crew: Callable[..., Crew]) -> None:
     """And those that nobody used are closed with the crew."""
-    prepared = crew()
-    prepared.prepare(3)
-    known = {child.pid for child in multiprocessing.active_children()}
+    prepared = crew(stock=lambda: 3)
+    before = {child.pid for child in multiprocessing.active_children()}
+    prepared.prepare()
+    known = {child.pid for child in multiprocessing.active_children()} - before
+    assert len(known) == 3
     hand = prepared.hire()
     try:
         assert pid_of(hand) in known

@@ -1,0 +1,155 @@
+"""Many runs, and large ones; each function runs in an interpreter of its own."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import tracemalloc
+from typing import Any
+
+from tests.faults.stage import BOUND, LINGER, MODES, PLANNED, Footprint, add, check_all
+from tests.faults.stage import fail, make, quick, set_up, value_of
+from tests.helpers import START_METHODS, wait_until
+
+#: Bytes that may be left of hundreds of runs: some caches of Python's, nothing of ours.
+SLACK = 150_000
+
+
+def nothing() -> None:
+    """Do it."""
+
+
+def run_to_the_end(mode: str) -> None:
+    """A run with a success, a failure, a retry and a skip."""
+    runner = make(mode)
+    add(runner, mode, quick, "good", label="good")
+    add(runner, mode, fail, label="bad", task_retries=1)
+    add(runner, mode, quick, "never", label="never", depends_on="bad")
+    results = runner.run(verify=False)
+    check_all(runner)
+    assert value_of(results["good"]) == "good", results["good"]
+    assert PLANNED in results["bad"]["error"] and results["bad"]["attempts"] == 2
+    assert results["never"]["status"] == "Terminated"
+
+
+def run_and_abort(mode: str) -> None:
+    """A run that is aborted while one task is at work, and one waits."""
+    runner = make(mode)
+    seconds = 0.002 if mode in ("thread", "fallback") else LINGER
+    add(runner, mode, quick, 1, seconds, label="late")
+    add(runner, mode, quick, 1, label="next", depends_on="late")
+    runner.execute_in_background()
+    wait_until(lambda: runner.get_active_runner_count() or all(_ended(runner)))
+    runner.abort()
+    check_all(runner)
+
+
+def run_out_of_time(mode: str) -> None:
+    """A run with a task that exceeds its timeout."""
+    runner = make(mode, timeout=0.002)
+    seconds = 0.005 if mode in ("thread", "fallback") else LINGER
+    add(runner, mode, quick, 1, seconds, label="late")
+    add(runner, mode, quick, 1, label="next", depends_on="late")
+    results = runner.run(verify=False)
+    check_all(runner)
+    assert results["late"]["status"] == "Terminated"
+
+
+def _ended(runner: Any) -> list[bool]:
+    return [bool(result) for result in runner.results_registry.values()]
+
+
+def many_runs(mode: str, count: int) -> None:
+    """Run, abort and time out `count` times in all; then everything is as before."""
+    set_up()
+    kinds = (run_to_the_end, run_and_abort, run_out_of_time)
+    for kind in kinds * 2:
+        kind(mode)
+    footprint = Footprint.take()
+    tracemalloc.start()
+    before = _memory()
+    for number in range(count):
+        kinds[number % len(kinds)](mode)
+    footprint.assert_restored()
+    grown = _memory() - before
+    assert grown < SLACK, f"{grown} bytes after {count} runs"
+    print(f"{grown} bytes")
+
+
+def _memory() -> int:
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
+
+
+def side_by_side(count: int) -> None:
+    """Run `count` runners in as many threads at once, in all modes."""
+    set_up()
+    run_to_the_end("fork" if "fork" in START_METHODS else "spawn")
+    footprint = Footprint.take()
+    together = threading.Barrier(count)
+    good: list[int] = []
+
+    def act(number: int) -> None:
+        together.wait(BOUND)
+        run_to_the_end(MODES[number % len(MODES)])
+        good.append(number)
+
+    threads = [threading.Thread(target=act, args=(each,)) for each in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(2 * BOUND)
+    assert sorted(good) == list(range(count)), sorted(good)
+    footprint.assert_restored()
+
+
+def many_tasks(count: int) -> None:
+    """One runner with very many tasks."""
+    set_up()
+    runner = make("thread")
+    for _ in range(count):
+        runner.add_task(nothing)
+    results = runner.run(verify=False)
+    assert len(results) == count
+    assert {each["status"] for each in results.values()} == {"Successful"}
+
+
+def long_chain(count: int) -> None:
+    """A chain of tasks whose first one fails."""
+    set_up()
+    runner = make("thread")
+    runner.add_task(fail, label=0)
+    for number in range(1, count):
+        runner.add_task(nothing, label=number, depends_on=[number - 1])
+    results = runner.run(verify=False)
+    check_all(runner)
+    assert results[0]["status"] == "Failed"
+    for number in range(1, count):
+        assert results[number]["error"] == (
+            "RuntimeError: Skipped: "
+            f"dependency [{number - 1}] failed or was terminated"
+        )
+
+
+def many_failures(mode: str, count: int) -> None:
+    """Very many tasks of which each third fails, with retries."""
+    set_up()
+    runner = make(mode, task_retries=2)
+    for number in range(count):
+        runner.add_task(nothing if number % 3 else fail)
+    results = runner.run(verify=False)
+    check_all(runner)
+    for number, result in results.items():
+        if number % 3:
+            assert result["status"] == "Successful" and result["attempts"] == 1
+        else:
+            assert result["status"] == "Failed" and result["attempts"] == 3
+            assert result["retry_errors"] == [f"ValueError: {PLANNED}"] * 3
+
+
+def all_modes() -> None:
+    """Each mode once."""
+    set_up()
+    for mode in MODES:
+        run_to_the_end(mode)
+        run_and_abort(mode)

@@ -1,0 +1,312 @@
+"""What users pass in: kept in one form, or refused with a helpful message."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import pathlib
+from collections import OrderedDict
+from typing import Any, Callable
+
+import pytest
+
+from concurra import checks
+from tests.helpers import START_METHODS
+from tests.unit.support import nothing
+
+NAN, INFINITY = float("nan"), float("inf")
+
+
+class Three:
+    """Can stand for an integer."""
+
+    def __index__(self) -> int:
+        return 3
+
+
+class Raw:
+    """A path, but in bytes."""
+
+    def __fspath__(self) -> bytes:
+        return b"/tmp"
+
+
+def refused(kind: type[Exception], start: str, check: Callable[..., Any]) -> None:
+    """The message names the parameter, what was expected and what came instead."""
+    with pytest.raises(kind) as caught:
+        check()
+    assert type(caught.value) is kind
+    assert str(caught.value).startswith(start)
+    assert ", not " in str(caught.value)
+
+
+# Numbers and text ---------------------------------------------------------------------
+
+
+def test_text() -> None:
+    """A string, or a `TypeError`."""
+    assert checks.text("name", "x") == "x"
+    for bad in (b"x", 1, None):
+        refused(
+            TypeError, "name must be a string, not ", lambda: checks.text("name", bad)
+        )
+
+
+@pytest.mark.parametrize("value", [3, Three()])
+def test_whole_numbers(value: Any) -> None:
+    """Whatever can stand for an integer becomes one."""
+    number = checks.whole("n", value)
+    assert number == 3
+    assert type(number) is int
+
+
+@pytest.mark.parametrize("bad", [3.0, "3", None, True, [3]])
+def test_what_is_no_whole_number(bad: Any) -> None:
+    """Not a float that looks like one, and not a truth value."""
+    refused(TypeError, "n must be an integer, not ", lambda: checks.whole("n", bad))
+
+
+def test_whole_numbers_with_a_least() -> None:
+    """It may be that, but not less."""
+    assert checks.whole("n", 0, least=0) == 0
+    refused(ValueError, "n must be at least 0", lambda: checks.whole("n", -1, least=0))
+
+
+@pytest.mark.parametrize("value", [1, 0.001, 1e9])
+def test_seconds(value: float) -> None:
+    """Positive and finite."""
+    checks.seconds("timeout", value)
+
+
+@pytest.mark.parametrize("bad", [0, 0.0, -1, -0.5, NAN, INFINITY, -INFINITY])
+def test_seconds_out_of_range(bad: float) -> None:
+    """Zero, negative, endless, or no number at all."""
+    refused(
+        ValueError, "timeout must be a posi", lambda: checks.seconds("timeout", bad)
+    )
+
+
+@pytest.mark.parametrize("bad", ["1", None, True, [1], 1j])
+def test_what_are_no_seconds(bad: Any) -> None:
+    """Other types."""
+    refused(TypeError, "timeout must be a numb", lambda: checks.seconds("timeout", bad))
+
+
+def test_seconds_that_may_be_zero() -> None:
+    """But not less."""
+    checks.seconds("t", 0, zero=True)
+    for bad in (-0.5, NAN):
+        refused(ValueError, "t must be ", lambda: checks.seconds("t", bad, zero=True))
+
+
+# Loggers and contexts -----------------------------------------------------------------
+
+
+def test_loggers() -> None:
+    """A logger, an adapter of one, or whatever has their methods."""
+    logger = logging.getLogger("x")
+    adapter = logging.LoggerAdapter(logger, {})
+    assert checks.logger(logger) is logger
+    assert checks.logger(adapter) is adapter
+    for bad in (None, "x", print, object()):
+        refused(TypeError, "logger must be a logging.Log", lambda: checks.logger(bad))
+
+
+def test_contexts() -> None:
+    """By the name of a start method, as they are, or the default."""
+    for method in START_METHODS:
+        assert checks.context(method).get_start_method() == method
+        context = multiprocessing.get_context(method)
+        assert checks.context(context) is context
+    default = checks.context(None)
+    assert (
+        default.get_start_method() == multiprocessing.get_context().get_start_method()
+    )
+
+
+def test_what_is_no_context() -> None:
+    """An unknown name is told the known ones."""
+    with pytest.raises(ValueError, match="^mp_context must be one of ") as caught:
+        checks.context("magic")
+    assert all(method in str(caught.value) for method in START_METHODS)
+    refused(TypeError, "mp_context must be ", lambda: checks.context(3))  # type: ignore
+
+
+# Labels -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "labels"),
+    [
+        (None, ()),
+        ([], ()),
+        ("ab", ("ab",)),
+        (b"ab", (b"ab",)),
+        (["a", "b"], ("a", "b")),
+        (("b", "a", "b"), ("b", "a")),
+        ({"a": 1, "b": 2}, ("a", "b")),
+        ({"a"}, ("a",)),
+        (frozenset([1]), (1,)),
+        (range(3), (0, 1, 2)),
+        (iter([1, (2, 3)]), (1, (2, 3))),
+        ({"a": 1}.keys(), ("a",)),
+    ],
+)
+def test_labels(value: Any, labels: tuple[Any, ...]) -> None:
+    """Any collection, each once, in order; a string is one label."""
+    assert checks.labels(value) == labels
+
+
+@pytest.mark.parametrize("bad", [1, object(), [["a"]], [{}]])
+def test_what_are_no_labels(bad: Any) -> None:
+    """No collection, or one of what cannot be a label."""
+    refused(TypeError, "depends_on must be ", lambda: checks.labels(bad))
+
+
+# Functions ----------------------------------------------------------------------------
+
+
+def test_functions() -> None:
+    """Whatever can be called."""
+    for func in (nothing, int, print, lambda: None):
+        assert checks.function(func) is func
+    for bad in (None, 1, "print"):
+        refused(TypeError, "the task must be callable", lambda: checks.function(bad))
+
+
+def test_calls() -> None:
+    """Arguments from any iterable, keywords from any mapping; copies of both."""
+    args, kwargs = [1, 2], OrderedDict(a=3)
+    call = checks.call(nothing, args, kwargs)
+    args.append(9)
+    kwargs["b"] = 9
+    assert (call.func, call.args, call.kwargs) == (nothing, (1, 2), {"a": 3})
+    assert checks.call(nothing, iter("xy")).args == ("x", "y")
+    empty = checks.call(nothing)
+    assert (empty.args, empty.kwargs) == ((), None)
+
+
+def test_arguments_that_are_in_no_container() -> None:
+    """The message shows what was probably meant."""
+    with pytest.raises(TypeError, match=r"args must be .* such as \(5,\), not 5"):
+        checks.call(nothing, 5)
+    refused(TypeError, "kwargs must be", lambda: checks.call(nothing, (), [1]))
+    refused(TypeError, "kwargs must be", lambda: checks.call(nothing, (), {1: 2}))
+    refused(TypeError, "the task must be", lambda: checks.call(None))
+
+
+def test_workloads() -> None:
+    """Tuples of one to four."""
+    items = [
+        (nothing,),
+        (nothing, (1,)),
+        (nothing, [1], {"a": 2}),
+        (nothing, None, None, "label"),
+    ]
+    found = [
+        (call.args, call.kwargs, label) for call, label in checks.work(iter(items))
+    ]
+    assert found == [
+        ((), None, None),
+        ((1,), None, None),
+        ((1,), {"a": 2}, None),
+        ((), None, "label"),
+    ]
+    assert checks.work([]) == []
+
+
+@pytest.mark.parametrize("bad", ["ab", b"ab", {"a": 1}, None, 5, nothing])
+def test_what_is_no_workload(bad: Any) -> None:
+    """No iterable, or one of another kind."""
+    refused(TypeError, "workload must be ", lambda: checks.work(bad))
+
+
+@pytest.mark.parametrize(
+    ("item", "kind"),
+    [
+        ((), ValueError),
+        ((nothing, (), {}, "x", 1), ValueError),
+        (nothing, TypeError),
+        ([nothing], TypeError),
+        ((5,), TypeError),
+        ((nothing, 5), TypeError),
+        ((nothing, (), 5), TypeError),
+    ],
+)
+def test_a_bad_item_is_named_by_its_number(item: Any, kind: type[Exception]) -> None:
+    """So that it can be found."""
+    refused(kind, "workload item 1", lambda: checks.work([(nothing,), item]))
+
+
+# Commands -----------------------------------------------------------------------------
+
+
+def test_programs() -> None:
+    """A list or tuple of strings becomes a list of its own."""
+    argv = ["a", "b c"]
+    assert checks.exec_argv(argv) == argv
+    assert checks.exec_argv(argv) is not argv
+    assert checks.exec_argv(("a",)) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "kind", "hint"),
+    [
+        ("ls -l", TypeError, "add_shell_command"),
+        (5, TypeError, "list or tuple"),
+        ({"ls"}, TypeError, "list or tuple"),
+        ([], ValueError, "name of a program"),
+        (["ls", 5], TypeError, "strings only"),
+        ([b"ls"], TypeError, "strings only"),
+    ],
+)
+def test_what_is_no_program(bad: Any, kind: type[Exception], hint: str) -> None:
+    """Says what is."""
+    with pytest.raises(kind, match=hint):
+        checks.exec_argv(bad)
+
+
+@pytest.mark.parametrize(
+    ("bad", "kind", "hint"),
+    [
+        (["ls"], TypeError, "add_command"),
+        (b"ls", TypeError, "a string"),
+        ("", ValueError, "empty"),
+        (" \n", ValueError, "empty"),
+    ],
+)
+def test_shell_lines(bad: Any, kind: type[Exception], hint: str) -> None:
+    """A string that is not empty."""
+    assert checks.shell_argv("ls | wc") == "ls | wc"
+    with pytest.raises(kind, match=hint):
+        checks.shell_argv(bad)
+
+
+def test_directories() -> None:
+    """A string or a path."""
+    assert checks.directory(None) is None
+    assert checks.directory("/tmp") == "/tmp"
+    assert checks.directory(pathlib.PurePosixPath("/tmp/x")) == "/tmp/x"
+    bad_ones: list[Any] = [b"/tmp", 5, Raw()]
+    for bad in bad_ones:
+        refused(TypeError, "cwd must be a path", lambda: checks.directory(bad))
+
+
+def test_environments() -> None:
+    """Strings to strings, copied."""
+    env = {"A": "1"}
+    assert checks.environ(None) is None
+    assert checks.environ(env) == env
+    assert checks.environ(env) is not env
+    bad_ones: list[Any] = [{"A": 1}, {1: "A"}, ["A=1"], "A=1"]
+    for bad in bad_ones:
+        refused(TypeError, "env must be a mapping", lambda: checks.environ(bad))
+
+
+def test_commands() -> None:
+    """Options become truth values."""
+    options: Any = 1, "", []
+    command = checks.command(["ls"], pathlib.Path("x"), {"A": "1"}, *options)
+    flags = command.check, command.capture_output, command.text
+    assert flags == (True, False, False)
+    assert (command.argv, command.cwd, command.env) == (["ls"], "x", {"A": "1"})

@@ -1,0 +1,180 @@
+"""The tree of errors: what each is, says and carries."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+
+import concurra
+from concurra import core, errors
+from concurra.errors import (
+    CircularDependencyError,
+    CommandExecutionError,
+    ConcurraError,
+    DuplicateLabelError,
+    ExecutionError,
+    LifeCycleError,
+    UnknownDependencyError,
+    name,
+    quote,
+    show,
+)
+
+
+class Unprintable:
+    """Neither `str` nor `repr` work; it can be a label all the same."""
+
+    def __repr__(self) -> str:
+        raise ValueError("no")
+
+
+class Deadly:
+    """Tries to end the program that prints it."""
+
+    def __repr__(self) -> str:
+        raise SystemExit(1)
+
+
+def failed(code: int = 7, stdout: Any = "", stderr: Any = "") -> CommandExecutionError:
+    return CommandExecutionError(
+        {
+            "command": ["do", "it"],
+            "shell": False,
+            "returncode": code,
+            "stdout": stdout,
+            "stderr": stderr,
+            "cwd": None,
+        }
+    )
+
+
+EXAMPLES = [
+    failed(),
+    failed(1, b"\xff", None),
+    DuplicateLabelError("a"),
+    CircularDependencyError(("a", "b", "a")),
+    CircularDependencyError(("a", "a")),
+    UnknownDependencyError({"a": ["x", 1], 2: ["y"]}),
+    LifeCycleError("too late"),
+    ExecutionError("report", {"a": {"error": "x"}, "b": {}}, {"a": {"error": "x"}}),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "builtin"),
+    [
+        (CommandExecutionError, RuntimeError),
+        (DuplicateLabelError, ValueError),
+        (CircularDependencyError, ValueError),
+        (UnknownDependencyError, ValueError),
+        (LifeCycleError, RuntimeError),
+        (ExecutionError, Exception),
+    ],
+)
+def test_each_is_a_concurra_error_and_a_builtin(kind: type, builtin: type) -> None:
+    """So that `except ValueError` keeps working, and one base catches all."""
+    assert issubclass(kind, ConcurraError)
+    assert issubclass(kind, builtin)
+    assert issubclass(kind, Exception)
+
+
+def test_an_execution_error_is_no_value_or_runtime_error() -> None:
+    """Failed tasks are not the caller's mistake."""
+    assert not issubclass(ExecutionError, (ValueError, RuntimeError))
+
+
+def test_all_are_public() -> None:
+    """What can be raised can be caught by a name of the package."""
+    for public in errors.__all__:
+        assert getattr(concurra, public) is getattr(errors, public)
+        assert public in concurra.__all__
+    assert core.CommandExecutionError is concurra.CommandExecutionError
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_errors_can_be_pickled(error: Exception, protocol: int) -> None:
+    """With their messages and all that they carry."""
+    copy = pickle.loads(pickle.dumps(error, protocol))
+    assert type(copy) is type(error)
+    assert str(copy) == str(error)
+    assert vars(copy) == vars(error)
+
+
+def test_a_command_error_carries_the_result() -> None:
+    """As a whole, and by name."""
+    error = failed(7, "out", "err")
+    assert error.result["returncode"] == error.returncode == 7
+    assert error.command == ["do", "it"]
+    assert (error.stdout, error.stderr) == ("out", "err")
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr", "told"),
+    [
+        ("out", "err", ": err"),
+        ("out", "", ": out"),
+        ("out", " \n", ": out"),
+        (None, None, ""),
+        ("", "", ""),
+        ("  out\n", "", ": out"),
+        (b"out", b"\xff!", ": \\xff!"),
+        ("", "e" * 501, ": " + "e" * 500),
+        ("o" * 500, "", ": " + "o" * 500),
+    ],
+)
+def test_a_command_error_quotes_the_output(stdout: Any, stderr: Any, told: str) -> None:
+    """Of stderr, or else of stdout, at most 500 characters."""
+    error = failed(3, stdout, stderr)
+    assert str(error) == f"Command exited with return code 3{told}"
+
+
+def test_a_command_error_of_an_empty_result() -> None:
+    """Users may make one themselves."""
+    error = CommandExecutionError({})
+    assert (error.command, error.returncode, error.stdout, error.stderr) == (None,) * 4
+    assert str(error) == "Command exited with return code None"
+
+
+def test_messages_name_the_labels() -> None:
+    """Each says in one sentence what is wrong."""
+    assert [str(error) for error in EXAMPLES[2:6]] == [
+        "Task 'a' exists already: labels must be unique.",
+        "Circular dependency detected: a -> b -> a.",
+        "Task 'a' cannot depend on itself.",
+        "Unknown task dependency label(s): a depends on ['x', 1]; 2 depends on ['y'].",
+    ]
+
+
+def test_facts_are_attributes() -> None:
+    """Nobody has to read a message."""
+    label, cycle, own, unknown = EXAMPLES[2:6]
+    assert label.label == "a"  # type: ignore[attr-defined]
+    assert cycle.cycle == ("a", "b", "a")  # type: ignore[attr-defined]
+    assert own.cycle == ("a", "a")  # type: ignore[attr-defined]
+    expected = {"a": ["x", 1], 2: ["y"]}
+    assert unknown.unknown == expected  # type: ignore[attr-defined]
+
+
+def test_an_execution_error_has_the_results() -> None:
+    """All of them, and those that failed; its message is the report."""
+    results, bad = {"a": {"n": 1}, "b": {"n": 2}}, {"b": {"n": 2}}
+    error = ExecutionError("the report", results, bad)
+    assert (error.results, error.failed, str(error)) == (results, bad, "the report")
+
+
+@pytest.mark.parametrize("label", [Unprintable(), Deadly()])
+def test_unprintable_labels_hide_no_error(label: object) -> None:
+    """A label whose `__repr__` raises is shown by its type."""
+    shown = f"<unprintable {type(label).__name__}>"
+    assert show(label) == name(label) == shown
+    assert quote(label) == f"'{shown}'"
+    for error in (
+        DuplicateLabelError(label),
+        CircularDependencyError((label, label)),
+        CircularDependencyError((label, "b", label)),
+        UnknownDependencyError({label: [label]}),
+    ):
+        assert shown in str(error)

@@ -1,0 +1,394 @@
+"""Outcomes made readable: result dicts, the report, the progress line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from concurra.plan import Plan
+from concurra.results import Recorder, Registry, duration, progress, report
+from concurra.tasks import Command, Outcome, Task
+from tests.unit.support import failure, labels, make, opened, success
+
+FIELDS = {
+    "task_name": "nothing",
+    "start_time": "2024-05-06 07:08:09",
+    "end_time": "2024-05-06 07:08:10",
+    "duration": "1.5 sec",
+    "duration_seconds": 1.5,
+    "result": 42,
+    "error": None,
+    "trace": None,
+    "status": "Successful",
+    "has_failed": False,
+    "output": 42,
+    "execution_mode": "thread",
+    "warning": None,
+    "attempts": 1,
+    "task_retries": 0,
+    "retried": False,
+    "retry_errors": [],
+}
+
+#: What the monotonic clock's 0 is in these tests.
+ORIGIN = time.mktime(time.strptime("2024-05-06 07:08:00", "%Y-%m-%d %H:%M:%S"))
+
+
+def run(task: Task, *outcomes: Outcome, start: float = 9.0, end: float = 10.5) -> Plan:
+    """A plan in which the task has had these outcomes."""
+    plan = opened(task)
+    for outcome in outcomes:
+        plan.take(start)
+        plan.settle(task, outcome, end)
+    return plan
+
+
+def record(task: Task, *outcomes: Outcome, **times: float) -> dict[str, Any]:
+    run(task, *outcomes, **times)
+    return Recorder(ORIGIN).record(task)
+
+
+# Result dicts -------------------------------------------------------------------------
+
+
+def test_a_result_has_the_documented_fields() -> None:
+    """17 of them, in the documented values and types."""
+    result = record(make("a"), success(42))
+    assert result == FIELDS
+    assert len(result) == 17
+
+
+def test_a_failure() -> None:
+    """Error and trace, and no result."""
+    expected = {
+        **FIELDS,
+        "result": None,
+        "output": None,
+        "error": "ValueError: bad",
+        "trace": "trace",
+        "status": "Failed",
+        "has_failed": True,
+        "retry_errors": ["ValueError: bad"],
+    }
+    assert record(make("a"), failure()) == expected
+
+
+def test_retries() -> None:
+    """The attempts, and the error of each that failed."""
+    outcomes = failure("E: 1"), failure("E: 2"), success(42)
+    expected = {
+        **FIELDS,
+        "attempts": 3,
+        "task_retries": 4,
+        "retried": True,
+        "retry_errors": ["E: 1", "E: 2"],
+    }
+    assert record(make("a", retries=4), *outcomes) == expected
+
+
+def test_a_task_that_never_started() -> None:
+    """Both timestamps are the moment of the decision; no attempt, no mode."""
+    task = make("a", retries=2)
+    plan = opened(task)
+    plan.terminate({}, 10.5)
+    result = Recorder(ORIGIN).record(task)
+    assert result["start_time"] == result["end_time"] == "2024-05-06 07:08:10"
+    assert (result["duration"], result["duration_seconds"]) == ("0.0 sec", 0.0)
+    assert (result["attempts"], result["execution_mode"]) == (0, None)
+    assert result["error"] == "RuntimeError: Execution terminated before completion"
+    assert (result["status"], result["has_failed"]) == ("Terminated", True)
+    assert type(result["duration_seconds"]) is float
+
+
+def test_a_task_stopped_between_two_attempts_keeps_its_mode() -> None:
+    """That of the attempt that was made."""
+    task = make("a", retries=1)
+    plan = run(task, failure())
+    plan.terminate({}, 10.5)
+    result = Recorder(ORIGIN).record(task)
+    assert (result["status"], result["execution_mode"]) == ("Terminated", "thread")
+    assert (result["attempts"], result["retried"]) == (1, False)
+
+
+def test_a_command_that_failed_keeps_its_result() -> None:
+    """The structured one, as result and as output."""
+    value = {"returncode": 7, "stdout": "", "stderr": ""}
+    task = Task("a", Command("exit 7"))
+    result = record(task, Outcome.exited("subprocess", value, "stdout:\nx"))
+    assert result["result"] is result["output"] is value
+    assert (result["task_name"], result["status"]) == ("shell_command", "Failed")
+    assert result["trace"] == "stdout:\nx"
+
+
+def test_a_trace_is_text_or_none() -> None:
+    """An object that grows becomes the text that it is when the result is made."""
+
+    class Growing:
+        text = ""
+
+        def __str__(self) -> str:
+            return self.text
+
+    growing = Growing()
+    task = make("a")
+    run(task, Outcome.timed_out(1, "subprocess", growing))
+    assert Recorder(ORIGIN).record(task)["trace"] is None
+    growing.text = "more"
+    assert Recorder(ORIGIN).record(task)["trace"] == "more"
+
+
+def test_a_warning() -> None:
+    """Is passed on."""
+    outcome = success(42)
+    outcome.warning = "careful"
+    assert record(make("a"), outcome) == {**FIELDS, "warning": "careful"}
+
+
+def test_results_are_independent() -> None:
+    """Users change them."""
+    task = make("a", retries=1)
+    run(task, failure("E: 1"), success(42))
+    recorder = Recorder(ORIGIN)
+    first, second = recorder.record(task), recorder.record(task)
+    first["retry_errors"].append("mine")
+    first["new"] = 1
+    assert second["retry_errors"] == ["E: 1"]
+    assert "new" not in second
+    assert task.errors == ["E: 1"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0.0 sec"),
+        (0.004, "0.0 sec"),
+        (0.006, "0.01 sec"),
+        (1.0, "1.0 sec"),
+        (1.014, "1.01 sec"),
+        (59.99, "59.99 sec"),
+        (60.0, "60.0 sec"),
+        (60.6, "1.01 min"),
+        (150.0, "2.5 min"),
+        (3600.0, "60.0 min"),
+        (100_000.0, "1666.67 min"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    """Seconds up to a minute, then minutes, two decimals at the most."""
+    assert duration(seconds) == text
+    result = record(make("a"), success(), start=1.0, end=1.0 + seconds)
+    assert result["duration"] == text
+    assert result["duration_seconds"] == round(seconds, 2)
+
+
+def test_result_and_report_tell_the_same_duration() -> None:
+    """Also where the rounding decides."""
+    task = make("a")
+    plan = run(task, success(), start=0.0, end=60.003)
+    told = Recorder(ORIGIN).record(task)["duration"]
+    assert told in report(plan.tasks.values(), "")
+
+
+def test_many_tasks_share_few_timestamps() -> None:
+    """Each second is formatted once, and every task gets its own."""
+    recorder = Recorder(ORIGIN)
+    ends = []
+    for moment in (10.0, 10.9, 11.0, 10.5):
+        task = make("a")
+        run(task, success(), start=9.0, end=moment)
+        ends.append(recorder.record(task)["end_time"][-2:])
+    assert ends == ["10", "10", "11", "10"]
+
+
+# The registry -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tasks() -> dict[Any, Task]:
+    """Two that have ended and one that has not."""
+    made = [make("b"), make("a"), make("c")]
+    plan = opened(*made)
+    for task, outcome in zip(made, (success(1), failure())):
+        plan.take(1.0)
+        plan.settle(task, outcome, 2.0)
+    return plan.tasks  # type: ignore[return-value]
+
+
+@pytest.fixture
+def registry(tasks: dict[Any, Task]) -> Registry:
+    return Registry(tasks, Recorder(ORIGIN).record)
+
+
+def test_the_registry_is_a_mapping_in_the_order_of_adding(registry: Registry) -> None:
+    """From labels to results."""
+    assert isinstance(registry, Mapping)
+    assert list(registry) == ["b", "a", "c"]
+    assert len(registry) == 3
+    assert "a" in registry and "x" not in registry
+    assert registry["b"]["result"] == 1
+    assert dict(registry) == {each: registry[each] for each in ("b", "a", "c")}
+    assert repr(registry) == repr(dict(registry))
+
+
+def test_a_task_that_has_not_ended_has_an_empty_result(
+    registry: Registry, tasks: dict[Any, Task]
+) -> None:
+    """Until it has one."""
+    assert registry["c"] == {}
+    task = tasks["c"]
+    task.attempts, task.started, task.ended, task.outcome = 1, 1.0, 2.0, success(3)
+    assert registry["c"]["result"] == 3
+
+
+def test_an_unknown_label_is_a_key_error(registry: Registry) -> None:
+    """As in every mapping."""
+    with pytest.raises(KeyError, match="nobody"):
+        registry["nobody"]
+    assert registry.get("nobody") is None
+
+
+def test_the_registry_keeps_its_dicts(registry: Registry) -> None:
+    """What a user changes in a result stays changed."""
+    registry["a"]["mine"] = 1
+    assert registry["a"]["mine"] == 1
+    assert registry["a"] is registry["a"]
+
+
+def test_what_is_added_later_is_there(
+    registry: Registry, tasks: dict[Any, Task]
+) -> None:
+    """The registry is a view."""
+    tasks["d"] = make("d")
+    assert list(registry) == ["b", "a", "c", "d"]
+    assert registry["d"] == {}
+
+
+# Texts --------------------------------------------------------------------------------
+
+BAR = {
+    (0, 1): 0,
+    (1, 3): 8,
+    (2, 3): 17,
+    (3, 3): 25,
+    (1, 2): 12,
+    (1, 10): 2,
+    (2, 10): 5,
+    (3, 10): 8,
+    (5, 10): 12,
+    (7, 10): 18,
+    (9, 10): 22,
+    (1, 6): 4,
+    (5, 6): 21,
+    (49, 50): 24,
+    (99, 100): 25,
+    (1, 1000): 0,
+    (0, 0): 25,
+}
+
+
+@pytest.mark.parametrize(("counts", "filled"), BAR.items())
+def test_the_bar_of_the_progress_line(counts: tuple[int, int], filled: int) -> None:
+    """25 columns, rounded, half to even."""
+    line = progress("Name", *counts, 0.0)
+    bar = line[line.index("[") + 1 : line.index("]")]
+    assert bar == "#" * filled + "." * (25 - filled)
+
+
+@pytest.mark.parametrize(
+    ("ended", "total", "seconds", "line"),
+    [
+        (1, 3, 0.0, "1/3 [33.33%] in 0 min 0.0 sec"),
+        (2, 3, 1.04, "2/3 [66.67%] in 0 min 1.04 sec"),
+        (3, 3, 1.04, "3/3 [100.0%] in 0 min 1.04 sec"),
+        (1, 2, 59.996, "1/2 [50.0%] in 1 min 0.0 sec"),
+        (1, 8, 60.0, "1/8 [12.5%] in 1 min 0.0 sec"),
+        (1, 7, 3725.678, "1/7 [14.29%] in 62 min 5.68 sec"),
+    ],
+)
+def test_the_numbers_of_the_progress_line(
+    ended: int, total: int, seconds: float, line: str
+) -> None:
+    """Count, percent, and minutes and seconds since the start."""
+    assert progress("Name", ended, total, seconds).endswith(f"] {line}")
+
+
+def test_the_documented_progress_line() -> None:
+    """As a whole."""
+    assert progress("TaskRunner", 1, 3, 0.0) == (
+        "TaskRunner progress: [########.................] 1/3 [33.33%] "
+        "in 0 min 0.0 sec"
+    )
+
+
+def test_the_report_of_a_success() -> None:
+    """The message and the table."""
+    plan = opened(make("a"), make(2))
+    for task in plan.tasks.values():
+        plan.take(0.0)
+        plan.settle(task, success(), 1.5)
+    assert report(plan.tasks.values(), "") == "\n".join(
+        [
+            "",
+            "+---------+---------+------------+------------+",
+            "| label   | task    | status     | duration   |",
+            "|---------+---------+------------+------------|",
+            "| a       | nothing | Successful | 1.5 sec    |",
+            "| 2       | nothing | Successful | 1.5 sec    |",
+            "+---------+---------+------------+------------+",
+        ]
+    )
+
+
+def test_the_report_of_failures() -> None:
+    """After the table, each failed task with its error, and its trace if it has one."""
+    plan = opened(make("bad"), make("after", "bad"), make("good"))
+    bad, _, good = plan.tasks.values()
+    plan.take(0.0)
+    plan.settle(bad, failure(), 1.0)
+    plan.take(1.0)
+    plan.settle(good, success(), 2.0)
+    text = report(plan.tasks.values(), "My message")
+    first, *lines = text.splitlines()
+    assert first == "My message"
+    assert lines[:3][-1].startswith("|---")
+    assert [line.split()[1] for line in lines[3:6]] == ["bad", "after", "good"]
+    skipped = "Skipped: dependency ['bad'] failed or was terminated"
+    assert lines[7:] == [
+        "Task 'bad' failed with error: ValueError: bad",
+        "trace",
+        f"Task 'after' failed with error: RuntimeError: {skipped}",
+    ]
+
+
+def test_labels_that_look_like_numbers_stay_as_they_are() -> None:
+    """The table does not format them."""
+    names = ["1.50", "007", "1e5", "0x10", "None"]
+    tasks = [make(name) for name in names]
+    plan = opened(*tasks)
+    plan.terminate({}, 0.0)
+    rows = report(tasks, "").splitlines()[4:9]
+    assert [row.split()[1] for row in rows] == names == labels(tasks)
+
+
+def test_an_unprintable_label_breaks_no_report() -> None:
+    """It is shown by its type."""
+
+    class Mute:
+        def __str__(self) -> str:
+            raise ValueError("no")
+
+        __repr__ = __str__
+
+    task = make(Mute())
+    run(task, failure())
+    assert report([task], "").count("<unprintable Mute>") == 2
+
+
+def test_an_empty_report() -> None:
+    """A table of nothing."""
+    text = report([], "")
+    assert "label" in text
+    assert len(text.splitlines()) == 5
