@@ -16,7 +16,7 @@ from .errors import CommandExecutionError, ConcurraError, ExecutionError
 from .errors import LifeCycleError, quote
 from .plan import Plan
 from .scheduler import Scheduler
-from .tasks import Call, Job, Task
+from .tasks import Call, Command, Job, Task
 from .workers.crew import Crew
 
 if TYPE_CHECKING:
@@ -402,6 +402,9 @@ class TaskRunner:
     def _make_scheduler(self) -> Scheduler:
         crew = Crew(
             checks.context(self.mp_context) if self.use_multiprocessing else None,
+            commands=any(
+                type(task.job) is Command for task in self._plan.tasks.values()
+            ),
             stock=self._processes_at_once,
             fallback=self.fallback_to_thread_on_pickle_error,
             max_tasks=self.max_tasks_per_child,
@@ -522,7 +525,11 @@ class TaskRunner:
             if enabled is None or enabled(level):
                 method = logging.getLevelName(level).lower()
                 getattr(self.log, method)(text())
-        except Exception:
+        except BaseException as error:
+            # SystemExit and the like are for the caller, not for a thread of the run.
+            ours = threading.current_thread() is not threading.main_thread()
+            if not (ours or isinstance(error, Exception)):
+                raise
             if logging.raiseExceptions and sys.stderr is not None:
                 traceback.print_exc()
 

@@ -82,6 +82,9 @@ class DuplicateLabelError(ConcurraError, ValueError):
         self.label = label
         super().__init__(f"Task {quote(label)} exists already: labels must be unique.")
 
+    def __reduce__(self) -> Any:
+        return type(self), (self.label,)
+
 
 class CircularDependencyError(ConcurraError, ValueError):
     """The caller added a task that would wait for itself.
@@ -98,6 +101,9 @@ class CircularDependencyError(ConcurraError, ValueError):
             message = f"Circular dependency detected: {path}."
         super().__init__(message)
 
+    def __reduce__(self) -> Any:
+        return type(self), (self.cycle,)
+
 
 class UnknownDependencyError(ConcurraError, ValueError):
     """The caller started a run in which tasks wait for labels that do not exist.
@@ -113,6 +119,9 @@ class UnknownDependencyError(ConcurraError, ValueError):
             for label, missing in self.unknown.items()
         )
         super().__init__(f"Unknown task dependency label(s): {told}.")
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.unknown,)
 
 
 class LifeCycleError(ConcurraError, RuntimeError):

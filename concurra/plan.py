@@ -19,20 +19,18 @@ from heapq import heappop, heappush
 from typing import Deque, Dict, Hashable, List, Mapping, Optional, Sequence
 from typing import Set
 
-from .errors import CircularDependencyError, DuplicateLabelError
-from .errors import UnknownDependencyError
+from .dag import Dag
+from .errors import DuplicateLabelError, UnknownDependencyError
 from .tasks import FAILED, SUCCESSFUL, Outcome, Task
 
 
 class Plan:
-    """Tasks, their dependencies, the queue of ready ones, and every transition."""
+    """Tasks, the queue of those that are ready, and every transition."""
 
     def __init__(self) -> None:
-        self.tasks: Dict[Hashable, Task] = {}
+        self._dag = Dag()
+        self.tasks = self._dag.tasks
         self.remaining = 0
-        # Labels that are named as a dependency and not added yet, with their namers.
-        # Only a task that carries one of them can close a cycle.
-        self._missing: Dict[Hashable, List[Task]] = {}
         self._order: List[Task] = []
         # Two queues of ready indices: what becomes ready in the order of adding goes
         # to the lane, what comes late to the heap. The smaller head is next.
@@ -48,25 +46,9 @@ class Plan:
     def add(self, task: Task) -> None:
         """Add a task, or raise and leave everything as it was.
 
-        :raises DuplicateLabelError: its label is taken.
-        :raises CircularDependencyError: it would close a cycle.
+        For errors, see `Dag.add`.
         """
-        label, depends_on = task.label, task.depends_on
-        tasks, missing = self.tasks, self._missing
-        if label in tasks:
-            raise DuplicateLabelError(label)
-        if depends_on:
-            if label in depends_on:
-                raise CircularDependencyError((label, label))
-            if label in missing:
-                self._check_cycle(task)
-            for needed in depends_on:
-                if needed not in tasks:
-                    missing.setdefault(needed, []).append(task)
-        if missing:
-            missing.pop(label, None)
-        task.index = len(tasks)
-        tasks[label] = task
+        self._dag.add(task)
         self.remaining += 1
 
     def add_all(self, tasks: Sequence[Task]) -> None:
@@ -82,31 +64,13 @@ class Plan:
         for task in tasks:
             self.add(task)
 
-    def _check_cycle(self, task: Task) -> None:
-        """Raise if the tasks that ``task`` needs need ``task``."""
-        came_from: Dict[Hashable, Hashable] = {}
-        stack = [(needed, task.label) for needed in task.depends_on]
-        while stack:
-            label, parent = stack.pop()
-            if label in came_from:
-                continue
-            came_from[label] = parent
-            if label == task.label:
-                path = [label]
-                while path[-1] != label or len(path) == 1:
-                    path.append(came_from[path[-1]])
-                raise CircularDependencyError(path[::-1])
-            found = self.tasks.get(label)
-            if found is not None:
-                stack.extend((needed, label) for needed in found.depends_on)
-
     def check(self) -> None:
         """Raise if the plan cannot be opened.
 
         :raises UnknownDependencyError: tasks wait for labels that do not exist.
         """
         unknown: Dict[Hashable, List[Hashable]] = {}
-        for label, namers in self._missing.items():
+        for label, namers in self._dag.missing.items():
             for task in namers:
                 unknown.setdefault(task.label, []).append(label)
         if unknown:
@@ -114,18 +78,11 @@ class Plan:
 
     def open(self) -> None:
         """Fill the ready queue; nothing can be added from here on."""
-        tasks = self.tasks
-        self._order = list(tasks.values())
+        self._dag.link()
+        self._order = list(self.tasks.values())
         for task in self._order:
-            if task.depends_on:
-                task.blockers = len(task.depends_on)
-                for label in task.depends_on:
-                    needed = tasks[label]
-                    if needed.dependents:
-                        needed.dependents.append(task)  # type: ignore[attr-defined]
-                    else:
-                        needed.dependents = [task]
-            else:
+            task.blockers = len(task.depends_on)
+            if not task.blockers:
                 self._lane.append(task.index)
 
     def width(self) -> int:

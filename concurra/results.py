@@ -113,9 +113,8 @@ def trace(outcome: Outcome) -> Optional[str]:
 
 def duration(seconds: float) -> str:
     """``"1.01 sec"``; beyond a minute ``"2.5 min"``."""
-    if seconds > 60:
-        return f"{round(seconds / 60, 2)} min"
-    return f"{round(seconds, 2)} sec"
+    seconds = round(seconds, 2)
+    return f"{seconds} sec" if seconds <= 60 else f"{round(seconds / 60, 2)} min"
 
 
 def table(tasks: Iterable[Task]) -> str:

@@ -94,12 +94,13 @@ class Task:
 
     ``attempts`` counts the attempts that were started; ``errors`` has the error of
     each that failed, ``mode`` is how the last of these was run. ``blockers`` is the
-    number of dependencies that have not succeeded yet.
+    number of dependencies that have not succeeded yet, ``order`` belongs to `dag`.
     """
 
     __slots__ = (
         "label",
         "index",
+        "order",
         "job",
         "retries",
         "depends_on",
@@ -122,6 +123,7 @@ class Task:
     ) -> None:
         self.label = label
         self.index = -1
+        self.order: float = -1
         self.job = job
         self.retries = retries
         self.depends_on = depends_on

@@ -84,8 +84,20 @@ def forking(keep: Closeable) -> Iterator[None]:
 
 
 def unshared(end: Closeable) -> None:
-    """Have every forked child close ``end`` at once."""
+    """Have every forked child close ``end`` at once; called in `starting`, as it is
+    made, and undone by `close_unshared`."""
     _unshared.add(end)
+
+
+def close_unshared(end: Closeable) -> None:
+    """Close such an end.
+
+    Its number may be given to another file the next moment, so no child may be born
+    that still takes it for the end's.
+    """
+    with _starting:
+        _unshared.discard(end)
+        end.close()
 
 
 def _refuse_at_the_end() -> None:
@@ -320,7 +332,7 @@ class Guardian:
         with self._lock:
             self._useless = True
         if self._pipe is not None:
-            self._pipe.close()
+            close_unshared(self._pipe)
         if self._shell is not None:
             self._shell.wait()
 

@@ -8,24 +8,22 @@ they are spent.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
-from ..tasks import Command, Job, Outcome, describe
+from ..tasks import Call, Command, Job, Outcome, describe
 from . import Worker
-from .children import Guardian
 from .thread import FallbackWorker, ThreadWorker
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
-
-    from .process import ProcessWorker
 
 
 class Crew:
     """What the workers of one run share.
 
     :param context: how to start processes for functions; None to call them in threads.
-    :param stock: tells how many of these to start at once.
+    :param commands: whether the run has commands.
+    :param stock: tells how many processes to start at once.
     :param fallback: whether a function that cannot be pickled is called in a thread.
     :param max_tasks: jobs that a process does until it is replaced; None for no limit.
     :param grace: seconds that a process has to end by itself at the end of the run.
@@ -35,18 +33,35 @@ class Crew:
         self,
         context: Optional[BaseContext] = None,
         *,
+        commands: bool = True,
         stock: Callable[[], int] = lambda: 0,
         fallback: bool = False,
         max_tasks: Optional[int] = None,
         grace: float = 1.0,
     ) -> None:
-        self.context = context
         self.fallback = fallback
-        self._max_tasks = max_tasks
-        self._grace = grace
-        self._guardian = Guardian()
         self._count = stock
-        self._stock: List[ProcessWorker] = []
+        self._makers: Dict[type, Callable[[], Worker]] = {Call: ThreadWorker}
+        self._stock: List[Worker] = []
+        self._guardian: Any = None
+        # What is not needed is not imported. What is needed is imported here: a program
+        # that forks while another thread imports has half a module in the child.
+        if commands or context is not None:
+            from .children import Guardian
+
+            self._guardian = guardian = Guardian()
+        if commands:
+            from .command import CommandWorker
+
+            self._makers[Command] = lambda: CommandWorker(guardian)
+        self._processes = context is not None
+        if context is not None:
+            from .process import ProcessWorker, import_start_method
+
+            import_start_method(context)
+            self._makers[Call] = lambda: ProcessWorker(
+                context, guardian, max_tasks, grace
+            )
 
     def prepare(self) -> None:
         """Start the stock of processes, for the first hands that need one.
@@ -56,13 +71,12 @@ class Crew:
         :raises RuntimeError: this process is itself being started by `multiprocessing`,
             because the script has no ``if __name__ == "__main__":``.
         """
-        if self.context is None:
-            return
-        try:
-            for _ in range(self._count()):
-                self._stock.append(self._new_process())
-        except OSError:
-            pass  # no more processes: those that there are may do
+        if self._processes:
+            try:
+                for _ in range(self._count()):
+                    self._stock.append(self._makers[Call]())
+            except OSError:
+                pass  # no more processes: those that there are may do
 
     def hire(self) -> Hand:
         """A worker for any job of the run."""
@@ -72,26 +86,17 @@ class Crew:
         """Let go of everything; called when all hands are closed."""
         while self._stock:
             self._stock.pop().close()
-        self._guardian.close()
+        if self._guardian is not None:
+            self._guardian.close()
 
     def tool(self, kind: type) -> Worker:
         """A worker for jobs of one kind."""
-        if kind is Command:
-            from .command import CommandWorker
-
-            return CommandWorker(self._guardian)
-        if self.context is None:
-            return ThreadWorker()
-        try:
-            return self._stock.pop()
-        except IndexError:
-            return self._new_process()
-
-    def _new_process(self) -> ProcessWorker:
-        from .process import ProcessWorker
-
-        assert self.context is not None
-        return ProcessWorker(self.context, self._guardian, self._max_tasks, self._grace)
+        if kind is Call:
+            try:
+                return self._stock.pop()
+            except IndexError:
+                pass
+        return self._makers[kind]()
 
 
 class Hand:

@@ -24,6 +24,7 @@ import os
 import pickle
 import select
 import signal
+from importlib import import_module
 from multiprocessing import connection, util
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
@@ -33,7 +34,8 @@ from typing import Any, Optional
 
 from ..tasks import SUCCESSFUL, Call, Outcome, describe
 from . import children
-from .children import POSIX, Child, Guardian, forking, starting, unshared
+from .children import POSIX, Child, Guardian, close_unshared, forking, starting
+from .children import unshared
 from .thread import flush, perform
 
 # `util` has registered a hook that waits at the end of the program for every process
@@ -45,6 +47,14 @@ atexit.register(children.say_farewell)
 PATIENCE = 0.5
 
 PROTOCOL = 5
+
+
+def import_start_method(context: BaseContext) -> None:
+    """Import what `multiprocessing` would import when it first starts a process."""
+    method = context.get_start_method()
+    if method == "spawn":
+        method = "spawn_posix" if POSIX else "spawn_win32"
+    import_module(f"multiprocessing.popen_{method}")
 
 
 class ProcessWorker:
@@ -73,29 +83,26 @@ class ProcessWorker:
         self._ready = False
         self._buried = False
         guardian.start()
-        self._pipe, theirs = context.Pipe()
+        with starting():
+            self._pipe, theirs = context.Pipe()
+            unshared(self._pipe)
+            unshared(theirs)
         try:
-            self._process = self._start(context, theirs)
+            self._process: BaseProcess = context.Process(  # type: ignore[attr-defined]
+                target=_serve, args=(theirs,), name="concurra-worker", daemon=False
+            )
+            forks = context.get_start_method() == "fork"
+            with forking(keep=theirs) if forks else starting():
+                self._process.start()
         except BaseException:
-            self._pipe.close()
+            close_unshared(self._pipe)
             raise
         finally:
-            theirs.close()
+            close_unshared(theirs)
         pid = self._process.pid
         assert pid is not None
         self._child = Child(pid, guardian)
         self._exit = _Exit(pid, self._process.sentinel)
-
-    def _start(self, context: BaseContext, theirs: Connection) -> BaseProcess:
-        unshared(self._pipe)
-        unshared(theirs)
-        process: BaseProcess = context.Process(  # type: ignore[attr-defined]
-            target=_serve, args=(theirs,), name="concurra-worker", daemon=False
-        )
-        forks = context.get_start_method() == "fork"
-        with forking(keep=theirs) if forks else starting():
-            process.start()
-        return process
 
     def run(self, call: Call) -> Outcome:
         """See `Worker.run`; a job that was lost before it began has no ``mode``."""
@@ -120,7 +127,7 @@ class ProcessWorker:
     def close(self) -> None:
         """End the process and all that is left of its group."""
         if not self._buried:
-            self._pipe.close()
+            close_unshared(self._pipe)
             if not self._exit.wait(self._grace):
                 self._child.stop(force=True)
             self._bury()
@@ -170,7 +177,7 @@ class ProcessWorker:
     def _bury(self) -> Optional[int]:
         """Reap the process, and let go of it; its exit code, if that can be had."""
         self._buried = True
-        self._pipe.close()
+        close_unshared(self._pipe)
         self._exit.close()
         self._child.bury(self._process.join)
         exitcode = self._process.exitcode

@@ -380,32 +380,38 @@ def test_abort_after_the_end(background):
     assert statuses(results) == {"a": "Successful", "b": "Failed"}
 
 
+@pytest.mark.parametrize("timeout", [None, 60])
 @pytest.mark.parametrize("background", [True, False])
-def test_abort_from_inside_a_task(background):
-    """The task that aborts is aborted as well, and has the complete results at hand."""
-    runner = concurra.TaskRunner(max_concurrency=1, progress_stats=False)
-    seen, returned = [], threading.Event()
+def test_abort_from_inside_a_task(background, timeout):
+    """The task that aborts is aborted as well, and gets the complete results."""
+    for _ in range(5):
+        runner = concurra.TaskRunner(
+            max_concurrency=1, timeout=timeout, progress_stats=False
+        )
+        seen, returned = [], threading.Event()
 
-    def abort():
-        seen.append(runner.abort())
-        returned.set()
+        def abort():
+            try:
+                seen.append(runner.abort())
+            finally:
+                returned.set()
 
-    runner.add_task(str, label="before")
-    runner.add_task(abort, label="aborter")
-    runner.add_task(str, label="after")
-    if background:
-        runner.execute_in_background()
-        results = runner.get_background_results()
-    else:
-        results = runner.run()
-    assert statuses(results) == {
-        "before": "Successful",
-        "aborter": "Terminated",
-        "after": "Terminated",
-    }
-    assert runner.abort() == results
-    assert returned.wait(BOUND)
-    assert seen == [results]
+        runner.add_task(str, label="before")
+        runner.add_task(abort, label="aborter")
+        runner.add_task(str, label="after")
+        if background:
+            runner.execute_in_background()
+            results = runner.get_background_results()
+        else:
+            results = runner.run()
+        assert statuses(results) == {
+            "before": "Successful",
+            "aborter": "Terminated",
+            "after": "Terminated",
+        }
+        assert returned.wait(BOUND)
+        assert seen == [results]
+        assert runner.abort() == results
 
 
 def test_abort_from_another_thread_ends_a_foreground_run():

@@ -51,10 +51,21 @@ def test_version():
     assert re.match(r"\d+\.\d+\.\d+", concurra.__version__)
 
 
-@pytest.mark.parametrize("name", ["ExecutionError", "CommandExecutionError"])
-def test_errors_have_one_base(name):
-    """`except ConcurraError` catches them all; it is an Exception."""
+ERRORS = {
+    "CircularDependencyError": ValueError,
+    "CommandExecutionError": RuntimeError,
+    "DuplicateLabelError": ValueError,
+    "ExecutionError": Exception,
+    "LifeCycleError": RuntimeError,
+    "UnknownDependencyError": ValueError,
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors_have_one_base_and_a_builtin(name):
+    """`except ConcurraError` catches them all, and so does what users caught before."""
     assert issubclass(getattr(concurra, name), concurra.ConcurraError)
+    assert issubclass(getattr(concurra, name), ERRORS[name])
     assert issubclass(concurra.ConcurraError, Exception)
 
 

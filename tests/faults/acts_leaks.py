@@ -34,29 +34,35 @@ def run_to_the_end(mode: str) -> None:
 
 def run_and_abort(mode: str) -> None:
     """A run that is aborted while one task is at work, and one waits."""
-    runner = make(mode)
-    seconds = 0.002 if mode in ("thread", "fallback") else LINGER
-    add(runner, mode, quick, 1, seconds, label="late")
-    add(runner, mode, quick, 1, label="next", depends_on="late")
+    over = threading.Event()
+    runner = _make_endless(mode, over)
     runner.execute_in_background()
-    wait_until(lambda: runner.get_active_runner_count() or all(_ended(runner)))
+    wait_until(lambda: runner.get_active_runner_count(), BOUND, "the task")
     runner.abort()
-    check_all(runner)
+    over.set()
+    results = check_all(runner)
+    assert {each["status"] for each in results.values()} == {"Terminated"}
 
 
 def run_out_of_time(mode: str) -> None:
     """A run with a task that exceeds its timeout."""
-    runner = make(mode, timeout=0.002)
-    seconds = 0.005 if mode in ("thread", "fallback") else LINGER
-    add(runner, mode, quick, 1, seconds, label="late")
+    over = threading.Event()
+    runner = _make_endless(mode, over, timeout=0.002)
+    runner.run(verify=False)
+    over.set()
+    results = check_all(runner)
+    assert {each["status"] for each in results.values()} == {"Terminated"}
+
+
+def _make_endless(mode: str, over: threading.Event, **options: Any) -> Any:
+    """A runner with a task that must be stopped, and one that waits for it."""
+    runner = make(mode, **options)
+    if mode in ("thread", "fallback"):
+        add(runner, mode, over.wait, LINGER, label="late")
+    else:
+        add(runner, mode, quick, 1, LINGER, label="late")
     add(runner, mode, quick, 1, label="next", depends_on="late")
-    results = runner.run(verify=False)
-    check_all(runner)
-    assert results["late"]["status"] == "Terminated"
-
-
-def _ended(runner: Any) -> list[bool]:
-    return [bool(result) for result in runner.results_registry.values()]
+    return runner
 
 
 def many_runs(mode: str, count: int) -> None:

@@ -1,0 +1,16 @@
+"""All rows, in the order of the table."""
+
+from __future__ import annotations
+
+from . import commands, graphs, processes, startup, threads, waiting
+from .rows import Row
+
+#: The rows of the table.
+ROWS: dict[str, Row] = {
+    row.name: row
+    for family in (threads, graphs, processes, commands, waiting, startup)
+    for row in family.ROWS
+}
+
+#: Rows that are measured for the plot only.
+PLOTS: dict[str, Row] = {row.name: row for row in [*graphs.PLOTS, *threads.PLOTS]}

@@ -1,0 +1,233 @@
+"""Functions in processes.
+
+Every peer runs the tasks one at a time, with a result for each, in the way in which
+its documentation would have it:
+
+- `ProcessPoolExecutor` and pebble: a future for each task;
+- joblib: ``Parallel`` over ``delayed`` calls, which makes batches of short ones;
+- mpire: ``apply_async`` for each, and ``map`` with its defaults, which makes chunks
+  and is therefore no equal (a crash or a timeout costs a chunk), but may win.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, Callable
+
+import concurra
+
+from .rows import OURS, Faster, Measured, Missing, Results, Row, System, expect
+from .rows import run, values
+
+WORKERS = 2
+CPU_SECONDS = 0.02
+PAYLOAD = 64 * 1024 * 1024
+
+#: A function, and the argument of each call.
+Calls = tuple[Callable[[Any], Any], Sequence[Any]]
+
+
+def number(n: int) -> int:
+    """A task that costs nothing."""
+    return n
+
+
+def compute(n: int) -> int:
+    """A task that keeps a core busy."""
+    start = time.process_time()
+    while time.process_time() - start < CPU_SECONDS:
+        sum(range(1000))
+    return n
+
+
+def echo(data: Any) -> Any:
+    """A task whose argument and result are large."""
+    return data
+
+
+# -- systems ---------------------------------------------------------------------------
+
+
+def with_concurra(calls: Calls) -> Results:
+    """The work with concurra."""
+    func, arguments = calls
+    runner = concurra.TaskRunner(max_concurrency=WORKERS, use_multiprocessing=True)
+    for argument in arguments:
+        runner.add_task(func, argument)
+    return run(runner)
+
+
+def with_executor(calls: Calls) -> list[Any]:
+    """The work with `ProcessPoolExecutor`."""
+    func, arguments = calls
+    with ProcessPoolExecutor(WORKERS) as pool:
+        futures = [pool.submit(func, argument) for argument in arguments]
+        return [future.result() for future in futures]
+
+
+def with_pebble(calls: Calls) -> list[Any]:
+    """The work with pebble."""
+    import pebble
+
+    func, arguments = calls
+    with pebble.ProcessPool(max_workers=WORKERS) as pool:
+        futures = [pool.schedule(func, args=[argument]) for argument in arguments]
+        return [future.result() for future in futures]
+
+
+def with_joblib(calls: Calls) -> list[Any]:
+    """The work with joblib."""
+    import joblib
+    from joblib.externals.loky import get_reusable_executor
+
+    func, arguments = calls
+    call = joblib.delayed(func)
+    with joblib.Parallel(n_jobs=WORKERS) as parallel:
+        results: list[Any] = parallel(call(argument) for argument in arguments)
+    get_reusable_executor().shutdown(wait=True)
+    return results
+
+
+def with_mpire(calls: Calls) -> list[Any]:
+    """The work with mpire, a call for each task."""
+    import mpire
+
+    func, arguments = calls
+    with mpire.WorkerPool(n_jobs=WORKERS) as pool:
+        futures = [pool.apply_async(func, [argument]) for argument in arguments]
+        results = [future.get() for future in futures]
+        pool.stop_and_join()
+    return results
+
+
+def with_mpire_map(calls: Calls) -> list[Any]:
+    """The work with mpire, in chunks."""
+    import mpire
+
+    func, arguments = calls
+    with mpire.WorkerPool(n_jobs=WORKERS) as pool:
+        # Arguments come in tuples: an array by itself would be taken for many.
+        results: list[Any] = pool.map(
+            func,
+            [(argument,) for argument in arguments],
+            concatenate_numpy_output=False,
+        )
+        pool.stop_and_join()
+    return results
+
+
+def loop(calls: Calls) -> Measured:
+    """The calls, shared among the cores without any cost."""
+    func, arguments = calls
+    start = time.perf_counter()
+    results = [func(argument) for argument in arguments]
+    return Measured((time.perf_counter() - start) / WORKERS, results)
+
+
+def copy(calls: Calls) -> list[Any]:
+    """Copy each argument there and back."""
+    _, arguments = calls
+    return [bytearray(bytearray(argument)) for argument in arguments]
+
+
+SYSTEMS = [
+    System(
+        OURS,
+        with_concurra,
+        needs=["multiprocessing.connection", "concurra.workers.process"],
+    ),
+    System(
+        "ProcessPoolExecutor",
+        with_executor,
+        needs=["concurrent.futures.process", "multiprocessing.popen_fork"],
+    ),
+    System("pebble", with_pebble, needs=["pebble"]),
+    System("joblib", with_joblib, needs=["joblib", "joblib.externals.loky"]),
+    System("mpire apply_async", with_mpire, needs=["mpire", "mpire.dashboard"]),
+    System("mpire map", with_mpire_map, needs=["mpire", "mpire.dashboard"]),
+]
+
+
+# -- work ------------------------------------------------------------------------------
+
+
+def numbers(n: int) -> Calls:
+    """No-ops."""
+    return number, range(n)
+
+
+def computations(n: int) -> Calls:
+    """Tasks of 20 ms of CPU time."""
+    return compute, range(n)
+
+
+def echoes(n: int) -> Calls:
+    """The same 64 MiB, there and back."""
+    return echo, [bytes(range(256)) * (PAYLOAD // 256)] * n
+
+
+def array_echoes(n: int) -> Calls:
+    """The same as an array of numpy."""
+    try:
+        import numpy
+    except ImportError as error:
+        raise Missing(str(error)) from None
+    return echo, [numpy.arange(PAYLOAD // 8)] * n
+
+
+def check(calls: Calls, results: Any) -> None:
+    """Every argument has come back, in order."""
+    _, arguments = calls
+    found = values(results)
+    expect(len(found) == len(arguments), "a result is missing")
+    for result, argument in zip(found, arguments):
+        expect(memoryview(result) == memoryview(argument), "it has changed")
+
+
+def check_numbers(calls: Calls, results: Any) -> None:
+    """Every number has come back, in order."""
+    expect(values(results) == list(calls[1]), "a number is missing")
+
+
+ROWS = [
+    Row(
+        "processes",
+        "{n} no-ops, 2 processes",
+        5_000,
+        Faster(2),
+        SYSTEMS,
+        check_numbers,
+        numbers,
+    ),
+    Row(
+        "cpu",
+        "{n} tasks of 20 ms CPU, 2 processes",
+        100,
+        Faster(1),
+        [*SYSTEMS, System("bare loop", loop, limit=True)],
+        check_numbers,
+        computations,
+    ),
+    Row(
+        "echo-bytes",
+        "{n} echoes of 64 MiB bytes, 2 processes",
+        4,
+        Faster(2),
+        [*SYSTEMS, System("memcpy", copy, limit=True)],
+        check,
+        echoes,
+        grows=False,
+    ),
+    Row(
+        "echo-numpy",
+        "{n} echoes of a 64 MiB array, 2 processes",
+        4,
+        Faster(2),
+        [*SYSTEMS, System("memcpy", copy, limit=True)],
+        check,
+        array_echoes,
+        grows=False,
+    ),
+]
