@@ -66,6 +66,7 @@ class ProcessWorker:
     :param grace: seconds that the process has to end by itself when it is closed.
     """
 
+    mode = "process"
     transcript = None
 
     def __init__(
@@ -75,7 +76,6 @@ class ProcessWorker:
         max_tasks: Optional[int] = None,
         grace: float = 1.0,
     ) -> None:
-        self.mode: Optional[str] = None
         #: Whether it can do no more jobs, and is to be closed.
         self.spent = False
         self._left = max_tasks
@@ -106,7 +106,6 @@ class ProcessWorker:
 
     def run(self, call: Call) -> Outcome:
         """See `Worker.run`; a job that was lost before it began has no ``mode``."""
-        self.mode = None
         try:
             job = _dumps((call.func, call.args, call.kwargs))
         except BaseException as error:
@@ -133,15 +132,16 @@ class ProcessWorker:
             self._bury()
 
     def _exchange(self, job: memoryview) -> Outcome:
+        began = False
         try:
             self._pipe.send_bytes(job)
             if not self._ready:
                 self._receive()
                 self._ready = True
-            self.mode = "process"
+            began = True
             reply = self._receive()
         except (EOFError, OSError):
-            return self._lost()
+            return self._lost(began)
         if self._left is not None:
             self._left -= 1
             self.spent = not self._left
@@ -159,7 +159,7 @@ class ProcessWorker:
             raise EOFError
         return self._pipe.recv_bytes()
 
-    def _lost(self) -> Outcome:
+    def _lost(self, began: bool) -> Outcome:
         """The pipe has ended, so the process has, or is about to."""
         self.spent = True
         if not self._exit.wait(PATIENCE) and self._process.is_alive():
@@ -172,7 +172,7 @@ class ProcessWorker:
                 "before it was ready (does the script start its runner under "
                 "`if __name__ == '__main__':`?)"
             )
-        return Outcome.lost(self.mode, self._bury(), when)
+        return Outcome.lost(self.mode if began else None, self._bury(), when)
 
     def _bury(self) -> Optional[int]:
         """Reap the process, and let go of it; its exit code, if that can be had."""
