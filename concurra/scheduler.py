@@ -214,8 +214,11 @@ class Scheduler:
         :param force: kill at once, without the grace period.
         """
         with self._lock:
-            self._halting = True
             self._forcing = self._forcing or force
+            if threading.current_thread() is threading.main_thread():
+                self._halting = True  # for the watchman: an interrupt may strike here
+            else:
+                self._terminate(self._clock())
             self._watch.notify()
         self._start_watch()
 

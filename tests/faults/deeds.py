@@ -390,8 +390,8 @@ class Touchy:
     def _fail(self, *args: Any) -> Any:
         raise RuntimeError("do not touch")
 
-    __bool__ = __len__ = __eq__ = __hash__ = _fail  # type: ignore[assignment]
-    __repr__ = __str__ = __iter__ = __format__ = _fail  # type: ignore[assignment]
+    __bool__ = __len__ = __eq__ = __hash__ = _fail
+    __repr__ = __str__ = __iter__ = __format__ = _fail
 
 
 def give_touchy() -> Any:
@@ -438,7 +438,7 @@ def give_stranger() -> Any:
     module = types.ModuleType("concurra_test_stranger")
     exec("class Stranger: pass", module.__dict__)
     sys.modules[module.__name__] = module
-    return module.Stranger()  # type: ignore[attr-defined]
+    return module.Stranger()
 
 
 def load_slowly(sign: str) -> Any:
@@ -481,7 +481,7 @@ def replace_stdout(kind: type[Any]) -> str:
 
 
 def remove_stdout() -> str:
-    sys.stdout = sys.stderr = None  # type: ignore[assignment]
+    sys.stdout = sys.stderr = None
     return "removed"
 
 
@@ -666,7 +666,8 @@ def nest(kind: str, depth: int) -> Any:
     if depth > 1:
         runner.add_task(nest, kind, depth - 1, label="inner")
     runner.add_task(abs, -depth, label="abs")
-    runner.add_task(os._exit if kind != "thread" else sys.exit, 3, label="bad")
+    leave: Callable[[int], NoReturn] = sys.exit if kind == "thread" else os._exit
+    runner.add_task(leave, 3, label="bad")
     runner.add_command(["echo", str(depth)], label="echo", depends_on="abs")
     results = runner.run(verify=False)
     assert results["bad"]["status"] == "Failed", results["bad"]

@@ -5,10 +5,12 @@ In every mode the task ends with what went wrong, and no other task notices.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
@@ -272,7 +274,7 @@ UNPICKLABLE: dict[str, tuple[Any, str]] = {
 @processes
 @pytest.mark.parametrize("fault", UNPICKLABLE)
 def test_an_argument_that_cannot_be_pickled(mode: str, fault: str) -> None:
-    """The task never began: no mode, no attempt, no retry, and the documented warning."""
+    """The task never began: no mode, no attempt, no retry; the warning says why."""
     argument, pattern = UNPICKLABLE[fault]
     result = run_between(mode, deeds.same, argument, task_retries=2)
     assert_failed(result, pattern)
@@ -303,7 +305,7 @@ OUTPUT: dict[str, tuple[Callable[..., Any], tuple[Any, ...], str]] = {
     "closes stdout": (deeds.close_stdout, (), "closed"),
     "closes descriptor 1": (deeds.close_descriptor_1, (), "closed"),
     "no stdout": (deeds.remove_stdout, (), "removed"),
-    "redirects": (deeds.replace_stdout, (deeds.io.StringIO,), "replaced"),
+    "redirects": (deeds.replace_stdout, (io.StringIO,), "replaced"),
     "no flush": (deeds.replace_stdout, (object,), "replaced"),
     "flush raises": (deeds.replace_stdout, (deeds.Broken,), "replaced"),
     "flush exits": (deeds.replace_stdout, (deeds.Leaving,), "replaced"),
@@ -603,6 +605,10 @@ def test_a_runner_with_a_fork_server_inside_a_forked_worker(mode: str) -> None:
     assert run_script(script, mode, env=ENV, check=True).stdout == "3\n"
 
 
+def _dead(pid: int) -> bool:
+    return not alive(pid)
+
+
 @processes
 def test_a_runner_inside_a_task_that_is_killed(mode: str, tmp_path: Path) -> None:
     """What it had started ends with it."""
@@ -619,7 +625,7 @@ def test_a_runner_inside_a_task_that_is_killed(mode: str, tmp_path: Path) -> Non
     check_all(results)
     assert results["it"]["status"] == "Terminated"
     for pid in pids:
-        wait_until(lambda pid=pid: not alive(pid), what=f"the end of {pid}")
+        wait_until(partial(_dead, pid), what=f"the end of {pid}")
 
 
 @everywhere

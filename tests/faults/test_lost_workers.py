@@ -199,7 +199,8 @@ MANY_LOSSES = """
         for number in range(losses):
             runner.add_task(pow, number, 2, label=("good", number))
             runner.add_task(die, number, label=("bad", number))
-            runner.add_task(abs, 0, label=("skip", number), depends_on=[("bad", number)])
+            bad = [("bad", number)]
+            runner.add_task(abs, 0, label=("skip", number), depends_on=bad)
         results = runner.run(verify=False)
         for (kind, number), result in results.items():
             if kind == "good":

@@ -220,7 +220,7 @@ def test_a_flood_of_a_command_that_is_aborted(tmp_path: Path) -> None:
 
 
 def test_a_flood_without_end_is_ended_by_its_timeout() -> None:
-    """A command that never stops printing is terminated; what goes nowhere is not kept."""
+    """A command that never stops printing is terminated as any other."""
     runner = make_runner("thread", 1, timeout=0.3, terminate_timeout=0.1)
     runner.add_shell_command("yes > /dev/null", label="it")
     runner.add_command(["echo", "next"], label="after")

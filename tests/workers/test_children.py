@@ -21,6 +21,7 @@ from tests.helpers import (
     alive,
     descendants,
     start_script,
+    wait_until,
 )
 from tests.workers.support import leave_pid, read, sh, wait_for_end_of
 
@@ -57,13 +58,25 @@ def shells() -> list[int]:
 # The guardian -------------------------------------------------------------------------
 
 
-def test_a_guardian_starts_when_there_is_something_to_guard(start: Start) -> None:
-    """A run of functions in threads needs none."""
-    before = shells()
+def started() -> Guardian:
+    """A guardian that is there."""
     guardian = Guardian()
+    guardian.start()
+    return guardian
+
+
+def test_a_guardian_starts_before_the_first_child(guardian: Guardian) -> None:
+    """Not earlier: a run of functions in threads needs none; and only one of them."""
+    before = shells()
+    worker = CommandWorker(guardian)
     assert shells() == before
-    guardian.watch(start("sleep", "60").pid)
-    assert len(shells()) == len(before) + 1
+    try:
+        for _ in range(2):
+            assert worker.run(Command(["true"])).ok
+            guardian.start()
+            assert len(shells()) == len(before) + 1
+    finally:
+        worker.close()
     guardian.close()
     assert shells() == before
 
@@ -75,7 +88,7 @@ def test_a_guardian_that_never_started_can_be_closed() -> None:
 
 def test_a_guardian_kills_what_is_alive(start: Start) -> None:
     """When its pipe ends, as it does with the death of this process."""
-    guardian = Guardian()
+    guardian = started()
     processes = [start("sleep", "60") for _ in range(3)]
     for process in processes:
         guardian.watch(process.pid)
@@ -86,7 +99,7 @@ def test_a_guardian_kills_what_is_alive(start: Start) -> None:
 
 def test_a_guardian_forgets_what_is_dismissed(start: Start) -> None:
     """Its id may belong to another by now."""
-    guardian = Guardian()
+    guardian = started()
     kept, *others = [start("sleep", "60") for _ in range(3)]
     for process in (others[0], kept, others[1]):
         guardian.watch(process.pid)
@@ -99,7 +112,7 @@ def test_a_guardian_forgets_what_is_dismissed(start: Start) -> None:
 
 def test_ids_that_are_parts_of_others_are_told_apart(start: Start) -> None:
     """Each is a word of its own."""
-    guardian = Guardian()
+    guardian = started()
     process = start("sleep", "60")
     guardian.watch(process.pid)
     for other in (int(f"{process.pid}1"), int(str(process.pid)[1:] or 0)):
@@ -110,7 +123,7 @@ def test_ids_that_are_parts_of_others_are_told_apart(start: Start) -> None:
 
 def test_a_guardian_kills_leftovers(start: Start, tmp_path: Path) -> None:
     """The others of a group whose leader has been reaped."""
-    guardian = Guardian()
+    guardian = started()
     line = f"sleep 60 & {leave_pid(tmp_path / 'pid', '$!')}"
     leader = start("sh", "-c", line)
     guardian.watch(leader.pid)
@@ -124,7 +137,7 @@ def test_a_guardian_kills_leftovers(start: Start, tmp_path: Path) -> None:
 
 def test_a_guardian_does_not_kill_by_a_recycled_id(start: Start) -> None:
     """If there is a process with the id of a leader that was reaped, it is another."""
-    guardian = Guardian()
+    guardian = started()
     process = start("sleep", "60")
     guardian.watch(process.pid)
     guardian.dismiss(process.pid, leftovers=True)
@@ -132,7 +145,7 @@ def test_a_guardian_does_not_kill_by_a_recycled_id(start: Start) -> None:
     assert process.poll() is None
 
 
-def test_tasks_do_not_suffer_from_the_death_of_the_guardian(start: Start) -> None:
+def test_tasks_do_not_suffer_from_the_death_of_the_guardian() -> None:
     """Somebody kills it: the run goes on, unguarded."""
     before = shells()
     guardian = Guardian()
@@ -155,21 +168,16 @@ def test_a_guardian_outlives_friendly_signals(
 ) -> None:
     """It is there for the worst; a signal to all processes must not end it first."""
     before = shells()
-    guardian = Guardian()
+    guardian = started()
     process = start("sleep", "60")
     guardian.watch(process.pid)
     (pid,) = set(shells()) - set(before)
-    # It ignores signals from its first line on: it has come there when it has read.
-    os.kill(pid, signal.SIGCONT)
-    ignored = f"/proc/{pid}/status"
-    mask = 1 << (number - 1)
+    status = Path(f"/proc/{pid}/status")
 
     def ignores() -> bool:
-        lines = Path(ignored).read_text().splitlines()
+        lines = status.read_text().splitlines()
         (bits,) = [line.split()[1] for line in lines if line.startswith("SigIgn")]
-        return bool(int(bits, 16) & mask)
-
-    from tests.helpers import wait_until
+        return bool(int(bits, 16) & 1 << (number - 1))
 
     wait_until(ignores, what="the guardian's trap")
     os.kill(pid, number)

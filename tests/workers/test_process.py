@@ -526,16 +526,21 @@ def test_without_the_fallback_it_fails(hand: Hand) -> None:
 
 
 def test_when_no_process_can_be_started(
-    hand: Hand, monkeypatch: pytest.MonkeyPatch
+    crew: Callable[..., Crew], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The job fails with the reason, and the hand goes on trying."""
+    """The job fails with the reason, and the hand tries again with the next."""
 
     def refuse(*args: object) -> None:
-        raise OSError(11, "no more processes")
+        raise OSError(24, "no more files")
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Crew, "_new_process", refuse)
-        outcome = hand.run(call(add, 1))
-    assert (outcome.status, outcome.mode) == (FAILED, None)
-    assert outcome.error and outcome.error.endswith("no more processes")
-    assert hand.run(call(add, 1, 2)).value == 3
+    made = crew()
+    hand = made.hire()
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(made.context, "Pipe", refuse)
+            outcome = hand.run(call(add, 1))
+        assert (outcome.status, outcome.mode) == (FAILED, None)
+        assert outcome.error and outcome.error.endswith("no more files")
+        assert hand.run(call(add, 1, 2)).value == 3
+    finally:
+        hand.close()
