@@ -47,10 +47,18 @@ class Closeable(Protocol):
         """Close it; a second time does nothing."""
 
 
-# Lock order: _forking, the locks that other libraries take before a fork, _starting.
-# So _starting is never held by a thread that calls os.fork, but for the hook's sake.
+# Programs may be started side by side, but not beside a fork. Who starts one passes
+# through _turn and is counted; who forks keeps _turn and waits until nobody is counted.
+#
+# Lock order: _forking, the locks that other libraries take before a fork, _turn. So
+# _turn is never held by a thread that calls os.fork, but for the hook's sake; nor may
+# `starting` be entered twice by one thread, which a fork could come between.
 _forking = threading.Lock()
-_starting = threading.RLock()
+_turn = threading.RLock()
+_counting = threading.Lock()
+_busy = threading.Lock()  # held while anybody is counted
+_starters = 0
+
 _unshared: WeakSet[Closeable] = WeakSet()
 _kept: Dict[int, Closeable] = {}  # by the thread that forks
 _alive: Set[Child] = set()
@@ -63,9 +71,23 @@ def starting() -> Iterator[None]:
 
     :raises RuntimeError: this program is ending.
     """
-    with _starting:
+    with _turn:
         _refuse_at_the_end()
+        _count(+1)
+    try:
         yield
+    finally:
+        _count(-1)
+
+
+def _count(change: int) -> None:
+    global _starters
+    with _counting:
+        if not _starters:
+            _busy.acquire()
+        _starters += change
+        if not _starters:
+            _busy.release()
 
 
 @contextmanager
@@ -84,8 +106,10 @@ def forking(keep: Closeable) -> Iterator[None]:
 
 
 def unshared(end: Closeable) -> None:
-    """Have every forked child close ``end`` at once; called in `starting`, as it is
-    made, and undone by `close_unshared`."""
+    """Have every forked child close ``end`` at once.
+
+    Called within `starting`, where the end is made; undone by `close_unshared`.
+    """
     _unshared.add(end)
 
 
@@ -95,7 +119,7 @@ def close_unshared(end: Closeable) -> None:
     Its number may be given to another file the next moment, so no child may be born
     that still takes it for the end's.
     """
-    with _starting:
+    with _turn:
         _unshared.discard(end)
         end.close()
 
@@ -106,19 +130,22 @@ def _refuse_at_the_end() -> None:
 
 
 def _before_fork() -> None:
-    _starting.acquire()
+    _turn.acquire()
+    with _busy:
+        pass
 
 
 def _in_parent() -> None:
     try:
-        _starting.release()
+        _turn.release()
     except RuntimeError:
         pass  # Ctrl-C came before `_before_fork` had acquired it
 
 
 def _in_child() -> None:
-    global _forking, _starting
-    _forking, _starting = threading.Lock(), threading.RLock()
+    global _forking, _turn, _counting, _busy, _starters
+    _forking, _turn = threading.Lock(), threading.RLock()
+    _counting, _busy, _starters = threading.Lock(), threading.Lock(), 0
     kept = _kept.get(threading.get_ident())
     for end in list(_unshared):
         if end is not kept:
@@ -357,7 +384,7 @@ def say_farewell() -> None:
     Idempotent.
     """
     global _ending
-    with _starting:
+    with _turn:
         _ending = True
         children = list(_alive)
     for child in children:

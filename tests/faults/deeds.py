@@ -666,7 +666,7 @@ def nest(kind: str, depth: int) -> Any:
     if depth > 1:
         runner.add_task(nest, kind, depth - 1, label="inner")
     runner.add_task(abs, -depth, label="abs")
-    leave: Callable[[int], NoReturn] = sys.exit if kind == "thread" else os._exit
+    leave: Callable[..., Any] = sys.exit if kind == "thread" else os._exit
     runner.add_task(leave, 3, label="bad")
     runner.add_command(["echo", str(depth)], label="echo", depends_on="abs")
     results = runner.run(verify=False)

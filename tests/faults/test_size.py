@@ -133,7 +133,8 @@ def test_results_of_all_sizes_around_the_capacity_of_a_pipe(mode: str) -> None:
 
 WRITE = """
 import sys
-block = bytes(range(256)) * 4096 if sys.argv[2] == "binary" else b"0123456789abcde\\n" * 65536
+text, binary = b"0123456789abcde\\n" * 65536, bytes(range(256)) * 4096
+block = binary if sys.argv[2] == "binary" else text
 for _ in range(int(sys.argv[1])):
     sys.stdout.buffer.write(block)
 """
