@@ -142,7 +142,7 @@ class _Search:
     def reach(
         self, tasks: Sequence[Task], origin: Task, other: _Search
     ) -> Optional[Task]:
-        """Note tasks beyond ``origin``, to be visited; one that both searches reached."""
+        """Note tasks beyond ``origin``, to be visited; one that both reached."""
         way, heap, origins, others = self.way, self.heap, self.origins, other.origins
         for task in tasks:
             if task not in origins:

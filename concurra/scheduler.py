@@ -28,17 +28,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import deque
-from heapq import heappop, heappush
-from typing import Any, Callable, Deque, List, Optional, Protocol, Sequence
-from typing import Set, Tuple
+from typing import Callable, List, Optional, Protocol, Set
 
+from .agenda import FOREVER, Agenda, Doomed, Victim
 from .errors import LifeCycleError
+from .news import News
 from .plan import Plan
 from .tasks import Outcome, Task
 from .workers import Worker
-
-FOREVER = float("inf")
 
 #: Seconds between two looks for Ctrl-C where it cannot interrupt a wait; -1 for none.
 _ATTENTION = -1 if os.name == "posix" else 0.25
@@ -72,20 +69,6 @@ class _Slot:
         self.dismissed = False
         #: Its thread has ended, or nobody waits for it any more.
         self.left = False
-
-
-class _Victim:
-    """A dismissed slot: what is done to it at the ``moment``, if it is still there.
-
-    First it is asked to stop, then forced; then nobody waits for it any longer.
-    """
-
-    __slots__ = ("slot", "moment", "stage")
-
-    def __init__(self, slot: _Slot, moment: float) -> None:
-        self.slot = slot
-        self.moment = moment
-        self.stage = 0
 
 
 class Scheduler:
@@ -128,10 +111,9 @@ class Scheduler:
         self._timeout = timeout
         self._grace = grace
         self._fast_fail = fast_fail
-        self._progress = progress
-        self._report = report
-        self._step = step
         self._clock = clock
+        self._news = News(progress, report, step, len(plan.tasks))
+        self._agenda = Agenda()
         self._lock = threading.Lock()
 
         self._slots: Set[_Slot] = set()  # those that are not dismissed
@@ -140,17 +122,9 @@ class Scheduler:
         self._coming = 0  # slots that are on their way to take a task
         self._threads = 0  # slots' threads that the end of the run waits for
 
-        self._ended = 0
-        self._milestone = min(step, len(plan.tasks))  # the next end to tell of
-        self._news: Deque[Tuple[Callable[[Any], None], Any]] = deque()
-        self._telling = threading.Lock()
-        self._teller: Optional[int] = None
-
         self._watch = threading.Condition(self._lock)
         self._watching = False
         self._wake_at = 0.0  # while the watchman is asleep: until when
-        self._deadlines: List[Tuple[float, int, Task]] = []
-        self._victims: List[_Victim] = []
         self._halting = False
         self._forcing = False
 
@@ -190,9 +164,9 @@ class Scheduler:
         :raises LifeCycleError: called by a task, which would wait for itself.
         :raises Exception: what `Crew.prepare` raised.
         """
-        me = threading.get_ident()
-        if self._teller == me:
+        if self._news.is_teller():
             return
+        me = threading.get_ident()
         # A lock of one's own, because an interrupt while it is held does no harm.
         waiter = threading.Lock()
         waiter.acquire()
@@ -280,9 +254,9 @@ class Scheduler:
     def _next(self, slot: _Slot) -> Optional[Task]:
         """Wait for a task; None when the slot is to end."""
         while True:
-            if self._victims:
+            if self._agenda.has_victims():
                 self._start_watch()
-            self._tell()
+            self._news.tell()
             self._staff()
             with self._lock:
                 if slot.dismissed:
@@ -301,17 +275,14 @@ class Scheduler:
 
     def _record(self, task: Task, outcome: Outcome, now: float) -> None:
         fast_fail = self._fast_fail
-        self._note(self._plan.settle(task, outcome, now, skip=not fast_fail))
+        self._news.note(self._plan.settle(task, outcome, now, skip=not fast_fail))
         if fast_fail and outcome.fault and task.outcome is outcome:
             self._terminate(now)
 
     def _take(self, slot: _Slot, now: float) -> None:
         task = slot.task = self._plan.take(now)
         if task is not None and self._timeout is not None and task.attempts == 1:
-            deadlines = self._deadlines
-            while deadlines and deadlines[0][2].outcome is not None:
-                heappop(deadlines)
-            heappush(deadlines, (now + self._timeout, task.index, task))
+            self._agenda.add_deadline(task, now + self._timeout)
             if now + self._timeout < self._wake_at:
                 self._watch.notify()
 
@@ -375,7 +346,7 @@ class Scheduler:
         self._parked.clear()
         self._watch.notify()
 
-    def _let_go(self, slot: _Slot) -> None:
+    def _let_go(self, slot: Doomed) -> None:
         """Wait no longer for the thread of ``slot``."""
         if not slot.left:
             slot.left = True
@@ -395,7 +366,7 @@ class Scheduler:
         """There can be no more threads: end everything at once, without any grace."""
         with self._lock:
             self._terminate(self._clock())
-            victims, self._victims = self._victims, []
+            victims = self._agenda.due(FOREVER, force=True)
         for victim in victims:
             victim.slot.worker.stop(force=True)
             with self._lock:
@@ -415,21 +386,19 @@ class Scheduler:
             with self._lock:
                 now = self._clock()
                 changed = self._halt(now) | self._expire(now)
-                due = self._pick_due(now)
+                due = self._agenda.due(now, self._forcing)
                 over = self._is_over()
                 if not (changed or due or over):
                     self._sleep(now)
                     continue
             for victim in due:
                 self._put_down(victim)
-            self._tell()
+            self._news.tell()
             self._staff(present=0)
         self._finish()
 
     def _sleep(self, now: float) -> None:
-        moments = [victim.moment for victim in self._victims]
-        moments.extend(deadline for deadline, _, _ in self._deadlines[:1])
-        self._wake_at = min(moments, default=FOREVER)
+        self._wake_at = self._agenda.next_moment()
         self._watch.wait(min(max(0.0, self._wake_at - now), threading.TIMEOUT_MAX))
         self._wake_at = 0.0
 
@@ -442,12 +411,7 @@ class Scheduler:
 
     def _expire(self, now: float) -> bool:
         """End the tasks whose time is over; whether there are any."""
-        overdue: List[Task] = []
-        deadlines = self._deadlines
-        while deadlines and (deadlines[0][0] <= now or deadlines[0][2].outcome):
-            task = heappop(deadlines)[2]
-            if task.outcome is None:
-                overdue.append(task)
+        overdue = self._agenda.overdue(now)
         if overdue:
             at_work = {slot.task: slot for slot in self._slots}
             for task in overdue:
@@ -473,7 +437,7 @@ class Scheduler:
             task: Outcome.stopped(slot.worker.mode, slot.worker.transcript)
             for task, slot in at_work.items()
         }
-        self._note(self._plan.terminate(outcomes, now))
+        self._news.note(self._plan.terminate(outcomes, now))
         for slot in at_work.values():
             self._dismiss(slot, now)
         self._call_in()
@@ -483,22 +447,10 @@ class Scheduler:
         slot.task = None
         self._slots.discard(slot)
         self._hired -= 1
-        self._victims.append(_Victim(slot, now))
+        self._agenda.add_victim(slot, now)
         self._watch.notify()
 
-    def _pick_due(self, now: float) -> List[_Victim]:
-        """The victims whose moment has come."""
-        victims = [victim for victim in self._victims if not victim.slot.left]
-        due = []
-        for victim in victims:
-            if self._forcing and victim.stage < 2:
-                victim.moment, victim.stage = now, 1
-            if victim.moment <= now:
-                due.append(victim)
-        self._victims = victims
-        return due
-
-    def _put_down(self, victim: _Victim) -> None:
+    def _put_down(self, victim: Victim) -> None:
         """Take the next step to the end of a victim; not under the lock."""
         slot = victim.slot
         patient = victim.stage < 2 and slot.worker.stop(force=victim.stage > 0)
@@ -508,31 +460,7 @@ class Scheduler:
             with self._lock:
                 self._let_go(slot)
 
-    # -- news, and the end -------------------------------------------------------
-
-    def _note(self, tasks: Sequence[Task]) -> None:
-        """Count tasks that have ended; remember what is to be told of them."""
-        for task in tasks:
-            outcome = task.outcome
-            assert outcome is not None
-            if outcome.fault or outcome.warning is not None:
-                self._news.append((self._report, task))
-            self._ended = ended = self._ended + 1
-            if ended == self._milestone:
-                self._news.append((self._progress, ended))
-                self._milestone = min(ended + self._step, len(self._plan.tasks))
-
-    def _tell(self) -> None:
-        """Tell the news, unless somebody is at it, who will then tell these as well."""
-        while self._news and self._telling.acquire(False):
-            self._teller = threading.get_ident()
-            try:
-                while self._news:
-                    tell, what = self._news.popleft()
-                    tell(what)
-            finally:
-                self._teller = None
-                self._telling.release()
+    # -- the end ----------------------------------------------------------------
 
     def _is_over(self) -> bool:
         return not (self._plan.remaining or self._threads or self._coming)
@@ -542,7 +470,7 @@ class Scheduler:
             if self._closing:
                 return
             self._closing = True
-        self._tell()
+        self._news.tell()
         try:
             self._crew.close()
         finally:

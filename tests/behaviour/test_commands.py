@@ -321,8 +321,22 @@ def test_floods_on_both_outputs():
     assert (len(result["stdout"]), len(result["stderr"])) == (2_000_000, 2_000_000)
 
 
-def test_stdin_is_closed():
-    """A command that reads its standard input finds the end at once."""
+@pytest.fixture
+def typed():
+    """Our own standard input, with something to read in it."""
+    keyboard, keys = os.pipe()
+    os.write(keys, b"typed")
+    os.close(keys)
+    original = os.dup(0)
+    os.dup2(keyboard, 0)
+    os.close(keyboard)
+    yield
+    os.dup2(original, 0)
+    os.close(original)
+
+
+def test_stdin_is_closed(typed):
+    """A command that reads its standard input finds the end at once, not ours."""
     result = python("import sys; print(repr(sys.stdin.read()))")
     assert result["result"]["stdout"] == "''\n"
 

@@ -222,6 +222,33 @@ def test_an_aborted_task_is_not_retried():
     assert task.attempts <= 1
 
 
+def test_a_task_that_waits_for_its_next_attempt_is_aborted():
+    """The attempt that it made is on record; in the queue it was when all ended."""
+    with Gate() as gate:
+        runner = concurra.TaskRunner(
+            task_retries=1, max_concurrency=2, progress_stats=False
+        )
+
+        def fail_when_busy():
+            gate.reached_by(1)
+            raise ConnectionError("attempt 1")
+
+        # Both workers are taken by tasks that were added before "a": the first when
+        # "opener" ends, the second when "a" fails.
+        runner.add_task(gate.wait, label="first", depends_on=["opener"])
+        runner.add_task(gate.wait, label="second", depends_on=["opener"])
+        runner.add_task(fail_when_busy, label="a")
+        runner.add_task(str, label="opener")
+        runner.execute_in_background()
+        gate.reached_by(2)
+        result = runner.abort()["a"]
+    check(result)
+    assert result["status"] == "Terminated"
+    assert result["attempts"] == 1
+    assert result["execution_mode"] == "thread"
+    assert result["retry_errors"] == errors(1)
+
+
 def test_dependents_wait_for_the_last_attempt():
     """They run after the success, not after the first failure."""
     task = Flaky(2)

@@ -124,7 +124,7 @@ def exit_on_sigterm(mode: str, folder: str) -> None:
         print("complete")
 
 
-# Handlers ---------------------------------------------------------------------------
+# Handlers -----------------------------------------------------------------------------
 
 
 def _mine(number: int, frame: FrameType | None) -> None:
@@ -186,7 +186,7 @@ def workers_have_defaults(mode: str) -> None:
     assert results["late"]["status"] == "Terminated"
 
 
-# Somebody else reaps ---------------------------------------------------------------------
+# Somebody else reaps ------------------------------------------------------------------
 
 
 def reap_ourselves(mode: str, how: str) -> None:

@@ -154,7 +154,7 @@ def random_moments(mode: str, way: str, seed: int, count: int) -> None:
             raise
 
 
-# Every line ------------------------------------------------------------------------------
+# Every line ---------------------------------------------------------------------------
 
 
 class _Interrupter:
@@ -237,7 +237,7 @@ def every_line(mode: str, background: bool = False, step: int = 1) -> None:
     print(moment)
 
 
-# Ctrl-C twice ----------------------------------------------------------------------------
+# Ctrl-C twice -------------------------------------------------------------------------
 
 
 def run_for_ever(mode: str, folder: str, grace: float, count: int = 2) -> None:
@@ -279,7 +279,7 @@ def run_busy_threads() -> None:
         print("obeyed")
 
 
-# Children --------------------------------------------------------------------------------
+# Children -----------------------------------------------------------------------------
 
 
 def copy_pid(runner: concurra.TaskRunner, folder: str) -> None:

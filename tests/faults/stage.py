@@ -44,7 +44,7 @@ LIBRARY = Path(concurra.__file__).resolve().parents[1]
 PLANNED = "planned failure"
 
 
-# Tasks ----------------------------------------------------------------------------------
+# Tasks --------------------------------------------------------------------------------
 
 
 def quick(value: object, seconds: float = 0.0) -> object:
@@ -109,7 +109,7 @@ def line(task: Callable[..., object], *args: Any) -> str:
     return f"{_DEAF} sh -c {shlex.quote(arriving + _STAY)} & {arriving} {_STAY}"
 
 
-# Runners --------------------------------------------------------------------------------
+# Runners ------------------------------------------------------------------------------
 
 
 def make(mode: str, workers: int = 2, **options: Any) -> concurra.TaskRunner:
@@ -169,7 +169,7 @@ def arrived(folder: str | os.PathLike[str], count: int) -> list[int]:
     return wait_until(pids, BOUND, f"{count} processes to arrive")
 
 
-# What is left behind --------------------------------------------------------------------
+# What is left behind ------------------------------------------------------------------
 
 
 def set_up() -> None:
@@ -244,7 +244,7 @@ class Footprint(NamedTuple):
             assert not left, f"left behind: {left}"
 
 
-# Scripts --------------------------------------------------------------------------------
+# Scripts ------------------------------------------------------------------------------
 
 _CALL = """
 import faulthandler, importlib, json, sys

@@ -40,7 +40,7 @@ def abort_when_arrived(runner: Any, folder: Path, count: int) -> tuple[float, An
     return seconds, results
 
 
-# Those who do not want to end ------------------------------------------------------------
+# Those who do not want to end ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", KILLABLE)
@@ -129,7 +129,7 @@ def test_sigterm_comes_before_sigkill(tmp_path: Path) -> None:
     assert "cleaned" in results[0]["trace"]
 
 
-# Pipelines -------------------------------------------------------------------------------
+# Pipelines ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", ["timeout", "abort"])
@@ -188,7 +188,7 @@ def test_pipe_held_from_outside_the_group_does_not_hold_the_stop(
     gone(arrived(tmp_path, 1))
 
 
-# Any moment ------------------------------------------------------------------------------
+# Any moment ---------------------------------------------------------------------------
 
 #: 200 moments in all, fewer where processes take long to start.
 MOMENTS = {"fork": 10, "forkserver": 6, "spawn": 2}
@@ -219,7 +219,7 @@ def test_ctrl_c_before_any_line_of_get_background_results(mode: str, step: int) 
     in_script(acts_stop.every_line, mode=mode, background=True, step=step)
 
 
-# Ctrl-C again ----------------------------------------------------------------------------
+# Ctrl-C again -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", KILLABLE)
@@ -259,7 +259,7 @@ def test_ctrl_c_leaves_busy_threads_alone() -> None:
         assert "obeyed" in script.stdout()
 
 
-# Each other ------------------------------------------------------------------------------
+# Each other ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", MODES)

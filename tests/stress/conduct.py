@@ -328,15 +328,13 @@ def dress(spec: Spec, log: str) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     return deeds.perform, args
 
 
-def _and_then(
-    func: Callable[..., Any], then: Callable[[], None]
-) -> Callable[..., Any]:
-    @functools.wraps(func)
-    def both(*args: Any) -> Any:
+def _and_then(func: Callable[..., Any], then: Callable[[], None]) -> Callable[..., Any]:
+    def perform(*args: Any) -> Any:
         then()
         return func(*args)
 
-    return both
+    perform.__name__ = getattr(func, "__name__", "perform")
+    return perform
 
 
 def _stacks() -> str:

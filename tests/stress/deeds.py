@@ -207,12 +207,14 @@ ACTS: dict[str, Callable[[str, int, int], Any]] = {
 
 # -- the same for the shell ----------------------------------------------------------
 
+#: What a big output is made of.
+LINE = "x" * 39 + "\n"
+
 SHELL_ACTS = {
     "value": "echo out {number}; fin",
     "silent": "fin",
     "garbage": r"printf 'a\377b'; fin",
-    "big": "i=0; while [ $i -lt 3000 ]; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx;"
-    " i=$((i+1)); done; fin",
+    "big": f"i=0; while [ $i -lt 3000 ]; do echo {LINE.strip()}; i=$((i+1)); done; fin",
     "leftover": "sleep 60 >/dev/null 2>&1 & echo child {number} $n $! >>$log; fin",
     "fail": "echo out; echo oops >&2; fin; exit 3",
     "fail silently": "fin; exit 4",

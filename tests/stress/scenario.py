@@ -132,7 +132,10 @@ def generate(seed: int, mode: str) -> Scenario:
         readers=rng.randint(1, 3),
         watched=rng.random() < 0.5,
         aborts=tuple(
-            (rng.choice([0, *range(1, 2 * count + 2)]), rng.uniform(0, 0.15 if threads else 0.6))
+            (
+                rng.choice([0, *range(1, 2 * count + 2)]),
+                rng.uniform(0, 0.15 if threads else 0.6),
+            )
             for _ in range(rng.choice([1, 1, 2, 3]) if aborted else 0)
         ),
         abort_inside=threads and rng.random() < 0.08,

@@ -122,17 +122,15 @@ def test_run_never_raises(kind: Kind, worker: Worker, error: str) -> None:
 
 
 @pytest.mark.parametrize("kind", FUNCTIONS.values(), ids=FUNCTIONS.keys())
-@pytest.mark.parametrize("text", ERRORS)
-def test_run_never_raises_what_the_function_raises(
-    kind: Kind, worker: Worker, text: str
-) -> None:
+def test_run_never_raises_what_the_function_raises(kind: Kind, worker: Worker) -> None:
     """Whatever that is: it becomes a failure, and the worker goes on."""
-    outcome = worker.run(call(raising, ERRORS[text]))
-    assert outcome.error == text
-    assert (outcome.status, outcome.mode) == (FAILED, kind.mode)
-    assert outcome.fault and outcome.retry
-    assert outcome.value is None
-    assert outcome.error.partition(":")[0] in str(outcome.trace)
+    for text, error in ERRORS.items():
+        outcome = worker.run(call(raising, error))
+        assert outcome.error == text
+        assert (outcome.status, outcome.mode) == (FAILED, kind.mode)
+        assert outcome.fault and outcome.retry
+        assert outcome.value is None
+        assert type(error).__name__ in str(outcome.trace)
     assert value(kind, worker.run(good(kind))) == 3
 
 

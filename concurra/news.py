@@ -1,0 +1,67 @@
+"""What has happened in a run, told to those who want to know."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any, Callable, Deque, Optional, Sequence, Tuple
+
+from .tasks import Task
+
+
+class News:
+    """Noted under the scheduler's lock; told without it, in order, one at a time.
+
+    :param progress: called with the number of tasks that have ended, after every
+        ``step`` of them and after the last of ``total``.
+    :param report: called with each task that went wrong or has a warning.
+    """
+
+    def __init__(
+        self,
+        progress: Callable[[int], None],
+        report: Callable[[Task], None],
+        step: int,
+        total: int,
+    ) -> None:
+        self._progress = progress
+        self._report = report
+        self._step = step
+        self._total = total
+        self._ended = 0
+        self._milestone = min(step, total)  # the next end to tell of
+        self._untold: Deque[Tuple[Callable[[Any], None], Any]] = deque()
+        self._telling = threading.Lock()
+        self._teller: Optional[int] = None
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to tell."""
+        return bool(self._untold)
+
+    def note(self, tasks: Sequence[Task]) -> None:
+        """Count tasks that have ended; remember what is to be told of them."""
+        for task in tasks:
+            outcome = task.outcome
+            assert outcome is not None
+            if outcome.fault or outcome.warning is not None:
+                self._untold.append((self._report, task))
+            self._ended = ended = self._ended + 1
+            if ended == self._milestone:
+                self._untold.append((self._progress, ended))
+                self._milestone = min(ended + self._step, self._total)
+
+    def tell(self) -> None:
+        """Tell all, unless another thread is at it, which will then tell these too."""
+        while self._untold and self._telling.acquire(False):
+            self._teller = threading.get_ident()
+            try:
+                while self._untold:
+                    tell, what = self._untold.popleft()
+                    tell(what)
+            finally:
+                self._teller = None
+                self._telling.release()
+
+    def is_teller(self) -> bool:
+        """Whether the calling thread is within ``progress`` or ``report``."""
+        return self._teller == threading.get_ident()
