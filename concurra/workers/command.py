@@ -54,8 +54,9 @@ class CommandWorker:
         self._guardian = guardian
         self._lock = threading.Lock()
         self._stopped = False
+        self._forced = False
         self._child: Optional[Child] = None
-        self._waker = _Waker() if POSIX else None
+        self._waker: Optional[_Waker] = None
 
     def run(self, command: Command) -> Outcome:
         """See `Worker.run`."""
@@ -70,15 +71,13 @@ class CommandWorker:
             self._stopped = True
             if self._child is not None:
                 self._child.stop(force)
-            if force and self._waker is not None:
+            self._forced = self._forced or force
+            if self._forced and self._waker is not None:
                 self._waker.wake()
         return True
 
     def close(self) -> None:
-        """See `Worker.close`."""
-        with self._lock:
-            if self._waker is not None:
-                self._waker.close()
+        """Nothing is held between two jobs."""
 
     def _run(self, command: Command) -> Outcome:
         transcript = Transcript() if command.capture_output else None
@@ -109,27 +108,23 @@ class CommandWorker:
     def _read(self, process: subprocess.Popen[bytes], transcript: Transcript) -> None:
         """Read both pipes to their ends, or until a stop is forced."""
         assert process.stdout is not None and process.stderr is not None
-        if self._waker is None:
+        if not POSIX:
             _read_in_threads(process.stdout, process.stderr, transcript)
             return
-        chunks = {
-            process.stdout.fileno(): transcript.stdout,
-            process.stderr.fileno(): transcript.stderr,
-        }
-        poll = select.poll()
-        poll.register(self._waker.read_end, select.POLLIN)
-        for fd in chunks:
-            poll.register(fd, select.POLLIN)
-        while chunks:
-            for fd, _ in poll.poll():
-                if fd not in chunks:
-                    return
-                data = os.read(fd, CHUNK)
-                if data:
-                    chunks[fd].append(data)
-                else:
-                    poll.unregister(fd)
-                    del chunks[fd]
+        with self._lock:
+            self._waker = waker = _Waker()
+            if self._forced:
+                waker.wake()
+        try:
+            chunks = {
+                process.stdout.fileno(): transcript.stdout,
+                process.stderr.fileno(): transcript.stderr,
+            }
+            _read_pipes(chunks, waker.read_end)
+        finally:
+            with self._lock:
+                self._waker = None
+            waker.close()
 
 
 class _Waker:
@@ -137,17 +132,33 @@ class _Waker:
 
     def __init__(self) -> None:
         self.read_end, self._write_end = os.pipe()
-        self._open = True
 
     def wake(self) -> None:
-        if self._open:
-            os.write(self._write_end, b".")
+        """Make the read end readable, for good."""
+        os.write(self._write_end, b".")
 
     def close(self) -> None:
-        if self._open:
-            self._open = False
-            os.close(self.read_end)
-            os.close(self._write_end)
+        """Close both ends."""
+        os.close(self.read_end)
+        os.close(self._write_end)
+
+
+def _read_pipes(chunks: Dict[int, List[bytes]], waker: int) -> None:
+    """Read pipes to their ends, or until there is something to read from ``waker``."""
+    poll = select.poll()
+    for fd in (waker, *chunks):
+        poll.register(fd, select.POLLIN)
+    left = set(chunks)
+    while left:
+        for fd, _ in poll.poll():
+            if fd == waker:
+                return
+            data = os.read(fd, CHUNK)
+            if data:
+                chunks[fd].append(data)
+            else:
+                poll.unregister(fd)
+                left.discard(fd)
 
 
 def _start(command: Command) -> subprocess.Popen[bytes]:

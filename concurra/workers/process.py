@@ -131,7 +131,7 @@ class ProcessWorker:
                 self._child.stop(force=True)
             self._bury()
 
-    def _exchange(self, job: memoryview) -> Outcome:
+    def _exchange(self, job: bytes) -> Outcome:
         began = False
         try:
             self._pipe.send_bytes(job)
@@ -276,7 +276,7 @@ def _serve(pipe: Connection) -> None:
         pass  # the parent has closed the pipe, or the task has, or spoiled too much
 
 
-def _do(job: bytes) -> memoryview:
+def _do(job: bytes) -> bytes:
     retry = False
     try:
         func, args, kwargs = pickle.loads(job)
@@ -288,10 +288,10 @@ def _do(job: bytes) -> memoryview:
         return _dumps((False, *describe(error), retry))
 
 
-def _dumps(value: Any) -> memoryview:
+def _dumps(value: Any) -> bytes:
     buffer = io.BytesIO()
     ForkingPickler(buffer, PROTOCOL).dump(value)
-    return buffer.getbuffer()
+    return buffer.getvalue()  # which copies nothing
 
 
 def _reset_signals() -> None:

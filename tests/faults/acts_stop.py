@@ -199,11 +199,9 @@ def _one_line(mode: str, moment: int, inside: str, background: bool) -> bool:
     add(runner, mode, quick, "c", label="c")
     if background:
         runner.execute_in_background()
-        call: Callable[[], object] = lambda: runner.get_background_results(False)
-    else:
-        call = lambda: runner.run(verify=False)
+    call = runner.get_background_results if background else runner.run
     interrupter = _Interrupter(moment, inside)
-    came = interrupter.run(call)
+    came = interrupter.run(lambda: call(verify=False))
     try:
         if background:  # it may have come before anybody waited for the run
             runner.abort()

@@ -48,7 +48,7 @@ def test_chain_of_100_000_whose_first_task_fails() -> None:
 
 @pytest.mark.parametrize("mode", ["thread", "fork"])
 def test_10_000_tasks_of_which_each_third_fails(mode: str) -> None:
-    """Retries of thousands of tasks are all counted, and all other results are right."""
+    """Retries of thousands of tasks are all counted, and other results are right."""
     if mode not in MODES:
         pytest.skip("this platform does not fork")
     in_script(acts_leaks.many_failures, timeout=55.0, mode=mode, count=10_000)

@@ -1,4 +1,4 @@
-"""The end of the program, by any means: nothing that a run started is alive after it."""
+"""The end of the program, by any means: nothing that a run started survives it."""
 
 from __future__ import annotations
 

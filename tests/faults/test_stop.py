@@ -1,4 +1,4 @@
-"""Stops: whoever asks for one, at whatever moment, everything ends soon and completely."""
+"""Stops: whoever asks for one, at whatever moment, everything ends soon."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_abort_ends_those_who_ignore_sigterm(
 
 @pytest.mark.parametrize("mode", KILLABLE)
 def test_timeout_ends_those_who_ignore_sigterm(mode: str, tmp_path: Path) -> None:
-    """A timeout kills what ignores SIGTERM with its children; others are not touched."""
+    """A timeout kills what ignores SIGTERM, with its children, and no other task."""
     runner = make(mode, timeout=2.0, terminate_timeout=0.2)
     add(runner, mode, breed, str(tmp_path), label="deaf")
     for number in range(4):
@@ -134,7 +134,7 @@ def test_sigterm_comes_before_sigkill(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["timeout", "abort"])
 def test_pipeline_whose_child_holds_the_pipe(way: str, tmp_path: Path) -> None:
-    """A child that keeps a shell's output open ends with the stop, and so does run()."""
+    """A child that keeps a shell's output open ends with the stop; so does run()."""
     timeout = 1.0 if way == "timeout" else None
     runner = make("command", timeout=timeout, terminate_timeout=0.2)
     child = f"trap '' TERM; echo $$ > $$.tmp; mv $$.tmp $$.pid; sleep {LINGER:g}"

@@ -107,8 +107,10 @@ def _drop_a_field(record: Record) -> None:
     del _first(record, "Successful")["warning"]
 
 
-def _start_late(record: Record) -> None:
-    record.events.insert(0, record.events.pop())
+def _start_early(record: Record) -> None:
+    last = next(e for e in reversed(record.events) if e[0] == "start")
+    record.events.remove(last)
+    record.events.insert(0, last)
 
 
 def _start_twice(record: Record) -> None:
@@ -133,7 +135,7 @@ TAMPERINGS: dict[str, Callable[[Record], None]] = {
     "a lost label": _lose_a_label,
     "labels out of order": _swap_labels,
     "a lost field": _drop_a_field,
-    "an attempt out of order": _start_late,
+    "an attempt out of order": _start_early,
     "an attempt too many": _start_twice,
     "an outcome that changed": _other_outcome_later,
     "a lost line of progress or report": lambda record: record.log.clear(),
