@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import operator
 import os
 from typing import TYPE_CHECKING, Any, Dict, Hashable, Iterable, List, Mapping
 from typing import Optional, Tuple, Union
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     StrPath = Union[str, os.PathLike[str]]
 
 
-def text(parameter: str, value: Any) -> str:
-    """A string."""
+def text(parameter: str, value: Any, default: Optional[str] = None) -> str:
+    """A string; ``default`` for None."""
+    if value is None and default is not None:
+        return default
     if not isinstance(value, str):
         raise _wrong(TypeError, parameter, "a string", value)
     return value
@@ -30,9 +33,12 @@ def text(parameter: str, value: Any) -> str:
 
 def whole(parameter: str, value: Any, least: Optional[int] = None) -> int:
     """An integer, of at least ``least`` if that is given."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
         raise _wrong(TypeError, parameter, "an integer", value)
-    number = int(value.__index__())
     if least is not None and number < least:
         raise _wrong(ValueError, parameter, f"at least {least}", value)
     return number
@@ -42,14 +48,19 @@ def seconds(parameter: str, value: Any, *, zero: bool = False) -> None:
     """A finite, positive number of seconds; with ``zero``, that may be 0."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _wrong(TypeError, parameter, "a number of seconds", value)
-    if not math.isfinite(value) or value < 0 or not (value or zero):
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        finite = False
+    if not finite or value < 0 or not (value or zero):
         raise _wrong(ValueError, parameter, "a positive number of seconds", value)
 
 
 def logger(value: Any) -> logging.Logger:
     """Something that logs, like a `logging.Logger` or `logging.LoggerAdapter`."""
     methods = ("info", "warning", "error")
-    if not all(callable(getattr(value, method, None)) for method in methods):
+    known = all(callable(getattr(value, method, None)) for method in methods)
+    if isinstance(value, type) or not known:
         raise _wrong(TypeError, "logger", "a logging.Logger", value)
     checked: logging.Logger = value
     return checked
@@ -77,11 +88,28 @@ def labels(value: Any) -> Tuple[Hashable, ...]:
         return ()
     if isinstance(value, (str, bytes)):
         return (value,)
+    if not isinstance(value, Iterable):
+        raise _wrong(TypeError, "depends_on", "a collection of labels", value)
+    named = list(value)
     try:
-        return tuple(dict.fromkeys(value))
-    except TypeError as error:
+        for each in named:
+            label(each)
+    except TypeError:
         expected = "a collection of hashable labels"
-        raise _wrong(TypeError, "depends_on", expected, value) from error
+        raise _wrong(TypeError, "depends_on", expected, named) from None
+    return tuple(dict.fromkeys(named))
+
+
+def label(value: Any) -> Hashable:
+    """Something that can be a label: hashable, and not None."""
+    try:
+        hash(value)
+    except Exception:
+        raise _wrong(TypeError, "label", "hashable", value) from None
+    if value is None:
+        raise _wrong(TypeError, "label", "hashable, and not None", value)
+    checked: Hashable = value
+    return checked
 
 
 def function(value: Any) -> Any:
@@ -96,7 +124,7 @@ def call(func: Any, args: Any = None, kwargs: Any = None) -> Call:
     function(func)
     if args is None:
         args = ()
-    elif not isinstance(args, Iterable):
+    elif not isinstance(args, Iterable) or isinstance(args, Mapping):
         hint = f"an iterable of arguments, such as ({show(args)},)"
         raise _wrong(TypeError, "args", hint, args)
     if kwargs is None:
@@ -121,9 +149,10 @@ def work(items: Any) -> List[Tuple[Call, Optional[Hashable]]]:
             raise _wrong(TypeError, where, expected, item)
         if not 1 <= len(item) <= 4:
             raise _wrong(ValueError, where, f"{expected} of 1 to 4 elements", item)
-        func, args, kwargs, label = (*item, None, None, None)[:4]
+        func, args, kwargs, name = (*item, None, None, None)[:4]
         try:
-            checked.append((call(func, args, kwargs), label))
+            name = None if name is None else label(name)
+            checked.append((call(func, args, kwargs), name))
         except TypeError as error:
             raise TypeError(f"{where}: {error}") from None
     return checked
@@ -154,6 +183,9 @@ def exec_argv(argv: Any) -> List[str]:
     for part in argv:
         if not isinstance(part, str):
             raise _wrong(TypeError, "command", "a list of strings only", argv)
+        _passable("command", part)
+    if not argv[0]:
+        raise _wrong(ValueError, "command", "the name of a program first", argv)
     return list(argv)
 
 
@@ -164,6 +196,7 @@ def shell_argv(argv: Any) -> str:
         raise _wrong(TypeError, "command", hint, argv)
     if not argv.strip():
         raise _wrong(ValueError, "command", "a command, not an empty string", argv)
+    _passable("command", argv)
     return argv
 
 
@@ -174,6 +207,7 @@ def directory(value: Optional[StrPath]) -> Optional[str]:
     path = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(path, str):
         raise _wrong(TypeError, "cwd", "a path", value)
+    _passable("cwd", path)
     return path
 
 
@@ -187,7 +221,22 @@ def environ(value: Optional[Mapping[str, str]]) -> Optional[Dict[str, str]]:
     for pair in checked.items():
         if not all(isinstance(part, str) for part in pair):
             raise _wrong(TypeError, "env", "a mapping of strings to strings", value)
+        for part in pair:
+            _passable("env", part)
+        if not pair[0] or "=" in pair[0]:
+            raise _wrong(ValueError, "env", "named by names without '='", pair[0])
     return checked
+
+
+def _passable(parameter: str, value: str) -> None:
+    """Refuse what no operating system can pass to a program."""
+    try:
+        encoded = os.fsencode(value)
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if b"\0" in encoded:
+        expected = "text that can be passed to a program, without NUL"
+        raise _wrong(ValueError, parameter, expected, value)
 
 
 def _wrong(kind: type, parameter: str, expected: str, value: Any) -> Exception:

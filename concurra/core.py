@@ -85,22 +85,26 @@ class TaskRunner:
         terminate_timeout: float = 1,
     ) -> None:
         self.log = LOGGER if logger is None else checks.logger(logger)
-        self.name = checks.text("name", "TaskRunner" if name is None else name)
+        self.name = checks.text("name", name, "TaskRunner")
         self.timeout = timeout
         if timeout is not None:
             checks.seconds("timeout", timeout)
-        self.progress_stats = progress_stats
-        self.fast_fail = fast_fail
-        self.use_multiprocessing = use_multiprocessing
-        self.log_errors = log_errors
-        self.fallback_to_thread_on_pickle_error = fallback_to_thread_on_pickle_error
+        self.progress_stats = bool(progress_stats)
+        self.fast_fail = bool(fast_fail)
+        self.use_multiprocessing = bool(use_multiprocessing)
+        self.log_errors = bool(log_errors)
+        self.fallback_to_thread_on_pickle_error = bool(
+            fallback_to_thread_on_pickle_error
+        )
         self.task_retries = checks.whole("task_retries", task_retries, least=0)
         self.mp_context = mp_context
-        if use_multiprocessing or mp_context is not None:
+        if self.use_multiprocessing or mp_context is not None:
             checks.context(mp_context)
-        self.max_tasks_per_child = max_tasks_per_child
         if max_tasks_per_child is not None:
-            checks.whole("max_tasks_per_child", max_tasks_per_child, least=1)
+            max_tasks_per_child = checks.whole(
+                "max_tasks_per_child", max_tasks_per_child, least=1
+            )
+        self.max_tasks_per_child = max_tasks_per_child
         self.terminate_timeout = terminate_timeout
         checks.seconds("terminate_timeout", terminate_timeout, zero=True)
 
@@ -109,10 +113,8 @@ class TaskRunner:
         self.max_concurrency = checks.whole("max_concurrency", max_concurrency)
         if self.max_concurrency < 1:
             self.max_concurrency = 1
-            self.log.warning(
-                "max_concurrency must be at least 1: using 1, so tasks will not run "
-                "side by side"
-            )
+            note = "max_concurrency is less than 1: tasks will run one after another"
+            self._emit(logging.WARNING, lambda: note)
 
         self._plan = Plan()
         self._scheduler: Optional[Scheduler] = None
@@ -265,8 +267,7 @@ class TaskRunner:
     ) -> None:
         self._check_open()
         plan = self._plan
-        if label is None:
-            label = len(plan.tasks)
+        label = len(plan.tasks) if label is None else checks.label(label)
         needed = () if depends_on is None else checks.labels(depends_on)
         if task_retries is None:
             task_retries = self.task_retries
@@ -303,8 +304,9 @@ class TaskRunner:
             been started, and they can still be added.
         :raises RuntimeError: the runner has been started before.
         """
+        wishes = _wishes(verify, raise_exception, error_message)
         self._conduct(self._start, self._wait)
-        return self._conclude(verify, raise_exception, error_message)
+        return self._conclude(*wishes)
 
     def execute(
         self,
@@ -337,8 +339,9 @@ class TaskRunner:
         """
         if self._scheduler is None:
             raise LifeCycleError("Nothing runs yet: call execute_in_background() first")
+        wishes = _wishes(verify, raise_exception, error_message)
         self._conduct(self._wait)
-        return self._conclude(verify, raise_exception, error_message)
+        return self._conclude(*wishes)
 
     def is_running(self) -> bool:
         """Whether what `execute_in_background` started has not been fetched yet.
@@ -466,6 +469,9 @@ class TaskRunner:
         :raises ExecutionError: see ``raise_exception``.
         :raises RuntimeError: not all tasks have ended.
         """
+        _, raise_exception, error_message = _wishes(
+            True, raise_exception, error_message
+        )
         if self._plan.remaining:
             if self._scheduler is None:
                 raise LifeCycleError("Nothing has been run yet: call run() first")
@@ -532,6 +538,14 @@ class TaskRunner:
                 raise
             if logging.raiseExceptions and sys.stderr is not None:
                 traceback.print_exc()
+
+
+def _wishes(
+    verify: bool, raise_exception: bool, error_message: Optional[str]
+) -> Tuple[bool, bool, Optional[str]]:
+    """The parameters that `run` has in common with others, checked."""
+    message = error_message and checks.text("error_message", error_message)
+    return bool(verify), bool(raise_exception), message
 
 
 def _nothing(ended: int) -> None:

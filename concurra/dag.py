@@ -54,17 +54,21 @@ class Dag:
         task.index = task.order = len(tasks)
         if task.depends_on and label in task.depends_on:
             raise CircularDependencyError((label, label))
-        if missing and label in missing:
-            self._place(task, missing[label])
-            namers = missing.pop(label)
-            if self._linked:
-                task.dependents = namers
+        # First whatever may raise, be it a label's own __eq__, and then the changes.
+        absent = [name for name in task.depends_on if name not in tasks]
+        namers = missing.get(label) if missing else None
+        if namers is not None:
+            self._place(task, namers)
         tasks[label] = task
-        for needed in task.depends_on:
-            if needed not in tasks:
-                missing.setdefault(needed, []).append(task)
-            elif self._linked:
-                _link(tasks[needed], task)
+        if namers is not None:
+            del missing[label]
+        for name in absent:
+            missing.setdefault(name, []).append(task)
+        if self._linked:
+            task.dependents = namers or ()
+            for name in task.depends_on:
+                if name in tasks:
+                    _link(tasks[name], task)
 
     def link(self) -> None:
         """Let every task know its dependents, from now on."""

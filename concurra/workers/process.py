@@ -48,6 +48,9 @@ PATIENCE = 0.5
 
 PROTOCOL = 5
 
+#: Seconds for which the operating system can be asked to wait.
+LONG = 1e6
+
 
 def import_start_method(context: BaseContext) -> None:
     """Import what `multiprocessing` would import when it first starts a process."""
@@ -220,7 +223,7 @@ class _Exit:
 
     def wait(self, timeout: float) -> bool:
         """Wait for the process, at most ``timeout`` seconds; whether it has ended."""
-        return bool(connection.wait([self._sign], timeout))
+        return bool(connection.wait([self._sign], min(timeout, LONG)))
 
     def close(self) -> None:
         """Let go of the pidfd."""
