@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from tests.faults.stage import BOUND, add, arrive, check_all, linger, make, quick
+from tests.faults.stage import BOUND, add, ample, arrive, check_all, linger, make, quick
 from tests.faults.stage import set_up
 from tests.helpers import wait_until
 
@@ -63,11 +63,15 @@ def run_suspended(mode: str, folder: str) -> None:
 def overdue_when_it_wakes(mode: str, folder: str) -> None:
     """Run with a timeout that goes by while the program is suspended."""
     set_up()
-    runner = make(mode, timeout=1.0, terminate_timeout=0.2)
+    timeout = ample(mode)
+    runner = make(mode, timeout=timeout, terminate_timeout=0.2)
     add(runner, mode, linger, folder)
     runner.run(verify=False)
     results = check_all(runner)
-    assert results[0]["error"] == "TimeoutError: Task exceeded timeout of 1.0 seconds"
+    assert (
+        results[0]["error"]
+        == f"TimeoutError: Task exceeded timeout of {timeout} seconds"
+    )
     print("overdue")
 
 

@@ -153,18 +153,21 @@ def keep_handlers(mode: str) -> None:
         assert _all_handlers() == before
         assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
 
-    runner = make(mode, timeout=0.5, terminate_timeout=0.2)
-    add(runner, mode, quick, 1, label="good")
-    add(runner, mode, fail, label="bad")
-    add(runner, mode, quick, 1, BOUND / 8, label="late")
-    runner.execute_in_background()
-    while any(not result for result in runner.results_registry.values()):
+    for timeout, expected in ((None, ["Successful", "Failed"]), (0.3, ["Terminated"])):
+        runner = make(mode, timeout=timeout, terminate_timeout=0.2)
+        if timeout is None:
+            add(runner, mode, quick, 1, label="good")
+            add(runner, mode, fail, label="bad")
+        else:
+            add(runner, mode, quick, 1, BOUND / 10, label="late")
+        runner.execute_in_background()
+        while any(not result for result in runner.results_registry.values()):
+            check()
+            time.sleep(0.01)
+        runner.get_background_results(verify=False)
         check()
-        time.sleep(0.01)
-    runner.get_background_results(verify=False)
-    check()
-    statuses = [each["status"] for each in check_all(runner).values()]
-    assert statuses == ["Successful", "Failed", "Terminated"], statuses
+        statuses = [each["status"] for each in check_all(runner).values()]
+        assert statuses == expected, statuses
     aborted = make(mode)
     add(aborted, mode, quick, 1, BOUND)
     aborted.execute_in_background()
@@ -212,7 +215,7 @@ def _reap_all(number: int, frame: FrameType | None) -> None:
 
 
 def _a_run(mode: str) -> None:
-    runner = make(mode, timeout=2.0, terminate_timeout=0.2)
+    runner = make(mode, timeout=BOUND, terminate_timeout=0.2)
     add(runner, mode, quick, "good", label="good")
     add(runner, mode, fail, label="bad")
     add(runner, mode, quick, "next", label="next", depends_on="good")

@@ -36,6 +36,9 @@ MODES = ("thread", "fallback", *START_METHODS, "command")
 KILLABLE = (*START_METHODS, "command")
 
 BOUND = 20.0
+
+#: A timeout that lets a task begin also on a busy machine: spawned workers are slow.
+AMPLE = {"spawn": 4.0, "forkserver": 2.5}
 LINGER = 120.0
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -276,6 +279,11 @@ def started_script(
     args = function.__module__, function.__name__, json.dumps(arguments)
     with start_script(_CALL, *args, env=_PATH) as script:
         yield script
+
+
+def ample(mode: str) -> float:
+    """Seconds in which a task of this mode begins for sure."""
+    return AMPLE.get(mode, 1.5)
 
 
 def new_seed() -> int:

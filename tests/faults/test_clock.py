@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 
 from tests.faults import acts_clock
-from tests.faults.stage import BOUND, KILLABLE, MODES, add, arrived, check_all, linger
+from tests.faults.stage import (
+    BOUND,
+    KILLABLE,
+    MODES,
+    add,
+    ample,
+    arrived,
+    check_all,
+    linger,
+)
 from tests.faults.stage import make, quick, started_script
 from tests.helpers import HAS_PROC, START_METHODS, alive, process, wait_until
 
@@ -102,7 +111,7 @@ def test_timeout_that_goes_by_in_suspension(mode: str, tmp_path: Path) -> None:
     with started_script(acts_clock.overdue_when_it_wakes, **act) as script:
         pids = arrived(tmp_path, 1)
         suspend([script.pid])
-        time.sleep(1.0)  # the timeout
+        time.sleep(ample(mode))  # the timeout
         resume([script.pid])
         assert script.wait(BOUND) == 0, script
         assert "overdue" in script.stdout()
@@ -135,7 +144,7 @@ def test_worker_that_is_suspended_goes_on(mode: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", KILLABLE)
 def test_suspended_worker_can_be_killed(mode: str, way: str, tmp_path: Path) -> None:
     """A timeout or abort also ends a worker that is suspended, which SIGTERM cannot."""
-    timeout = 1.5 if way == "timeout" else None
+    timeout = ample(mode) if way == "timeout" else None
     runner = make(mode, 1, timeout=timeout, terminate_timeout=0.2)
     add(runner, mode, linger, str(tmp_path), label="late")
     add(runner, mode, quick, 1, label="other")

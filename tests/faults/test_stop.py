@@ -13,7 +13,16 @@ from typing import Any
 import pytest
 
 from tests.faults import acts_stop
-from tests.faults.stage import BOUND, KILLABLE, LINGER, MODES, add, arrived, breed
+from tests.faults.stage import (
+    BOUND,
+    KILLABLE,
+    LINGER,
+    MODES,
+    add,
+    ample,
+    arrived,
+    breed,
+)
 from tests.faults.stage import check_all, in_script, linger, make, new_seed, quick
 from tests.faults.stage import started_script, stubborn
 from tests.helpers import START_METHODS, alive, wait_until
@@ -64,13 +73,14 @@ def test_abort_ends_those_who_ignore_sigterm(
 @pytest.mark.parametrize("mode", KILLABLE)
 def test_timeout_ends_those_who_ignore_sigterm(mode: str, tmp_path: Path) -> None:
     """A timeout kills what ignores SIGTERM, with its children, and no other task."""
-    runner = make(mode, timeout=2.0, terminate_timeout=0.2)
+    timeout = ample(mode)
+    runner = make(mode, timeout=timeout, terminate_timeout=0.2)
     add(runner, mode, breed, str(tmp_path), label="deaf")
     for number in range(4):
         add(runner, mode, quick, number, label=number)
     results = runner.run(verify=False)
     check_all(runner)
-    assert results["deaf"]["error"] == f"{OVERDUE}2.0 seconds"
+    assert results["deaf"]["error"] == f"{OVERDUE}{timeout} seconds"
     assert [results[each]["status"] for each in range(4)] == ["Successful"] * 4
     gone(arrived(tmp_path, 2))
 
