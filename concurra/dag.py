@@ -52,23 +52,51 @@ class Dag:
         if label in tasks:
             raise DuplicateLabelError(label)
         task.index = task.order = len(tasks)
-        if task.depends_on and label in task.depends_on:
+        if not (missing or task.depends_on):
+            tasks[label] = task
+            return
+        if label in task.depends_on:
             raise CircularDependencyError((label, label))
-        # First whatever may raise, be it a label's own __eq__, and then the changes.
+        known = [tasks[name] for name in task.depends_on if name in tasks]
         absent = [name for name in task.depends_on if name not in tasks]
-        namers = missing.get(label) if missing else None
-        if namers is not None:
-            self._place(task, namers)
-        tasks[label] = task
-        if namers is not None:
-            del missing[label]
-        for name in absent:
-            missing.setdefault(name, []).append(task)
+        namers = missing.get(label)
+        if namers:
+            self._place(task, known, namers)
+        try:
+            tasks[label] = task
+            for name in absent:
+                missing.setdefault(name, []).append(task)
+            missing.pop(label, None)
+        except BaseException:  # a label's own __hash__ or __eq__ raised at last
+            self._remove_last(task)
+            raise
         if self._linked:
             task.dependents = namers or ()
-            for name in task.depends_on:
-                if name in tasks:
-                    _link(tasks[name], task)
+            for needed in known:
+                _link(needed, task)
+
+    def add_all(self, tasks: Sequence[Task]) -> None:
+        """Add tasks that depend on nothing: all of them, or none.
+
+        For errors, see `add`.
+        """
+        missing = {label: self.missing.get(label) for label in self.missing}
+        for count, task in enumerate(tasks):
+            try:
+                self.add(task)
+            except BaseException:
+                for added in reversed(tasks[:count]):
+                    self._remove_last(added)
+                self.missing = {k: v for k, v in missing.items() if v}
+                raise
+
+    def _remove_last(self, task: Task) -> None:
+        """Undo an `add`, without asking the labels anything; empty lists may stay."""
+        if self.tasks and next(reversed(self.tasks.values())) is task:
+            self.tasks.popitem()
+        for namers in self.missing.values():
+            if namers and namers[-1] is task:
+                namers.pop()
 
     def link(self) -> None:
         """Let every task know its dependents, from now on."""
@@ -80,10 +108,12 @@ class Dag:
                     if label in tasks:
                         _link(tasks[label], task)
 
-    def _place(self, task: Task, namers: List[Task]) -> None:
-        """Give a task that others name its order, or raise if it closes a cycle."""
+    def _place(self, task: Task, known: List[Task], namers: List[Task]) -> None:
+        """Give a task that others name its order, or raise if it closes a cycle.
+
+        :param known: those that it depends on, as far as they have been added.
+        """
         tasks = self.tasks
-        known = [tasks[label] for label in task.depends_on if label in tasks]
         high = min(namer.order for namer in namers)
         low = max((needed.order for needed in known), default=high - 2)
         if high - low >= 2 * _STEP:

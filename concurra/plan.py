@@ -20,7 +20,7 @@ from typing import Deque, Dict, Hashable, List, Mapping, Optional, Sequence
 from typing import Set
 
 from .dag import Dag
-from .errors import DuplicateLabelError, UnknownDependencyError
+from .errors import UnknownDependencyError
 from .tasks import FAILED, SUCCESSFUL, Outcome, Task
 
 
@@ -54,15 +54,10 @@ class Plan:
     def add_all(self, tasks: Sequence[Task]) -> None:
         """Add tasks that depend on nothing: all of them, or none.
 
-        :raises DuplicateLabelError: a label is taken, or is there twice.
+        For errors, see `Dag.add`.
         """
-        labels = set()
-        for task in tasks:
-            if task.label in self.tasks or task.label in labels:
-                raise DuplicateLabelError(task.label)
-            labels.add(task.label)
-        for task in tasks:
-            self.add(task)
+        self._dag.add_all(tasks)
+        self.remaining += len(tasks)
 
     def check(self) -> None:
         """Raise if the plan cannot be opened.

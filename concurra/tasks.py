@@ -233,7 +233,7 @@ class Outcome:
     ) -> Outcome:
         """The task was at work for longer than ``timeout`` seconds."""
         error = f"TimeoutError: Task exceeded timeout of {timeout} seconds"
-        return cls(TERMINATED, mode, None, error, trace, fault=True)
+        return cls(TERMINATED, mode, None, error, trace, _warning(mode), fault=True)
 
     @classmethod
     def stopped(
@@ -241,7 +241,7 @@ class Outcome:
     ) -> Outcome:
         """Everything was stopped while the task was at work, or waited."""
         error = "RuntimeError: Execution terminated before completion"
-        return cls(TERMINATED, mode, None, error, trace)
+        return cls(TERMINATED, mode, None, error, trace, _warning(mode))
 
     @classmethod
     def skipped(cls, labels: Sequence[Hashable]) -> Outcome:
@@ -270,6 +270,11 @@ def describe(error: BaseException) -> Tuple[str, str]:
     except BaseException:  # formatting calls the user's code, and may lack memory
         trace = text
     return text, trace
+
+
+def _warning(mode: Optional[str]) -> Optional[str]:
+    """What is to be noted of a task that was terminated in this mode."""
+    return FALLBACK_WARNING if mode == "thread_fallback" else None
 
 
 def _end(exitcode: Optional[int]) -> str:

@@ -8,7 +8,7 @@ they are spent.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 
 from ..tasks import Call, Command, Job, Outcome, describe
 from . import Worker
@@ -126,26 +126,26 @@ class Hand:
         """See `Worker.run`."""
         kind = type(job)
         try:
-            outcome = self._use(self._tool(kind), job)
-            if self._tools[kind].spent:
-                self._drop(kind)
-                if outcome.mode is None:
-                    # The process was lost before the job began: another may do it.
-                    outcome = self._use(self._tool(kind), job)
+            outcome, spent = self._try(kind, job)
+            if spent and outcome.mode is None:
+                # The process was lost before the job began: another one may do it.
+                outcome, _ = self._try(kind, job)
             if outcome.warning and self._crew.fallback:
                 outcome = self._use(FallbackWorker(), job)
             return outcome
         except BaseException as error:  # no process could be started
             return Outcome.failed(None, *describe(error))
 
-    def _tool(self, kind: type) -> Worker:
+    def _try(self, kind: type, job: Job) -> Tuple[Outcome, bool]:
+        """Do the job with the tool for its kind; whether that tool is spent now."""
         tool = self._tools.get(kind)
         if tool is None:
             tool = self._tools[kind] = self._crew.tool(kind)
-        return tool
-
-    def _drop(self, kind: type) -> None:
-        self._tools.pop(kind).close()
+        outcome, spent = self._use(tool, job), tool.spent
+        if spent:
+            del self._tools[kind]
+            tool.close()
+        return outcome, spent
 
     def _use(self, tool: Worker, job: Job) -> Outcome:
         # A stop that comes before the assignment is seen here; a later one finds the

@@ -18,14 +18,13 @@ reliable sign.
 
 from __future__ import annotations
 
-import atexit
 import io
 import os
 import pickle
 import select
 import signal
 from importlib import import_module
-from multiprocessing import connection, util
+from multiprocessing import connection, process
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -33,15 +32,9 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any, Optional
 
 from ..tasks import SUCCESSFUL, Call, Outcome, describe
-from . import children
 from .children import POSIX, Child, Guardian, close_unshared, forking, starting
 from .children import unshared
 from .thread import flush, perform
-
-# `util` has registered a hook that waits at the end of the program for every process
-# of `multiprocessing`. Ours, registered later, is called earlier, and ends them.
-assert util is not None
-atexit.register(children.say_farewell)
 
 #: Seconds that a process has, after its pipe has ended, until it is taken for stuck.
 PATIENCE = 0.5
@@ -97,6 +90,9 @@ class ProcessWorker:
             forks = context.get_start_method() == "fork"
             with forking(keep=theirs) if forks else starting():
                 self._process.start()
+                # Out of the book by which `multiprocessing` waits at the end of the
+                # program, and reaps processes behind our back.
+                process._children.discard(self._process)  # type: ignore[attr-defined]
         except BaseException:
             close_unshared(self._pipe)
             raise

@@ -297,13 +297,15 @@ def test_a_failure_skips_what_depends_on_it_through_all_levels():
     assert ran == ["fine", "free"]
 
 
-def test_a_skipped_task_names_all_that_had_failed():
+@pytest.mark.parametrize("order", [["x", "y", "z"], ["z", "x", "y"]])
+def test_a_skipped_task_names_all_that_had_failed(order):
     """Two dependencies that were not successful are both named, the others not."""
+    needs = {"y": ["x"], "z": ["fine", "x", "y"]}
     runner = concurra.TaskRunner(max_concurrency=1, progress_stats=False)
     runner.add_task(str, label="fine")
-    runner.add_task(fail, label="x")
-    runner.add_task(str, label="y", depends_on=["x"])
-    runner.add_task(str, label="z", depends_on=["fine", "x", "y"])
+    for label in order:
+        task = fail if label == "x" else str
+        runner.add_task(task, label=label, depends_on=needs.get(label))
     assert runner.run(verify=False)["z"]["error"] == skipped("x", "y")
 
 

@@ -71,23 +71,28 @@ def main() -> None:
     around = surroundings()
     bench = Bench(arguments.rounds, arguments.published, tell)
     findings: list[Finding] = []
-    for name in arguments.rows:
-        row = ROWS[name]
-        findings.append(bench.measure(row, row.at(arguments.scale)))
+    try:
+        for name in arguments.rows:
+            row = ROWS[name]
+            findings.append(bench.measure(row, row.at(arguments.scale)))
+            if arguments.json:
+                save(arguments.json, findings, around)
+    except KeyboardInterrupt:
+        tell("interrupted: here is what there is")
     if findings:
         report(findings, around)
-    if arguments.json:
-        everything = {
-            "surroundings": around,
-            "rows": {each.row.name: each.to_json() for each in findings},
-        }
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump(everything, file, indent=2)
     if arguments.plot:
         try:
             plot(bench, arguments.plot, arguments.scale)
         except ImportError as error:
             sys.exit(f"no plot: {error}")
+
+
+def save(path: str, findings: list[Finding], around: dict[str, Any]) -> None:
+    """Write what was found so far."""
+    rows = {each.row.name: each.to_json() for each in findings}
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({"surroundings": around, "rows": rows}, file, indent=2)
 
 
 def report(findings: list[Finding], around: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Callable
 import concurra
 from tests.faults.stage import BOUND, Footprint, add, check_all, make, quick, set_up
 from tests.faults.stage import value_of
+from tests.helpers import wait_until
 
 _logger = logging.getLogger("host")
 
@@ -104,6 +105,9 @@ def _run_a_process() -> None:
     process = multiprocessing.get_context("fork").Process(target=quick, args=(1, 0.01))
     process.start()
     process.join()
+    # Whoever starts a process looks after all others, so that another thread may have
+    # reaped this one, and be about to say so.
+    wait_until(lambda: process.exitcode is not None)
     process.close()
 
 

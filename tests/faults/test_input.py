@@ -141,7 +141,8 @@ def test_seconds_beyond_all_floats(name: str) -> None:
 @pytest.mark.parametrize("name", ["max_concurrency", "max_tasks_per_child"])
 def test_what_only_seems_to_stand_for_a_number(name: str) -> None:
     """A class of numbers, or an `__index__` that gives none: refused by name."""
-    for value in (int, Index("3"), Index(None), Index(3.0)):
+    some: list[Any] = [int, Index("3"), Index(None), Index(3.0)]
+    for value in some:
         with pytest.raises(TypeError, match=f"^{name} must be an integer, not "):
             new(**{name: value})
 
@@ -156,13 +157,14 @@ FLAGS = (
 def test_a_flag_without_a_truth_value(flag: str) -> None:
     """Its own error comes at the constructor, and never in the middle of a run."""
     with pytest.raises(Explosion):
-        concurra.TaskRunner(**{flag: Bomb("bool")})
+        new(**{flag: Bomb("bool")})
 
 
 @pytest.mark.parametrize("flag", FLAGS)
 def test_flags_are_taken_by_their_truth(flag: str) -> None:
     """Any value is true or false, as everywhere in Python."""
-    for value in (None, 0, "yes", [], object()):
+    some: list[Any] = [None, 0, "yes", [], object()]
+    for value in some:
         runner = new(**{flag: value, "max_concurrency": 1})
         runner.add_task(fine, label="a")
         assert runner.run(verify=False)["a"]["result"] == "fine"
@@ -221,7 +223,7 @@ def test_the_constructor_knows_its_parameters() -> None:
     with pytest.raises(TypeError):
         concurra.TaskRunner(
             *(1, "n", 1, True, False, False, None, False, False, 0, "spawn")
-        )  # type: ignore[call-arg,misc]
+        )  # type: ignore[call-arg]
 
 
 # What the adders have in common -------------------------------------------------------
@@ -246,14 +248,14 @@ LABELLED: dict[str, Callable[..., None]] = {
 }
 
 
-def occupied() -> concurra.TaskRunner:
-    """A runner with one task, "first"."""
+def occupied() -> Any:
+    """A runner with one task, "first"; untyped, for it is given what types forbid."""
     runner = new(max_concurrency=2)
     runner.add_task(fine, label="first")
     return runner
 
 
-def assert_untouched(runner: concurra.TaskRunner) -> None:
+def assert_untouched(runner: Any) -> None:
     """Only "first" is there, another can be added as if nothing had been, and run."""
     assert len(runner) == 1
     assert dict(runner.results_registry) == {"first": {}}
@@ -265,7 +267,8 @@ def assert_untouched(runner: concurra.TaskRunner) -> None:
 def test_labels_that_are_not_hashable(adder: str) -> None:
     """A `TypeError` that says so, for a label within a label too."""
     runner = occupied()
-    for label in ([], {}, set(), ("part", []), Bomb("hash")):
+    some: list[Any] = [[], {}, set(), ("part", []), Bomb("hash")]
+    for label in some:
         call = functools.partial(LABELLED[adder], runner, label=label)
         message = refused(TypeError, label, call)
         assert "label" in message and "hashable" in message
@@ -338,7 +341,8 @@ def test_odd_labels(adder: str) -> None:
 def test_dependencies_that_are_no_collection(adder: str) -> None:
     """A `TypeError`, also of a number that would be a label."""
     runner = occupied()
-    for value in (5, 0, True, NAN, object(), fine):
+    some: list[Any] = [5, 0, True, NAN, object(), fine]
+    for value in some:
         call = functools.partial(ORDERED[adder], runner, depends_on=value)
         assert refused(TypeError, value, call).startswith("depends_on")
     assert_untouched(runner)
@@ -348,7 +352,8 @@ def test_dependencies_that_are_no_collection(adder: str) -> None:
 def test_dependencies_that_are_not_hashable(adder: str) -> None:
     """A `TypeError` that says what they should be."""
     runner = occupied()
-    for value in ([[]], [{}], ["first", []], ("never", Bomb("hash"))):
+    some: list[Any] = [[[]], [{}], ["first", []], ("never", Bomb("hash"))]
+    for value in some:
         call = functools.partial(ORDERED[adder], runner, depends_on=value)
         message = refused(TypeError, value, call)
         assert "depends_on" in message and "hashable" in message
@@ -402,7 +407,8 @@ def test_a_string_is_one_dependency(adder: str) -> None:
 def test_retries_of_a_task(adder: str) -> None:
     """The same rules as for the runner's."""
     runner = occupied()
-    for value in (1.0, "1", True, NAN, [1], b"", -1, -(10**99)):
+    some: list[Any] = [1.0, "1", True, NAN, [1], b"", -1, -(10**99)]
+    for value in some:
         kind = ValueError if type(value) is int else TypeError
         call = functools.partial(ORDERED[adder], runner, task_retries=value)
         assert refused(kind, value, call).startswith("task_retries")
@@ -451,7 +457,8 @@ def test_cycles(opener: str, closer: str) -> None:
 def test_what_is_no_function(adder: str) -> None:
     """A `TypeError` that shows it."""
     runner = occupied()
-    for task in (None, 5, NAN, "fine", b"", [fine], (fine,), {}):
+    some: list[Any] = [None, 5, NAN, "fine", b"", [fine], (fine,), {}]
+    for task in some:
         refused(TypeError, task, functools.partial(getattr(runner, adder), task))
     assert_untouched(runner)
 
@@ -459,7 +466,8 @@ def test_what_is_no_function(adder: str) -> None:
 def test_args_that_are_none() -> None:
     """What is no iterable of arguments, or a mapping, whose keys nobody means."""
     runner = occupied()
-    for args in (5, NAN, True, fine, {"x": 1}):
+    some: list[Any] = [5, NAN, True, fine, {"x": 1}]
+    for args in some:
         call = functools.partial(runner.add_function, fine, args)
         assert refused(TypeError, args, call).startswith("args must be")
     assert_untouched(runner)
@@ -468,7 +476,8 @@ def test_args_that_are_none() -> None:
 def test_kwargs_that_are_none() -> None:
     """What maps no names to arguments."""
     runner = occupied()
-    for kwargs in (5, "x", b"x", [1], [("x", 1)], {1: 2}, {None: 1}, {"x"}):
+    some: list[Any] = [5, "x", b"x", [1], [("x", 1)], {1: 2}, {None: 1}, {"x"}]
+    for kwargs in some:
         call = functools.partial(runner.add_function, fine, (), kwargs)
         assert refused(TypeError, kwargs, call).startswith("kwargs must be")
     assert_untouched(runner)
@@ -485,8 +494,10 @@ def test_args_that_break_off() -> None:
 def test_empty_args() -> None:
     """Nothing, in every form, is no argument."""
     runner = new()
-    for args in (None, (), [], "", {}.keys(), iter(())):
-        for kwargs in (None, {}):
+    some: list[Any] = [None, (), [], "", {}.keys(), iter(())]
+    for args in some:
+        some: list[Any] = [None, {}]
+        for kwargs in some:
             runner.add_function(fine, args, kwargs)
     assert {r["result"] for r in runner.run().values()} == {"fine"}
 
@@ -515,7 +526,8 @@ def test_bad_items_of_a_workload(place: int) -> None:
     for item, kind in BAD_ITEMS:
         items: list[Any] = [(fine, (), {}, "x"), (fine,)]
         items.insert(place, item)
-        for workload in (items, tuple(items), iter(items)):
+        some: list[Any] = [items, tuple(items), iter(items)]
+        for workload in some:
             with pytest.raises(kind, match=f"^workload item {place}:? .*must be"):
                 runner.add_work(workload)
     assert_untouched(runner)
@@ -525,23 +537,21 @@ def test_bad_items_of_a_workload(place: int) -> None:
 def test_duplicates_in_a_workload(place: int) -> None:
     """With a task that is there, with an item's label, with the index of an item."""
     runner = occupied()
-    for label in ("first", "x", 2):
-        others: list[Any] = [(fine, (), {}, "x"), (fine, (), {}, "y"), (fine,)]
-        if label == 2:  # the index of the second item
-            others = [(fine,), (fine,), (fine,)]
-            place = place if place != 1 else 2
-        others.insert(place, (fine, (), {}, label))
-        if (label, place) == (2, 0):
-            others = others[:2]
+    following = place + 2  # what the next item would be called
+    some: list[Any] = ["first", "x", following]
+    for label in some:
+        items: list[Any] = [(fine,), (fine,), (fine,), (fine, (), {}, "x")]
+        items.insert(place, (fine, (), {}, label))
         with pytest.raises(ValueError, match=f"Task '{label}' exists already"):
-            runner.add_work(others)
+            runner.add_work(items)
     assert_untouched(runner)
 
 
 def test_what_is_no_workload() -> None:
     """Text and mappings are no lists of tuples either."""
     runner = occupied()
-    for workload in (None, 5, NAN, fine, "work", b"work", {}, {(fine,): 1}):
+    some: list[Any] = [None, 5, NAN, fine, "work", b"work", {}, {(fine,): 1}]
+    for workload in some:
         call = functools.partial(runner.add_work, workload)
         assert refused(TypeError, workload, call).startswith("workload must be")
     assert_untouched(runner)
@@ -559,7 +569,8 @@ def test_a_workload_that_breaks_off(error: type[Exception]) -> None:
 def test_an_empty_workload() -> None:
     """Adds nothing, and is no error."""
     runner = occupied()
-    for workload in ([], (), iter(()), set()):
+    some: list[Any] = [[], (), iter(()), set()]
+    for workload in some:
         runner.add_work(workload)
     assert_untouched(runner)
 
@@ -645,7 +656,8 @@ def test_flags_of_commands(adder: str, flag: str) -> None:
     with pytest.raises(Explosion):
         COMMANDS[adder](runner, **{flag: Bomb("bool")})
     assert len(runner) == 1
-    for value in (None, 0, 1, "no", object()):
+    some: list[Any] = [None, 0, 1, "no", object()]
+    for value in some:
         COMMANDS[adder](runner, **{flag: value})
     assert not any(result["has_failed"] for result in runner.run().values())
 
@@ -745,7 +757,7 @@ class Adding(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.runner = new(max_concurrency=2)
+        self.runner: Any = new(max_concurrency=2)
         self.model: dict[Hashable, list[Hashable]] = {}
         self.failing: set[Hashable] = set()
 
@@ -805,14 +817,15 @@ class Adding(RuleBasedStateMachine):
 
     @rule(label=LABELS, deps=DEPS, which=st.integers(0, 9))
     def add_badly(self, label: Hashable, deps: list[Hashable], which: int) -> None:
-        runner, order = self.runner, {"label": label, "depends_on": deps}
+        runner = self.runner
+        order: dict[str, Any] = {"label": label, "depends_on": deps}
         calls: list[Callable[[], Any]] = [
-            lambda: runner.add_task(None, **order),  # type: ignore[arg-type]
+            lambda: runner.add_task(None, **order),
             lambda: runner.add_task(fine, **order, task_retries=-1),
             lambda: runner.add_task(fine, label=label, depends_on=[*deps, []]),
             lambda: runner.add_task(fine, label=[], depends_on=deps),
             lambda: runner.add_task(fine, label=label, depends_on=breaks_off(*deps)),
-            lambda: runner.add_func(5, key=label),  # type: ignore[arg-type]
+            lambda: runner.add_func(5, key=label),
             lambda: runner.add_function(fine, breaks_off(), key=label, depends_on=deps),
             lambda: runner.add_command([], **order),
             lambda: runner.add_shell_command(" ", **order),

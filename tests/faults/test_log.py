@@ -175,7 +175,7 @@ def test_tasks_log(mode: str, tmp_path: Path) -> None:
             runner.add_task(acts_log.log_from_task, number)
         results = runner.run()
     finally:
-        log.removeHandler(handler)
+        log.handlers.clear()
         handler.close()
         log.propagate = True
     assert [each["result"] for each in results.values()] == list(range(20))

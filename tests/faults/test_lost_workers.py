@@ -17,7 +17,7 @@ from typing import Any, Callable
 import pytest
 
 from tests.behaviour.support import SAME_LIBRARY, statuses
-from tests.helpers import START_METHODS, alive, run_script, wait_until
+from tests.helpers import START_METHODS, alive, descendants, run_script, wait_until
 
 from . import deeds
 from .support import assert_failed, by_modes, check_all, make_runner, run_between
@@ -51,11 +51,22 @@ DEATHS: dict[str, tuple[Callable[..., Any], tuple[Any, ...], str]] = {
 }
 
 
+def leads_a_session(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
+
+
 def workers() -> list[int]:
-    """The worker processes that are alive now."""
-    children = multiprocessing.active_children()
-    pids = [child.pid for child in children if child.name == "concurra-worker"]
-    return [pid for pid in pids if pid is not None and alive(pid)]
+    """The worker processes that are alive now: not the run's guardian, a shell."""
+    return [
+        child.pid
+        for child in descendants(os.getpid())
+        if alive(child.pid)
+        and leads_a_session(child.pid)
+        and not child.command.startswith("/bin/sh")
+    ]
 
 
 def kill(pid: int) -> None:

@@ -152,7 +152,7 @@ class _Conductor:
         add_all(self.runner, scenario, str(self.path), self._abort_inside)
         assert len(self.runner) == len(scenario.specs)
         record.began = time.time()
-        helpers = [
+        helpers: list[Callable[[], None]] = [
             *(functools.partial(self._abort, *when) for when in scenario.aborts),
             *([self._watch] if scenario.watched else []),
         ]

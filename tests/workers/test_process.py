@@ -16,7 +16,7 @@ from concurra.tasks import FAILED, PICKLE_WARNING, Outcome
 from concurra.workers.children import Guardian
 from concurra.workers.crew import Crew, Hand
 from concurra.workers.process import ProcessWorker
-from tests.helpers import MARK, START_METHODS, alive
+from tests.helpers import MARK, START_METHODS, alive, descendants
 from tests.workers.support import (
     BOUND,
     Running,
@@ -492,10 +492,10 @@ def test_a_sibling_keeps_nothing(guardian: Guardian, tmp_path: Path) -> None:
 def test_prepared_processes_are_used_first(crew: Callable[..., Crew]) -> None:
     """And those that nobody used are closed with the crew."""
     prepared = crew(stock=lambda: 3)
-    before = {child.pid for child in multiprocessing.active_children()}
+    before = {child.pid for child in descendants(os.getpid())}
     prepared.prepare()
-    known = {child.pid for child in multiprocessing.active_children()} - before
-    assert len(known) == 3
+    known = {child.pid for child in descendants(os.getpid())} - before
+    assert len(known) == 4  # with their guardian
     hand = prepared.hire()
     try:
         assert pid_of(hand) in known
