@@ -112,12 +112,12 @@ WRONG_OPTIONS: list[tuple[str, Any, type[Exception]]] = [
     *(("task_retries", v, ValueError) for v in (-1, -HUGE)),
     *(("max_tasks_per_child", v, TypeError) for v in (1.0, "1", True, INFINITY)),
     *(("max_tasks_per_child", v, ValueError) for v in (0, -1)),
-    *(("timeout", v, TypeError) for v in ("5", True, [1], {}, 1j, b"1")),
+    *(("timeout", v, TypeError) for v in ("5", True, [1], 1j, b"1")),
     *(("timeout", v, ValueError) for v in (0, 0.0, -1, NAN, INFINITY, -INFINITY)),
     *(("terminate_timeout", v, TypeError) for v in ("5", None, False, [1])),
     *(("terminate_timeout", v, ValueError) for v in (-0.1, NAN, INFINITY)),
     *(("name", v, TypeError) for v in (5, b"name", ["name"], True)),
-    *(("logger", v, TypeError) for v in ("log", 5, print, object, {})),
+    *(("logger", v, TypeError) for v in ("log", 5, print, object)),
     *(("mp_context", v, TypeError) for v in (5, ["fork"], b"fork", True)),
     *(("mp_context", v, ValueError) for v in ("", "Fork", "thread")),
 ]
@@ -494,18 +494,17 @@ def test_args_that_break_off() -> None:
 def test_empty_args() -> None:
     """Nothing, in every form, is no argument."""
     runner = new()
-    some: list[Any] = [None, (), [], "", {}.keys(), iter(())]
+    some: list[Any] = [None, (), [], "", range(0), iter(())]
     for args in some:
-        some: list[Any] = [None, {}]
-        for kwargs in some:
-            runner.add_function(fine, args, kwargs)
+        runner.add_function(fine, args)
+        runner.add_function(fine, args, {})
     assert {r["result"] for r in runner.run().values()} == {"fine"}
 
 
 # Workloads ----------------------------------------------------------------------------
 
 BAD_ITEMS: list[tuple[Any, type[Exception]]] = [
-    *((item, TypeError) for item in (None, 5, fine, "fine", [fine], {}, {fine})),
+    *((item, TypeError) for item in (None, 5, fine, "fine", [fine], {fine})),
     ((), ValueError),
     ((fine, (), {}, "x", 5), ValueError),
     ((5,), TypeError),
@@ -579,10 +578,12 @@ def test_an_empty_workload() -> None:
 
 NO_ARGV: list[tuple[Any, type[Exception]]] = [
     *((v, TypeError) for v in (None, 5, "echo hi", b"echo", {"echo": 1}, {"echo"})),
-    *((v, TypeError) for v in (["echo", 5], ["echo", None], ["echo", b"x"], [[]])),
+    *((["echo", v], TypeError) for v in (5, None, b"x", fine)),
     (["echo", pathlib.Path("x")], TypeError),
     (iter(["echo"]), TypeError),
-    *((v, ValueError) for v in ([], (), [""], ["", "x"], ["echo", "a\0b"], ["a\0"])),
+    ([], ValueError),
+    ((), ValueError),
+    *((v, ValueError) for v in ([""], ["", "x"], ["echo", "a\0b"], ["a\0"])),
 ]
 NO_LINE: list[tuple[Any, type[Exception]]] = [
     *((v, TypeError) for v in (None, 5, b"echo", ["echo", "hi"], ("echo",), NAN)),

@@ -281,7 +281,11 @@ def _add(
     elif spec.adder == "function":
         runner.add_function(func, args, key=spec.given_label, **order)
     else:
-        options = {"check": spec.check, "text": spec.text, "label": spec.given_label}
+        options: dict[str, Any] = {
+            "check": spec.check,
+            "text": spec.text,
+            "label": spec.given_label,
+        }
         program = deeds.script(log, spec.number, spec.acts, spec.pause, False)
         if not spec.capture:
             program = deeds.script(log, spec.number, spec.acts, spec.pause, True)
