@@ -280,6 +280,7 @@ class Scheduler:
             self._terminate(now)
 
     def _take(self, slot: _Slot, now: float) -> None:
+        slot.worker.forget()
         task = slot.task = self._plan.take(now)
         if task is not None and self._timeout is not None and task.attempts == 1:
             self._agenda.add_deadline(task, now + self._timeout)

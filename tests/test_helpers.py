@@ -75,14 +75,15 @@ def test_process_survives_a_name_full_of_parentheses() -> None:
 @needs_proc
 def test_descendants_are_found_through_generations_and_zombies_too() -> None:
     """Grandchildren count, and so does a child that ended unattended."""
-    with start_script("""
+    program = """
         import os, subprocess, sys, time
         sleeper = "import subprocess, sys, time; subprocess.Popen([sys.executable, "
         sleeper += "'-c', 'import time; time.sleep(60)']); time.sleep(60)"
         subprocess.Popen([sys.executable, "-c", sleeper])
         subprocess.Popen([sys.executable, "-c", ""])
         time.sleep(60)
-        """) as script:
+        """
+    with start_script(program) as script:
 
         def complete() -> list[Process]:
             family = descendants(script.pid)

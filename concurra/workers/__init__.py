@@ -23,7 +23,10 @@ class Worker(Protocol):
 
     @property
     def mode(self) -> Optional[str]:
-        """How the job at hand is run: the result's ``execution_mode``."""
+        """How the job at hand is run, or was: the result's ``execution_mode``.
+
+        None until a job begins, if a worker can run jobs in several ways.
+        """
 
     @property
     def spent(self) -> bool:
@@ -38,6 +41,9 @@ class Worker(Protocol):
 
         Once `stop` was called, it does not begin, and returns anything.
         """
+
+    def forget(self) -> None:
+        """The outcome of the last job is known: that job is no longer at hand."""
 
     def stop(self, force: bool = False) -> bool:
         """Make `run` return soon; False if that is not possible.

@@ -151,9 +151,11 @@ class Hand:
         # A stop that comes before the assignment is seen here; a later one finds the
         # tool there, and stops it.
         self._active = tool
-        outcome = Outcome.stopped() if self._stopped else tool.run(job)
+        return Outcome.stopped() if self._stopped else tool.run(job)
+
+    def forget(self) -> None:
+        """See `Worker.forget`."""
         self._active = None
-        return outcome
 
     def stop(self, force: bool = False) -> bool:
         """See `Worker.stop`."""

@@ -70,7 +70,10 @@ def with_posix_spawn(n: int) -> list[int]:
 
 def check(n: int, results: Any) -> None:
     """All have ended well."""
-    codes = [each["returncode"] if isinstance(each, dict) else each for each in values(results)]
+    codes = [
+        each["returncode"] if isinstance(each, dict) else each
+        for each in values(results)
+    ]
     expect(codes == [0] * n, "a command has failed")
 
 

@@ -120,9 +120,11 @@ class Finding:
     def to_json(self) -> dict[str, Any]:
         """Everything, for programs."""
         found = {
-            name: {"seconds": each.seconds, "cpu": each.cpu, "rss": each.rss}
-            if each.missing is None
-            else {"missing": each.missing}
+            name: (
+                {"seconds": each.seconds, "cpu": each.cpu, "rss": each.rss}
+                if each.missing is None
+                else {"missing": each.missing}
+            )
             for name, each in self.systems.items()
         }
         return {

@@ -47,6 +47,9 @@ class ScriptedWorker:
         with self.crew.at_work(self):
             return job.func(self)  # type: ignore[no-any-return]
 
+    def forget(self) -> None:
+        pass
+
     def stop(self, force: bool = False) -> bool:
         self.stops.append(force)
         if self.meeting is not None:
