@@ -9,16 +9,25 @@ from heapq import heappop, heappush
 from typing import List, Protocol, Tuple
 
 from .tasks import Task
-from .workers import Worker
 
 FOREVER = float("inf")
 
 
-class Doomed(Protocol):
-    """What a victim is made of: a worker, and whether its thread has left it."""
+class Stoppable(Protocol):
+    """What can be asked, and forced, to stop."""
 
-    worker: Worker
+    def stop(self, force: bool = False) -> bool:
+        """See `Worker.stop`."""
+
+
+class Doomed(Protocol):
+    """What a victim is made of: a hand, and whether its thread has left it."""
+
     left: bool
+
+    @property
+    def hand(self) -> Stoppable:
+        """What is to be stopped."""
 
 
 class Victim:

@@ -28,39 +28,57 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Callable, List, Optional, Protocol, Set
+from typing import Any, Callable, List, Optional, Protocol, Set, Tuple
 
 from .agenda import FOREVER, Agenda, Doomed, Victim
 from .errors import LifeCycleError
 from .news import News
 from .plan import Plan
 from .tasks import Outcome, Task
-from .workers import Worker
 
 #: Seconds between two looks for Ctrl-C where it cannot interrupt a wait; -1 for none.
 _ATTENTION = -1 if os.name == "posix" else 0.25
 
 
+class Hand(Protocol):
+    """What does the jobs of one slot: a worker that can be dismissed."""
+
+    def run(self, job: Any) -> Outcome:
+        """See `Worker.run`."""
+
+    def forget(self) -> None:
+        """The outcome of the last job is known: no job is at hand now."""
+
+    def dismiss(self) -> Tuple[Optional[str], Optional[object]]:
+        """Begin no further job; the mode and the transcript of the one at hand."""
+
+    def stop(self, force: bool = False) -> bool:
+        """See `Worker.stop`."""
+
+    def close(self) -> None:
+        """See `Worker.close`."""
+
+
 class Crew(Protocol):
-    """Where the workers of a run come from."""
+    """Where the hands of a run come from."""
 
     def prepare(self) -> None:
         """Called once, before all else, on the first thread of the run."""
 
-    def hire(self) -> Worker:
-        """A new worker; called on any thread."""
+    def hire(self) -> Hand:
+        """A new hand; called on any thread."""
 
     def close(self) -> None:
-        """Called once, when all workers are closed."""
+        """Called once, when all hands are closed."""
 
 
 class _Slot:
-    """One worker, the task that it is at, and a place for its thread to wait."""
+    """One hand, the task that it is at, and a place for its thread to wait."""
 
-    __slots__ = ("worker", "task", "thread", "parking", "dismissed", "left")
+    __slots__ = ("hand", "task", "thread", "parking", "dismissed", "left")
 
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
+    def __init__(self, hand: Hand) -> None:
+        self.hand = hand
         self.task: Optional[Task] = None
         self.thread: Optional[int] = None
         self.parking = threading.Lock()
@@ -204,7 +222,7 @@ class Scheduler:
                 return
             if first:
                 self._prepare()
-            run = slot.worker.run
+            run = slot.hand.run
             task = self._next(slot)
             while task is not None:
                 outcome = run(task.job)
@@ -280,7 +298,7 @@ class Scheduler:
             self._terminate(now)
 
     def _take(self, slot: _Slot, now: float) -> None:
-        slot.worker.forget()
+        slot.hand.forget()
         task = slot.task = self._plan.take(now)
         if task is not None and self._timeout is not None and task.attempts == 1:
             self._agenda.add_deadline(task, now + self._timeout)
@@ -290,7 +308,7 @@ class Scheduler:
     def _leave(self, slot: _Slot) -> None:
         """The last act of a slot's thread."""
         try:
-            slot.worker.close()
+            slot.hand.close()
         finally:
             with self._lock:
                 if not slot.dismissed:
@@ -369,7 +387,7 @@ class Scheduler:
             self._terminate(self._clock())
             victims = self._agenda.due(FOREVER, force=True)
         for victim in victims:
-            victim.slot.worker.stop(force=True)
+            victim.slot.hand.stop(force=True)
             with self._lock:
                 self._let_go(victim.slot)
         with self._lock:
@@ -423,7 +441,7 @@ class Scheduler:
     def _expel(self, task: Task, slot: Optional[_Slot], now: float) -> None:
         mode = transcript = None
         if slot is not None:
-            mode, transcript = slot.worker.mode, slot.worker.transcript
+            mode, transcript = slot.hand.dismiss()
             self._dismiss(slot, now)
         assert self._timeout is not None
         outcome = Outcome.timed_out(self._timeout, mode, transcript)
@@ -435,7 +453,7 @@ class Scheduler:
         """End all tasks, and dismiss all who are at work."""
         at_work = {slot.task: slot for slot in self._slots if slot.task is not None}
         outcomes = {
-            task: Outcome.stopped(slot.worker.mode, slot.worker.transcript)
+            task: Outcome.stopped(*slot.hand.dismiss())
             for task, slot in at_work.items()
         }
         self._news.note(self._plan.terminate(outcomes, now))
@@ -454,7 +472,7 @@ class Scheduler:
     def _put_down(self, victim: Victim) -> None:
         """Take the next step to the end of a victim; not under the lock."""
         slot = victim.slot
-        patient = victim.stage < 2 and slot.worker.stop(force=victim.stage > 0)
+        patient = victim.stage < 2 and slot.hand.stop(force=victim.stage > 0)
         victim.stage += 1
         victim.moment = self._clock() + self._grace
         if not patient:

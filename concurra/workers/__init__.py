@@ -42,9 +42,6 @@ class Worker(Protocol):
         Once `stop` was called, it does not begin, and returns anything.
         """
 
-    def forget(self) -> None:
-        """The outcome of the last job is known: that job is no longer at hand."""
-
     def stop(self, force: bool = False) -> bool:
         """Make `run` return soon; False if that is not possible.
 

@@ -65,9 +65,6 @@ class CommandWorker:
         except BaseException as error:  # not found, no memory for its output, ...
             return Outcome.raised(self.mode, error)
 
-    def forget(self) -> None:
-        """See `Worker.forget`."""
-
     def stop(self, force: bool = False) -> bool:
         """See `Worker.stop`."""
         with self._lock:

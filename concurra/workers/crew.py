@@ -100,9 +100,7 @@ class Crew:
 
 
 class Hand:
-    """A worker that passes each job to the tool for its kind."""
-
-    spent = False
+    """What a thread of the scheduler works with: a tool for each kind of job."""
 
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
@@ -110,17 +108,19 @@ class Hand:
         self._active: Optional[Worker] = None
         self._stopped = False
 
+    spent = False
+
     @property
     def mode(self) -> Optional[str]:
         """See `Worker.mode`."""
         active = self._active
-        return active.mode if active is not None else None
+        return None if active is None else active.mode
 
     @property
     def transcript(self) -> Optional[object]:
         """See `Worker.transcript`."""
         active = self._active
-        return active.transcript if active is not None else None
+        return None if active is None else active.transcript
 
     def run(self, job: Job) -> Outcome:
         """See `Worker.run`."""
@@ -154,8 +154,18 @@ class Hand:
         return Outcome.stopped() if self._stopped else tool.run(job)
 
     def forget(self) -> None:
-        """See `Worker.forget`."""
+        """The outcome of the last job is known: no job is at hand now."""
         self._active = None
+
+    def dismiss(self) -> Tuple[Optional[str], Optional[object]]:
+        """Begin no further job; the mode and the transcript of the one at hand.
+
+        None for both if no job has begun. From now on none will: `_use` looks for the
+        dismissal when it has shown its tool, and this for the tool after that.
+        """
+        self._stopped = True
+        active = self._active
+        return (None, None) if active is None else (active.mode, active.transcript)
 
     def stop(self, force: bool = False) -> bool:
         """See `Worker.stop`."""

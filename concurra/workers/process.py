@@ -117,9 +117,6 @@ class ProcessWorker:
             self.spent = True
             return Outcome.raised(self.mode, error)
 
-    def forget(self) -> None:
-        """See `Worker.forget`."""
-
     def stop(self, force: bool = False) -> bool:
         """See `Worker.stop`."""
         self._child.stop(force)

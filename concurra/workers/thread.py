@@ -87,9 +87,6 @@ class ThreadWorker:
         except BaseException as error:  # SystemExit ends the task, not the worker
             return Outcome.raised(self.mode, error)
 
-    def forget(self) -> None:
-        """See `Worker.forget`."""
-
     def stop(self, force: bool = False) -> bool:
         """See `Worker.stop`: prevents the next job; the one at hand goes on."""
         self._stopped = True

@@ -50,6 +50,9 @@ class ScriptedWorker:
     def forget(self) -> None:
         pass
 
+    def dismiss(self) -> tuple[str | None, object | None]:
+        return self.mode, self.transcript
+
     def stop(self, force: bool = False) -> bool:
         self.stops.append(force)
         if self.meeting is not None:
