@@ -86,30 +86,33 @@ def labels(value: Any) -> Tuple[Hashable, ...]:
     """The labels of ``depends_on``, each once, in order; a string is one label."""
     if value is None:
         return ()
-    if isinstance(value, (str, bytes)):
-        return (value,)
-    if not isinstance(value, Iterable):
-        raise _wrong(TypeError, "depends_on", "a collection of labels", value)
-    named = list(value)
-    try:
-        for each in named:
-            label(each)
-    except TypeError:
-        expected = "a collection of hashable labels"
-        raise _wrong(TypeError, "depends_on", expected, named) from None
-    return tuple(dict.fromkeys(named))
+    if type(value) is not list:
+        if isinstance(value, (str, bytes)):
+            return (value,)
+        if not isinstance(value, Iterable):
+            raise _wrong(TypeError, "depends_on", "a collection of labels", value)
+    named = tuple(value)
+    for each in named:
+        if each is None or not _is_hashable(each):
+            expected = "a collection of hashable labels, none of them None"
+            raise _wrong(TypeError, "depends_on", expected, list(named))
+    return named if len(named) < 2 else tuple(dict.fromkeys(named))
 
 
 def label(value: Any) -> Hashable:
     """Something that can be a label: hashable, and not None."""
-    try:
-        hash(value)
-    except Exception:
-        raise _wrong(TypeError, "label", "hashable", value) from None
-    if value is None:
+    if value is None or not _is_hashable(value):
         raise _wrong(TypeError, "label", "hashable, and not None", value)
     checked: Hashable = value
     return checked
+
+
+def _is_hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except Exception:
+        return False
+    return True
 
 
 def function(value: Any) -> Any:

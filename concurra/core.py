@@ -268,7 +268,7 @@ class TaskRunner:
         self._check_open()
         plan = self._plan
         label = len(plan.tasks) if label is None else checks.label(label)
-        needed = () if depends_on is None else checks.labels(depends_on)
+        needed = checks.labels(depends_on)
         if task_retries is None:
             task_retries = self.task_retries
         else:

@@ -30,13 +30,10 @@ class News:
         self._total = total
         self._ended = 0
         self._milestone = min(step, total)  # the next end to tell of
-        self._untold: Deque[Tuple[Callable[[Any], None], Any]] = deque()
+        #: What is to be told yet: the callbacks with their arguments.
+        self.untold: Deque[Tuple[Callable[[Any], None], Any]] = deque()
         self._telling = threading.Lock()
         self._teller: Optional[int] = None
-
-    def __bool__(self) -> bool:
-        """Whether there is anything to tell."""
-        return bool(self._untold)
 
     def note(self, tasks: Sequence[Task]) -> None:
         """Count tasks that have ended; remember what is to be told of them."""
@@ -44,19 +41,19 @@ class News:
             outcome = task.outcome
             assert outcome is not None
             if outcome.fault or outcome.warning is not None:
-                self._untold.append((self._report, task))
+                self.untold.append((self._report, task))
             self._ended = ended = self._ended + 1
             if ended == self._milestone:
-                self._untold.append((self._progress, ended))
+                self.untold.append((self._progress, ended))
                 self._milestone = min(ended + self._step, self._total)
 
     def tell(self) -> None:
         """Tell all, unless another thread is at it, which will then tell these too."""
-        while self._untold and self._telling.acquire(False):
+        while self.untold and self._telling.acquire(False):
             self._teller = threading.get_ident()
             try:
-                while self._untold:
-                    tell, what = self._untold.popleft()
+                while self.untold:
+                    tell, what = self.untold.popleft()
                     tell(what)
             finally:
                 self._teller = None

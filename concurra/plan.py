@@ -120,9 +120,10 @@ class Plan:
                 continue
             if task.started is None:
                 task.started = now
+                task.attempts = 1
             else:
                 self._retrying.discard(task)
-            task.attempts += 1
+                task.attempts += 1
             return task
         return None
 
@@ -140,10 +141,12 @@ class Plan:
         if task.outcome is not None:
             return ()
         if outcome.status is SUCCESSFUL:
-            self._end(task, outcome, now)
+            task.outcome = outcome
+            task.ended = now
+            self.remaining -= 1
             for dependent in task.dependents:
-                dependent.blockers -= 1
-                if not dependent.blockers:
+                dependent.blockers = blockers = dependent.blockers - 1
+                if not blockers:
                     self._enqueue(dependent.index)
             return (task,)
         if outcome.status is FAILED and outcome.mode is not None:

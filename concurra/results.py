@@ -5,12 +5,17 @@ Pure: it reads finished tasks, and knows no lock, clock or runner.
 
 from __future__ import annotations
 
+import gc
 import time
+from contextlib import contextmanager
 from typing import Any, Callable, Dict, Hashable, Iterable, Iterator, List, Mapping
 from typing import Optional
 
 from .errors import name, quote
 from .tasks import SUCCESSFUL, Outcome, Task
+
+#: Results that are made without the garbage collector coming by.
+MANY = 1000
 
 #: Columns of the bar in a progress line.
 BAR = 25
@@ -36,13 +41,16 @@ class Recorder:
         """The result of a task: 17 fields, in a dict of its own."""
         outcome, started, ended = task.outcome, task.started, task.ended
         assert outcome is not None and started is not None and ended is not None
-        seconds = round(ended - started, 2)
+        # Rounding costs as much as all the rest, and most tasks are short.
+        seconds = 0.0 if ended - started < 0.005 else round(ended - started, 2)
+        start, end = int(started + self._offset), int(ended + self._offset)
+        times, words = self._timestamps, self._durations
         attempts = task.attempts
         return {
             "task_name": task.job.name,
-            "start_time": self._timestamp(started),
-            "end_time": self._timestamp(ended),
-            "duration": self._durations.get(seconds) or self._duration(seconds),
+            "start_time": times.get(start) or self._timestamp(start),
+            "end_time": times.get(end) or self._timestamp(end),
+            "duration": words.get(seconds) or self._duration(seconds),
             "duration_seconds": seconds,
             "result": outcome.value,
             "error": outcome.error,
@@ -58,13 +66,9 @@ class Recorder:
             "retry_errors": list(task.errors),
         }
 
-    def _timestamp(self, moment: float) -> str:
-        second = int(moment + self._offset)
-        known = self._timestamps.get(second)
-        if known is None:
-            known = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
-            self._timestamps[second] = known
-        return known
+    def _timestamp(self, second: int) -> str:
+        text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+        return self._timestamps.setdefault(second, text)
 
     def _duration(self, seconds: float) -> str:
         return self._durations.setdefault(seconds, duration(seconds))
@@ -94,7 +98,12 @@ class Registry(Mapping[Hashable, Dict[str, Any]]):
 
     def complete(self) -> Dict[Any, Dict[str, Any]]:
         """The results of all tasks, which have all ended."""
-        return {label: self[label] for label in self._tasks}
+        made, record = self._made, self._record
+        with _paused_collection(len(self._tasks)):
+            return {
+                label: made.get(label) or made.setdefault(label, record(task))
+                for label, task in self._tasks.items()
+            }
 
     def __iter__(self) -> Iterator[Hashable]:
         return iter(self._tasks)
@@ -104,6 +113,23 @@ class Registry(Mapping[Hashable, Dict[str, Any]]):
 
     def __repr__(self) -> str:
         return repr(dict(self))
+
+
+@contextmanager
+def _paused_collection(objects: int) -> Iterator[None]:
+    """Make many objects, none of which is garbage.
+
+    The garbage collector would go through all that there are, again and again, and
+    find nothing. It is left on for few objects.
+    """
+    paused = objects > MANY and gc.isenabled()
+    if paused:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if paused:
+            gc.enable()
 
 
 def trace(outcome: Outcome) -> Optional[str]:

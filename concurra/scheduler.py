@@ -1,17 +1,17 @@
-"""Brings tasks and workers together: one lock, one loop, one watchman.
+"""Brings tasks and workers together: one desk, one loop, one watchman.
 
 ::
 
              ┌───────────────── a thread for each worker ─────────────────┐
     plan ──> take ──> worker.run(job) ──> settle, and take the next ──> ...
                ^                             │          │
-               └── parked, until a task ─────┘          └──> observer (after the lock)
+               └── parked, until a task ─────┘          └──> observer (after the desk)
                    becomes ready
 
     watchman: asleep until a deadline, a stop, or the end of a grace period
 
 The worker that ends a task records its outcome and takes the next ready task in one
-critical section: nobody polls and nobody hands over. Threads are hired when tasks are
+visit to the desk: nobody polls and nobody hands over. Threads are hired when tasks are
 ready for which nobody is free.
 
 A task that is terminated costs its worker. The plan is told first, so that whatever
@@ -19,8 +19,9 @@ the worker may still say is refused; then the slot is dismissed and replaced; th
 worker is stopped. A dismissed slot never takes another task, so a stop can never hit
 another task than the one it was meant for.
 
-Under the lock: decisions about the plan and the slots, nothing else. No user code, no
-log, no start or stop of anything.
+At the desk, which is under one lock: decisions about the plan and the slots, nothing
+else. No user code, no log, no start or stop of anything. The main thread of the program
+does not come to it, because an interrupt could strike it there.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import time
 from typing import Any, Callable, List, Optional, Protocol, Set, Tuple
 
 from .agenda import FOREVER, Agenda, Doomed, Victim
+from .desk import Desk, Visitor
 from .errors import LifeCycleError
 from .news import News
 from .plan import Plan
@@ -72,17 +74,18 @@ class Crew(Protocol):
         """Called once, when all hands are closed."""
 
 
-class _Slot:
-    """One hand, the task that it is at, and a place for its thread to wait."""
+class _Slot(Visitor):
+    """One hand, and the task that it is at, or how and when it has ended."""
 
-    __slots__ = ("hand", "task", "thread", "parking", "dismissed", "left")
+    __slots__ = ("hand", "task", "outcome", "moment", "thread", "dismissed", "left")
 
     def __init__(self, hand: Hand) -> None:
+        super().__init__()
         self.hand = hand
         self.task: Optional[Task] = None
+        self.outcome: Optional[Outcome] = None
+        self.moment = 0.0
         self.thread: Optional[int] = None
-        self.parking = threading.Lock()
-        self.parking.acquire()
         #: It takes no further task, and nothing that it says counts.
         self.dismissed = False
         #: Its thread has ended, or nobody waits for it any more.
@@ -132,7 +135,7 @@ class Scheduler:
         self._clock = clock
         self._news = News(progress, report, step, len(plan.tasks))
         self._agenda = Agenda()
-        self._lock = threading.Lock()
+        self._desk = Desk(self._decide)
 
         self._slots: Set[_Slot] = set()  # those that are not dismissed
         self._parked: List[_Slot] = []
@@ -140,7 +143,8 @@ class Scheduler:
         self._coming = 0  # slots that are on their way to take a task
         self._threads = 0  # slots' threads that the end of the run waits for
 
-        self._watch = threading.Condition(self._lock)
+        self._alarm = threading.Lock()  # held while there is nothing new to see
+        self._alarm.acquire()
         self._watching = False
         self._wake_at = 0.0  # while the watchman is asleep: until when
         self._halting = False
@@ -156,8 +160,7 @@ class Scheduler:
     @property
     def running(self) -> int:
         """How many tasks are at work."""
-        with self._lock:
-            return sum(slot.task is not None for slot in self._slots)
+        return sum(slot.task is not None for slot in self._slots.copy())
 
     @property
     def finished(self) -> bool:
@@ -185,17 +188,14 @@ class Scheduler:
         if self._news.is_teller():
             return
         me = threading.get_ident()
+        if any(slot.thread == me and slot.task for slot in self._slots.copy()):
+            raise LifeCycleError("A task cannot wait for the end of its own run")
         # A lock of one's own, because an interrupt while it is held does no harm.
         waiter = threading.Lock()
         waiter.acquire()
-        with self._lock:
-            if any(slot.thread == me and slot.task for slot in self._slots):
-                raise LifeCycleError("A task cannot wait for the end of its own run")
-            if self._finished:
-                waiter.release()
-            else:
-                self._waiters.append(waiter)
-        while not waiter.acquire(timeout=_ATTENTION):
+        self._waiters.append(waiter)
+        # Who comes too late to be released sees here that it is finished.
+        while not (self._finished or waiter.acquire(timeout=_ATTENTION)):
             pass
         if self._failure is not None:
             raise self._failure
@@ -205,13 +205,13 @@ class Scheduler:
 
         :param force: kill at once, without the grace period.
         """
-        with self._lock:
-            self._forcing = self._forcing or force
-            if threading.current_thread() is threading.main_thread():
-                self._halting = True  # for the watchman: an interrupt may strike here
-            else:
+        self._forcing = self._forcing or force
+        if threading.current_thread() is threading.main_thread():
+            self._halting = True  # for the watchman
+        else:
+            with self._desk:
                 self._terminate(self._clock())
-            self._watch.notify()
+        self._ring()
         self._start_watch()
 
     # -- the loop, in the thread of each slot ------------------------------------
@@ -222,11 +222,12 @@ class Scheduler:
                 return
             if first:
                 self._prepare()
-            run = slot.hand.run
+            run, clock, visit = slot.hand.run, self._clock, self._desk.visit
             task = self._next(slot)
             while task is not None:
-                outcome = run(task.job)
-                self._settle(slot, task, outcome)
+                slot.outcome = run(task.job)
+                slot.moment = clock()
+                visit(slot)
                 task = slot.task or self._next(slot)
         except BaseException:
             self.stop()  # no memory left, say: rather an aborted run than a hanging one
@@ -237,7 +238,7 @@ class Scheduler:
     def _arrive(self, slot: _Slot, first: bool) -> bool:
         """Enter the books; False if it is too late."""
         slot.thread = threading.get_ident()
-        with self._lock:
+        with self._desk:
             if not first:
                 self._coming -= 1
             elif self._closing:
@@ -258,25 +259,28 @@ class Scheduler:
         if self._timeout is not None:
             self._start_watch()
 
-    def _settle(self, slot: _Slot, task: Task, outcome: Outcome) -> None:
+    def _decide(self, slot: _Slot) -> None:
         """Record an outcome; take the next task, if nothing has to be done first."""
-        now = self._clock()
-        with self._lock:
-            if slot.dismissed:
-                return
-            slot.task = None
+        task, outcome, now = slot.task, slot.outcome, slot.moment
+        if slot.dismissed or task is None or outcome is None:
+            return
+        slot.task = None
+        try:
             self._record(task, outcome, now)
-            if not (self._news or self._is_short()):
+            if not (self._news.untold or self._is_short()):
                 self._take(slot, now)
+        except BaseException:  # no memory left, say: rather an aborted run than a hang
+            self._halting = True
+            self._ring()
 
     def _next(self, slot: _Slot) -> Optional[Task]:
         """Wait for a task; None when the slot is to end."""
         while True:
-            if self._agenda.has_victims():
+            if self._halting or self._agenda.has_victims():
                 self._start_watch()
             self._news.tell()
             self._staff()
-            with self._lock:
+            with self._desk:
                 if slot.dismissed:
                     return None
                 if not self._plan.remaining:
@@ -288,7 +292,7 @@ class Scheduler:
                     return task
                 self._parked.append(slot)
             slot.parking.acquire()
-            with self._lock:
+            with self._desk:
                 self._coming -= 1
 
     def _record(self, task: Task, outcome: Outcome, now: float) -> None:
@@ -303,14 +307,14 @@ class Scheduler:
         if task is not None and self._timeout is not None and task.attempts == 1:
             self._agenda.add_deadline(task, now + self._timeout)
             if now + self._timeout < self._wake_at:
-                self._watch.notify()
+                self._ring()
 
     def _leave(self, slot: _Slot) -> None:
         """The last act of a slot's thread."""
         try:
             slot.hand.close()
         finally:
-            with self._lock:
+            with self._desk:
                 if not slot.dismissed:
                     self._slots.discard(slot)
                     self._hired -= 1
@@ -326,9 +330,9 @@ class Scheduler:
 
         :param present: how many are about to take a task.
         """
-        return bool(self._parked or self._hired < self._limit) and (
-            self._plan.ready > self._coming + present
-        )
+        if self._hired < self._limit or self._parked:
+            return self._plan.ready > self._coming + present
+        return False
 
     def _staff(self, present: int = 1) -> None:
         """Wake or hire as many slots as there are tasks to take; not under the lock.
@@ -337,7 +341,7 @@ class Scheduler:
         wait until the others are hired.
         """
         while True:
-            with self._lock:
+            with self._desk:
                 if not self._is_short(present):
                     return
                 self._coming += 1
@@ -350,7 +354,7 @@ class Scheduler:
             try:
                 _start_thread(self._work, _Slot(self._crew.hire()))
             except RuntimeError:  # no more threads: the run goes on with those it has
-                with self._lock:
+                with self._desk:
                     self._coming -= 1
                     self._hired -= 1
                     self._limit = self._hired
@@ -363,14 +367,14 @@ class Scheduler:
         for slot in self._parked:
             slot.parking.release()
         self._parked.clear()
-        self._watch.notify()
+        self._ring()
 
     def _let_go(self, slot: Doomed) -> None:
         """Wait no longer for the thread of ``slot``."""
         if not slot.left:
             slot.left = True
             self._threads -= 1
-            self._watch.notify()
+            self._ring()
 
     # -- the end of tasks that do not end by themselves ----------------------------
 
@@ -383,50 +387,58 @@ class Scheduler:
 
     def _end_without_watch(self) -> None:
         """There can be no more threads: end everything at once, without any grace."""
-        with self._lock:
+        with self._desk:
             self._terminate(self._clock())
             victims = self._agenda.due(FOREVER, force=True)
         for victim in victims:
             victim.slot.hand.stop(force=True)
-            with self._lock:
+            with self._desk:
                 self._let_go(victim.slot)
-        with self._lock:
+        with self._desk:
             over = self._is_over()
         if over:
             self._finish()
 
     def _keep_watch(self) -> None:
-        with self._lock:
+        with self._desk:
             if self._watching or self._closing:
                 return
             self._watching = True
         over = False
         while not over:
-            with self._lock:
+            with self._desk:
+                self._wake_at = 0.0
                 now = self._clock()
                 changed = self._halt(now) | self._expire(now)
                 due = self._agenda.due(now, self._forcing)
                 over = self._is_over()
-                if not (changed or due or over):
-                    self._sleep(now)
-                    continue
+                idle = not (changed or due or over)
+                if idle:
+                    self._wake_at = self._agenda.next_moment()
+            if idle:
+                seconds = max(0.0, self._wake_at - now)
+                self._alarm.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
+                continue
             for victim in due:
                 self._put_down(victim)
             self._news.tell()
             self._staff(present=0)
         self._finish()
 
-    def _sleep(self, now: float) -> None:
-        self._wake_at = self._agenda.next_moment()
-        self._watch.wait(min(max(0.0, self._wake_at - now), threading.TIMEOUT_MAX))
-        self._wake_at = 0.0
+    def _ring(self) -> None:
+        """Let the watchman look around, now or when he next would fall asleep."""
+        try:
+            self._alarm.release()
+        except RuntimeError:
+            pass  # it has been rung already
 
     def _halt(self, now: float) -> bool:
         """Do what `stop` asked for; whether it did."""
-        asked, self._halting = self._halting, False
-        if asked:
-            self._terminate(now)
-        return asked
+        if not self._halting:
+            return False
+        self._halting = False  # first: whoever asks from here on is heard again
+        self._terminate(now)
+        return True
 
     def _expire(self, now: float) -> bool:
         """End the tasks whose time is over; whether there are any."""
@@ -467,7 +479,7 @@ class Scheduler:
         self._slots.discard(slot)
         self._hired -= 1
         self._agenda.add_victim(slot, now)
-        self._watch.notify()
+        self._ring()
 
     def _put_down(self, victim: Victim) -> None:
         """Take the next step to the end of a victim; not under the lock."""
@@ -476,7 +488,7 @@ class Scheduler:
         victim.stage += 1
         victim.moment = self._clock() + self._grace
         if not patient:
-            with self._lock:
+            with self._desk:
                 self._let_go(slot)
 
     # -- the end ----------------------------------------------------------------
@@ -485,7 +497,7 @@ class Scheduler:
         return not (self._plan.remaining or self._threads or self._coming)
 
     def _finish(self) -> None:
-        with self._lock:
+        with self._desk:
             if self._closing:
                 return
             self._closing = True
@@ -493,11 +505,9 @@ class Scheduler:
         try:
             self._crew.close()
         finally:
-            with self._lock:
-                self._finished = True
-                waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                waiter.release()
+            self._finished = True
+            while self._waiters:
+                self._waiters.pop().release()
 
 
 def _start_thread(target: Callable[..., None], *args: object) -> None:

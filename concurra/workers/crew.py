@@ -9,6 +9,7 @@ they are spent.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
+from typing import Union
 
 from ..tasks import Call, Command, Job, Outcome, describe
 from . import Worker
@@ -78,8 +79,10 @@ class Crew:
             except OSError:
                 pass  # no more processes: those that there are may do
 
-    def hire(self) -> Hand:
+    def hire(self) -> Union[Hand, ThreadWorker]:
         """A worker for any job of the run."""
+        if self._makers == {Call: ThreadWorker}:
+            return ThreadWorker()
         return Hand(self)
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from types import CoroutineType
-from typing import Any, NoReturn, Optional
+from typing import Any, NoReturn, Optional, Tuple
 
 from ..tasks import FALLBACK_WARNING, SUCCESSFUL, Call, Outcome
 
@@ -69,23 +69,42 @@ if hasattr(os, "register_at_fork"):
 
 
 class ThreadWorker:
-    """A worker whose jobs cannot be stopped: a stop leaves its thread alone."""
+    """A worker whose jobs cannot be stopped: a stop leaves its thread alone.
+
+    In a run that has nothing but functions in threads, it is its thread's `Hand`, too.
+    """
 
     mode = "thread"
     spent = False
     transcript = None
 
     def __init__(self) -> None:
+        self._at_work = False
         self._stopped = False
+        # Most of what a task keeps would be this, if each had its own.
+        self._returned_none = Outcome(SUCCESSFUL, self.mode)
 
     def run(self, call: Call) -> Outcome:
         """See `Worker.run`."""
+        self._at_work = True
         if self._stopped:
             return Outcome.stopped()
         try:
-            return Outcome(SUCCESSFUL, self.mode, perform(call))
+            value = perform(call)
         except BaseException as error:  # SystemExit ends the task, not the worker
             return Outcome.raised(self.mode, error)
+        if value is None:
+            return self._returned_none
+        return Outcome(SUCCESSFUL, self.mode, value)
+
+    def forget(self) -> None:
+        """See `Hand.forget`."""
+        self._at_work = False
+
+    def dismiss(self) -> Tuple[Optional[str], None]:
+        """See `Hand.dismiss`."""
+        self._stopped = True
+        return (self.mode if self._at_work else None), None
 
     def stop(self, force: bool = False) -> bool:
         """See `Worker.stop`: prevents the next job; the one at hand goes on."""
