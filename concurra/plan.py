@@ -144,17 +144,22 @@ class Plan:
             task.outcome = outcome
             task.ended = now
             self.remaining -= 1
+            lane = self._lane
             for dependent in task.dependents:
                 dependent.blockers = blockers = dependent.blockers - 1
                 if not blockers:
-                    self._enqueue(dependent.index)
+                    index = dependent.index
+                    if not lane or index > lane[-1]:
+                        lane.append(index)
+                    else:
+                        heappush(self._late, index)
             return (task,)
         if outcome.status is FAILED and outcome.mode is not None:
             task.errors = [*task.errors, outcome.error or ""]
             task.mode = outcome.mode
             if outcome.retry and task.attempts <= task.retries:
                 self._retrying.add(task)
-                self._enqueue(task.index)
+                heappush(self._late, task.index)
                 return ()
         self._end(task, outcome, now)
         return [task, *self._skip(task, now)] if skip else (task,)
@@ -206,10 +211,3 @@ class Plan:
         task.outcome = outcome
         task.ended = now
         self.remaining -= 1
-
-    def _enqueue(self, index: int) -> None:
-        lane = self._lane
-        if not lane or index > lane[-1]:
-            lane.append(index)
-        else:
-            heappush(self._late, index)

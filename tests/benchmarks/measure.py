@@ -158,6 +158,7 @@ class Bench:
         self._rounds = rounds
         self._published = published
         self._tell = tell
+        self._bytecode = tempfile.TemporaryDirectory(prefix="bytecode-")
 
     def measure(self, row: Row, tasks: int) -> Finding:
         """Measure a row of the table."""
@@ -208,7 +209,7 @@ class Bench:
             + [*options, row.name, system.name, str(tasks)],
             stdout=subprocess.PIPE,
             text=True,
-            env=_environment(system),
+            env=_environment(system, self._bytecode.name),
             cwd=tempfile.gettempdir(),
             timeout=PATIENCE,
         )
@@ -218,10 +219,15 @@ class Bench:
         return sample
 
 
-def _environment(system: System) -> dict[str, str]:
-    """The environment of a worker, which is to find the same concurra as this."""
+def _environment(system: System, bytecode: str) -> dict[str, str]:
+    """The environment of a worker, which is to find the same concurra as this.
+
+    All modules come compiled, as those of installed packages do.
+    """
     environ = dict(os.environ)
     environ.pop("PYTHONPATH", None)
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    environ["PYTHONPYCACHEPREFIX"] = bytecode
     if not system.published:
         environ["PYTHONPATH"] = str(Path(concurra.__file__).resolve().parents[1])
     return environ

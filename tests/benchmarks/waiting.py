@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -116,7 +117,10 @@ def check_late(n: int, results: Any) -> None:
 
 def abort(n: int) -> Measured:
     """How long `abort` takes when ``n`` processes sleep."""
-    runner = concurra.TaskRunner(max_concurrency=n, use_multiprocessing=True)
+    unread = logging.getLogger("unread")  # for the report
+    unread.propagate = False
+    unread.addHandler(logging.NullHandler())
+    runner = concurra.TaskRunner(n, use_multiprocessing=True, logger=unread)
     for _ in range(n):
         runner.add_task(time.sleep, LONG)
     runner.execute_in_background()
@@ -179,7 +183,10 @@ ROWS = [
         "abort() of {n} sleeping processes",
         64,
         Faster(0.5),
-        [System(OURS, abort), System("abort() of one", abort_one)],
+        [
+            System(OURS, abort, needs=["tabulate"]),
+            System("abort() of one", abort_one, needs=["tabulate"]),
+        ],
         check_abort,
         grows=False,
     ),
