@@ -6,7 +6,6 @@ Each returns the value in the form in which it is kept, or raises a ``TypeError`
 
 from __future__ import annotations
 
-import logging
 import math
 import operator
 import os
@@ -17,6 +16,7 @@ from .errors import show
 from .tasks import Call, Command
 
 if TYPE_CHECKING:
+    import logging
     from multiprocessing.context import BaseContext
 
     StrPath = Union[str, os.PathLike[str]]
@@ -57,7 +57,14 @@ def seconds(parameter: str, value: Any, *, zero: bool = False) -> None:
 
 
 def logger(value: Any) -> logging.Logger:
-    """Something that logs, like a `logging.Logger` or `logging.LoggerAdapter`."""
+    """Something that logs, like a `logging.Logger` or `logging.LoggerAdapter`.
+
+    None for the one to which runners log that were given none.
+    """
+    if value is None:
+        import logging
+
+        return logging.getLogger("concurra.core")
     methods = ("info", "warning", "error")
     known = all(callable(getattr(value, method, None)) for method in methods)
     if isinstance(value, type) or not known:

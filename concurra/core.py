@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
 import time
-import traceback
 from typing import TYPE_CHECKING, Any, Callable, Dict, Hashable, Iterable, List
 from typing import Mapping, Optional, Sequence, Tuple, Union
 
@@ -20,6 +18,7 @@ from .tasks import Call, Command, Job, Task
 from .workers.crew import Crew
 
 if TYPE_CHECKING:
+    import logging
     from multiprocessing.context import BaseContext
 
     from .checks import StrPath
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
     Results = Dict[Any, Dict[str, Any]]
 
 __all__ = ["CommandExecutionError", "TaskRunner"]
-
-#: Where runners log that were given no logger.
-LOGGER = logging.getLogger("concurra.core")
 
 #: Stands above a report of failures that was given no message.
 FAILURE = "Execution Failed"
@@ -84,7 +80,7 @@ class TaskRunner:
         max_tasks_per_child: Optional[int] = None,
         terminate_timeout: float = 1,
     ) -> None:
-        self.log = LOGGER if logger is None else checks.logger(logger)
+        self.log = checks.logger(logger)
         self.name = checks.text("name", name, "TaskRunner")
         self.timeout = timeout
         if timeout is not None:
@@ -114,7 +110,7 @@ class TaskRunner:
         if self.max_concurrency < 1:
             self.max_concurrency = 1
             note = "max_concurrency is less than 1: tasks will run one after another"
-            self._emit(logging.WARNING, lambda: note)
+            self._emit("warning", lambda: note)
 
         self._plan = Plan()
         self._scheduler: Optional[Scheduler] = None
@@ -500,9 +496,7 @@ class TaskRunner:
         began = self._started_at
         seconds = 0.0 if began is None else time.monotonic() - began
         total = len(self)
-        self._emit(
-            logging.INFO, lambda: results.progress(self.name, ended, total, seconds)
-        )
+        self._emit("info", lambda: results.progress(self.name, ended, total, seconds))
 
     def _log_task(self, task: Task) -> None:
         """Log what is to be said of a task when it has ended."""
@@ -510,26 +504,27 @@ class TaskRunner:
         assert outcome is not None
         if outcome.mode == "thread_fallback":
             note = f"Task {quote(task.label)} was not picklable; ran in thread fallback"
-            self._emit(logging.WARNING, lambda: note)
+            self._emit("warning", lambda: note)
         if outcome.fault and (self.log_errors or self.fast_fail):
-            self._emit(logging.ERROR, lambda: results.failure(task))
+            self._emit("error", lambda: results.failure(task))
             if self.fast_fail:
-                self._emit(logging.ERROR, lambda: "terminating execution!")
+                self._emit("error", lambda: "terminating execution!")
 
     def _log_report(self, error_message: Optional[str]) -> None:
         tasks = self._plan.tasks.values()
         if self._failed():
             message = error_message or FAILURE
-            self._emit(logging.ERROR, lambda: results.report(tasks, message))
+            self._emit("error", lambda: results.report(tasks, message))
         else:
-            self._emit(logging.INFO, lambda: results.report(tasks, ""))
+            self._emit("info", lambda: results.report(tasks, ""))
 
-    def _emit(self, level: int, text: Callable[[], str]) -> None:
+    def _emit(self, method: str, text: Callable[[], str]) -> None:
         """Log a text, made only if somebody wants it. A broken log breaks no run."""
+        import logging
+
         try:
             enabled = getattr(self.log, "isEnabledFor", None)
-            if enabled is None or enabled(level):
-                method = logging.getLevelName(level).lower()
+            if enabled is None or enabled(getattr(logging, method.upper())):
                 getattr(self.log, method)(text())
         except BaseException as error:
             # SystemExit and the like are for the caller, not for a thread of the run.
@@ -537,6 +532,8 @@ class TaskRunner:
             if not (ours or isinstance(error, Exception)):
                 raise
             if logging.raiseExceptions and sys.stderr is not None:
+                import traceback
+
                 traceback.print_exc()
 
 

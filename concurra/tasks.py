@@ -7,8 +7,6 @@ on the monotonic clock.
 
 from __future__ import annotations
 
-import signal
-import traceback
 from functools import partial
 from typing import Any, Callable, Dict, Hashable, List, Mapping, Optional
 from typing import Sequence, Tuple, Union
@@ -262,6 +260,8 @@ def describe(error: BaseException) -> Tuple[str, str]:
     except BaseException:  # the error's __str__ raises KeyboardInterrupt
         text = f"{kind(error)}: <unprintable {kind(error)}>"
     try:
+        import traceback
+
         frames = error.__traceback__
         while frames and frames.tb_frame.f_globals.get("__package__") in _OWN:
             frames = frames.tb_next
@@ -282,6 +282,8 @@ def _end(exitcode: Optional[int]) -> str:
         return "ended without an exit code"
     if exitcode >= 0:
         return f"exited with code {exitcode}"
+    import signal
+
     try:
         cause = signal.Signals(-exitcode).name
     except ValueError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from types import CoroutineType
 from typing import Any, NoReturn, Optional, Tuple
 
@@ -44,6 +43,8 @@ def _leave(error: Optional[BaseException]) -> NoReturn:
         if not isinstance(code, int):
             print(code, file=sys.stderr)
     elif error is not None:
+        import traceback
+
         code = 1
         traceback.print_exception(type(error), error, error.__traceback__)
     flush()

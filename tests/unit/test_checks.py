@@ -103,12 +103,13 @@ def test_seconds_that_may_be_zero() -> None:
 
 
 def test_loggers() -> None:
-    """A logger, an adapter of one, or whatever has their methods."""
+    """A logger, an adapter of one, or whatever has their methods; None for ours."""
+    assert checks.logger(None) is logging.getLogger("concurra.core")
     logger = logging.getLogger("x")
     adapter = logging.LoggerAdapter(logger, {})
     assert checks.logger(logger) is logger
     assert checks.logger(adapter) is adapter
-    for bad in (None, "x", print, object()):
+    for bad in ("x", print, object()):
         refused(TypeError, "logger must be a logging.Log", lambda: checks.logger(bad))
 
 
