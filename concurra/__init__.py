@@ -19,16 +19,20 @@ from .errors import (
     LifeCycleError,
     UnknownDependencyError,
 )
+from .results import Result
+from .tasks import CommandResult
 
 __version__ = "2.0.0"
 
 __all__ = [
     "CircularDependencyError",
     "CommandExecutionError",
+    "CommandResult",
     "ConcurraError",
     "DuplicateLabelError",
     "ExecutionError",
     "LifeCycleError",
+    "Result",
     "TaskRunner",
     "UnknownDependencyError",
     "__version__",

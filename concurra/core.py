@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Hashable, Iterable, List
-from typing import Mapping, Optional, Sequence, Tuple, Union
+from typing import Mapping, Optional, Tuple, Union
 
 from . import checks, results
 from .errors import CommandExecutionError, ConcurraError, ExecutionError
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
 
     from .checks import StrPath
+    from .results import Result
 
     Labels = Union[str, Iterable[Hashable], None]
-    Results = Dict[Any, Dict[str, Any]]
+    Results = Dict[Any, Result]
 
 __all__ = ["CommandExecutionError", "TaskRunner"]
 
@@ -201,7 +202,7 @@ class TaskRunner:
 
     def add_command(
         self,
-        command: Sequence[str],
+        command: Union[List[str], Tuple[str, ...]],
         label: Hashable = None,
         depends_on: Labels = None,
         cwd: Optional[StrPath] = None,

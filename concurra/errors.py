@@ -17,7 +17,11 @@ Wrong arguments are plain ``TypeError`` and ``ValueError``.
 
 from __future__ import annotations
 
-from typing import Any, Hashable, Mapping, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Dict, Hashable, Mapping, Optional, Sequence
+from typing import Union
+
+if TYPE_CHECKING:
+    from .results import Result
 
 __all__ = [
     "CircularDependencyError",
@@ -139,11 +143,11 @@ class ExecutionError(ConcurraError):
     def __init__(
         self,
         message: str,
-        results: Mapping[Any, Any],
-        failed: Mapping[Any, Any],
+        results: Mapping[Any, Result],
+        failed: Mapping[Any, Result],
     ) -> None:
-        self.results = dict(results)
-        self.failed = dict(failed)
+        self.results: Dict[Any, Result] = dict(results)
+        self.failed: Dict[Any, Result] = dict(failed)
         super().__init__(message)
 
     def __reduce__(self) -> Any:

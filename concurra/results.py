@@ -9,16 +9,43 @@ import gc
 import time
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Hashable, Iterable, Iterator, List, Mapping
-from typing import Optional
+from typing import Optional, TypedDict
 
 from .errors import name, quote
-from .tasks import SUCCESSFUL, Outcome, Task
+from .tasks import SUCCESSFUL, ExecutionMode, Outcome, Status, Task
 
 #: Results that are made without the garbage collector coming by.
 MANY = 1000
 
 #: Columns of the bar in a progress line.
 BAR = 25
+
+
+class Result(TypedDict):
+    """What became of a task: the values of the dict that a run returns.
+
+    A plain dict, made for the caller, who may change it. A type checker lets values
+    be replaced, but keys neither added nor removed; ``dict(result)`` has no such
+    limits.
+    """
+
+    task_name: str
+    start_time: Optional[str]
+    end_time: Optional[str]
+    duration: str
+    duration_seconds: float
+    result: Any
+    error: Optional[str]
+    trace: Optional[str]
+    status: Status
+    has_failed: bool
+    output: Any
+    execution_mode: Optional[ExecutionMode]
+    warning: Optional[str]
+    attempts: int
+    task_retries: int
+    retried: bool
+    retry_errors: List[str]
 
 
 class Recorder:
@@ -37,7 +64,7 @@ class Recorder:
         self._timestamps: Dict[int, str] = {}
         self._durations: Dict[float, str] = {}
 
-    def record(self, task: Task) -> Dict[str, Any]:
+    def record(self, task: Task) -> Result:
         """The result of a task: 17 fields, in a dict of its own."""
         outcome, started, ended = task.outcome, task.started, task.ended
         assert outcome is not None and started is not None and ended is not None
@@ -54,7 +81,7 @@ class Recorder:
             "duration_seconds": seconds,
             "result": outcome.value,
             "error": outcome.error,
-            "trace": outcome.trace and trace(outcome),
+            "trace": trace(outcome) if outcome.trace else None,
             "status": outcome.status,
             "has_failed": outcome.status is not SUCCESSFUL,
             "output": outcome.value,
@@ -74,20 +101,20 @@ class Recorder:
         return self._durations.setdefault(seconds, duration(seconds))
 
 
-class Registry(Mapping[Hashable, Dict[str, Any]]):
+class Registry(Mapping[Hashable, Any]):
     """The results by label, as they come; ``{}`` for a task that has none yet.
 
     Each result is made when it is first asked for, and is the same dict ever after.
     """
 
     def __init__(
-        self, tasks: Mapping[Hashable, Task], record: Callable[[Task], Dict[str, Any]]
+        self, tasks: Mapping[Hashable, Task], record: Callable[[Task], Result]
     ) -> None:
         self._tasks = tasks
         self._record = record
-        self._made: Dict[Hashable, Dict[str, Any]] = {}
+        self._made: Dict[Hashable, Result] = {}
 
-    def __getitem__(self, label: Hashable) -> Dict[str, Any]:
+    def __getitem__(self, label: Hashable) -> Any:
         result = self._made.get(label)
         if result is None:
             task = self._tasks[label]
@@ -96,7 +123,7 @@ class Registry(Mapping[Hashable, Dict[str, Any]]):
             result = self._made.setdefault(label, self._record(task))
         return result
 
-    def complete(self) -> Dict[Any, Dict[str, Any]]:
+    def complete(self) -> Dict[Any, Result]:
         """The results of all tasks, which have all ended."""
         made, record = self._made, self._record
         with _paused_collection(len(self._tasks)):

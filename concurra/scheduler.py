@@ -36,7 +36,7 @@ from .desk import Desk, Visitor
 from .errors import LifeCycleError
 from .news import News
 from .plan import Plan
-from .tasks import Outcome, Task
+from .tasks import ExecutionMode, Outcome, Task
 
 #: Seconds between two looks for Ctrl-C where it cannot interrupt a wait; -1 for none.
 _ATTENTION = -1 if os.name == "posix" else 0.25
@@ -51,7 +51,7 @@ class Hand(Protocol):
     def forget(self) -> None:
         """The outcome of the last job is known: no job is at hand now."""
 
-    def dismiss(self) -> Tuple[Optional[str], Optional[object]]:
+    def dismiss(self) -> Tuple[Optional[ExecutionMode], Optional[object]]:
         """Begin no further job; the mode and the transcript of the one at hand."""
 
     def stop(self, force: bool = False) -> bool:

@@ -8,17 +8,20 @@ on the monotonic clock.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, Dict, Hashable, List, Mapping, Optional
-from typing import Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Final, Hashable, List, Literal, Mapping
+from typing import Optional, Sequence, Tuple, TypedDict, Union
 
 from .errors import CommandExecutionError, kind, name, show
 
-SUCCESSFUL = "Successful"
-FAILED = "Failed"
-TERMINATED = "Terminated"
+SUCCESSFUL: Final = "Successful"
+FAILED: Final = "Failed"
+TERMINATED: Final = "Terminated"
 
 PICKLE_WARNING = "Task was not picklable and thread fallback is disabled"
 FALLBACK_WARNING = "Task was not picklable; ran in thread fallback"
+
+Status = Literal["Successful", "Failed", "Terminated"]
+ExecutionMode = Literal["thread", "process", "thread_fallback", "subprocess"]
 
 #: The packages whose frames are left out of tracebacks.
 _OWN = ("concurra", "concurra.workers")
@@ -84,6 +87,24 @@ class Command:
         return "shell_command" if self.shell else "command"
 
 
+class CommandResult(TypedDict):
+    """What a command's ``result`` holds: a plain dict.
+
+    ``command`` is as it was given: a list, or a string if it was a shell line.
+    ``returncode`` is the negative number of the signal if one ended the command.
+    ``stdout`` and ``stderr`` are strings; bytes after ``text=False``, None after
+    ``capture_output=False``. They are typed as `Any`, lest everybody has to tell
+    apart what they know.
+    """
+
+    command: Union[str, List[str]]
+    shell: bool
+    returncode: int
+    stdout: Any
+    stderr: Any
+    cwd: Optional[str]
+
+
 Job = Union[Call, Command]
 
 
@@ -131,7 +152,7 @@ class Task:
         self.errors: Sequence[str] = ()
         self.started: Optional[float] = None
         self.ended: Optional[float] = None
-        self.mode: Optional[str] = None
+        self.mode: Optional[ExecutionMode] = None
         self.outcome: Optional[Outcome] = None
 
 
@@ -163,8 +184,8 @@ class Outcome:
 
     def __init__(
         self,
-        status: str,
-        mode: Optional[str],
+        status: Status,
+        mode: Optional[ExecutionMode],
         value: Any = None,
         error: Optional[str] = None,
         trace: Optional[object] = None,
@@ -189,7 +210,7 @@ class Outcome:
     @classmethod
     def failed(
         cls,
-        mode: Optional[str],
+        mode: Optional[ExecutionMode],
         error: str,
         trace: Optional[object] = None,
         *,
@@ -201,7 +222,7 @@ class Outcome:
         return cls(FAILED, mode, value, error, trace, warning, retry, True)
 
     @classmethod
-    def raised(cls, mode: Optional[str], error: BaseException) -> Outcome:
+    def raised(cls, mode: Optional[ExecutionMode], error: BaseException) -> Outcome:
         """The task's own code raised ``error``; the trace begins in that code."""
         text, trace = describe(error)
         return cls.failed(mode, text, trace, retry=True)
@@ -213,13 +234,17 @@ class Outcome:
         return cls.failed(None, text, trace, warning=PICKLE_WARNING)
 
     @classmethod
-    def lost(cls, mode: Optional[str], exitcode: Optional[int], when: str) -> Outcome:
+    def lost(
+        cls, mode: Optional[ExecutionMode], exitcode: Optional[int], when: str
+    ) -> Outcome:
         """The worker process died ``when`` (words) with ``exitcode``."""
         error = f"RuntimeError: Worker process {_end(exitcode)} {when}"
         return cls.failed(mode, error, retry=mode is not None)
 
     @classmethod
-    def exited(cls, mode: str, result: Dict[str, Any], trace: object) -> Outcome:
+    def exited(
+        cls, mode: ExecutionMode, result: CommandResult, trace: object
+    ) -> Outcome:
         """A command that is checked ended with a code other than 0."""
         error = CommandExecutionError(result)
         text = f"{type(error).__name__}: {error}"
@@ -227,7 +252,7 @@ class Outcome:
 
     @classmethod
     def timed_out(
-        cls, timeout: float, mode: Optional[str], trace: Optional[object]
+        cls, timeout: float, mode: Optional[ExecutionMode], trace: Optional[object]
     ) -> Outcome:
         """The task was at work for longer than ``timeout`` seconds."""
         error = f"TimeoutError: Task exceeded timeout of {timeout} seconds"
@@ -235,7 +260,7 @@ class Outcome:
 
     @classmethod
     def stopped(
-        cls, mode: Optional[str] = None, trace: Optional[object] = None
+        cls, mode: Optional[ExecutionMode] = None, trace: Optional[object] = None
     ) -> Outcome:
         """Everything was stopped while the task was at work, or waited."""
         error = "RuntimeError: Execution terminated before completion"
@@ -272,7 +297,7 @@ def describe(error: BaseException) -> Tuple[str, str]:
     return text, trace
 
 
-def _warning(mode: Optional[str]) -> Optional[str]:
+def _warning(mode: Optional[ExecutionMode]) -> Optional[str]:
     """What is to be noted of a task that was terminated in this mode."""
     return FALLBACK_WARNING if mode == "thread_fallback" else None
 

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from typing import Any, Optional, Protocol
 
-from ..tasks import Outcome
+from ..tasks import ExecutionMode, Outcome
 
 
 class Worker(Protocol):
     """What runs one job after another, for one thread of the scheduler."""
 
     @property
-    def mode(self) -> Optional[str]:
+    def mode(self) -> Optional[ExecutionMode]:
         """How the job at hand is run, or was: the result's ``execution_mode``.
 
         None until a job begins, if a worker can run jobs in several ways.

@@ -15,9 +15,9 @@ import locale
 import os
 import subprocess
 import threading
-from typing import IO, Any, Dict, List, Optional, Union
+from typing import IO, Dict, List, Optional, Union
 
-from ..tasks import SUCCESSFUL, Command, Outcome
+from ..tasks import SUCCESSFUL, Command, CommandResult, ExecutionMode, Outcome
 from .children import POSIX, Child, Guardian, starting
 
 if POSIX:
@@ -46,7 +46,7 @@ class Transcript:
 class CommandWorker:
     """A worker that starts a program for each job."""
 
-    mode = "subprocess"
+    mode: ExecutionMode = "subprocess"
     spent = False
 
     def __init__(self, guardian: Guardian) -> None:
@@ -211,7 +211,7 @@ def _read_in_threads(out: IO[bytes], err: IO[bytes], transcript: Transcript) -> 
 
 def _result(
     command: Command, returncode: int, transcript: Optional[Transcript]
-) -> Dict[str, Any]:
+) -> CommandResult:
     """The structured result that the documentation describes."""
     stdout: Union[str, bytes, None] = None
     stderr: Union[str, bytes, None] = None

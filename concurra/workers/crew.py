@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 from typing import Union
 
-from ..tasks import Call, Command, Job, Outcome, describe
+from ..tasks import Call, Command, ExecutionMode, Job, Outcome, describe
 from . import Worker
 from .thread import FallbackWorker, ThreadWorker
 
@@ -114,7 +114,7 @@ class Hand:
     spent = False
 
     @property
-    def mode(self) -> Optional[str]:
+    def mode(self) -> Optional[ExecutionMode]:
         """See `Worker.mode`."""
         active = self._active
         return None if active is None else active.mode
@@ -160,7 +160,7 @@ class Hand:
         """The outcome of the last job is known: no job is at hand now."""
         self._active = None
 
-    def dismiss(self) -> Tuple[Optional[str], Optional[object]]:
+    def dismiss(self) -> Tuple[Optional[ExecutionMode], Optional[object]]:
         """Begin no further job; the mode and the transcript of the one at hand.
 
         None for both if no job has begun. From now on none will: `_use` looks for the

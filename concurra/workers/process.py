@@ -31,7 +31,7 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Optional
 
-from ..tasks import SUCCESSFUL, Call, Outcome, describe
+from ..tasks import SUCCESSFUL, Call, ExecutionMode, Outcome, describe
 from .children import POSIX, Child, Guardian, close_unshared, forking, starting
 from .children import unshared
 from .thread import flush, perform
@@ -62,7 +62,7 @@ class ProcessWorker:
     :param grace: seconds that the process has to end by itself when it is closed.
     """
 
-    mode = "process"
+    mode: ExecutionMode = "process"
     transcript = None
 
     def __init__(

@@ -7,7 +7,7 @@ import sys
 from types import CoroutineType
 from typing import Any, NoReturn, Optional, Tuple
 
-from ..tasks import FALLBACK_WARNING, SUCCESSFUL, Call, Outcome
+from ..tasks import FALLBACK_WARNING, SUCCESSFUL, Call, ExecutionMode, Outcome
 
 #: How many forks lie between this process and the start of the program.
 _forks = 0
@@ -75,7 +75,7 @@ class ThreadWorker:
     In a run that has nothing but functions in threads, it is its thread's `Hand`, too.
     """
 
-    mode = "thread"
+    mode: ExecutionMode = "thread"
     spent = False
     transcript = None
 
@@ -119,7 +119,7 @@ class ThreadWorker:
 class FallbackWorker(ThreadWorker):
     """Stands in for a process, for jobs that cannot be sent to one."""
 
-    mode = "thread_fallback"
+    mode: ExecutionMode = "thread_fallback"
 
     def run(self, call: Call) -> Outcome:
         """See `Worker.run`."""

@@ -14,10 +14,12 @@ import concurra.core
 EXPORTED = [
     "CircularDependencyError",
     "CommandExecutionError",
+    "CommandResult",
     "ConcurraError",
     "DuplicateLabelError",
     "ExecutionError",
     "LifeCycleError",
+    "Result",
     "TaskRunner",
     "UnknownDependencyError",
     "__version__",
