@@ -102,7 +102,7 @@ class ThreadWorker:
         """See `Hand.forget`."""
         self._at_work = False
 
-    def dismiss(self) -> Tuple[Optional[str], None]:
+    def dismiss(self) -> Tuple[Optional[ExecutionMode], None]:
         """See `Hand.dismiss`."""
         self._stopped = True
         return (self.mode if self._at_work else None), None
