@@ -353,7 +353,7 @@ class Scheduler:
                 continue
             try:
                 _start_thread(self._work, _Slot(self._crew.hire()))
-            except RuntimeError:  # no more threads: the run goes on with those it has
+            except Exception:  # no more threads: the run goes on with those it has
                 with self._desk:
                     self._coming -= 1
                     self._hired -= 1
@@ -382,7 +382,7 @@ class Scheduler:
         if not (self._watching or self._finished):
             try:
                 _start_thread(self._keep_watch)
-            except RuntimeError:
+            except Exception:
                 self._end_without_watch()
 
     def _end_without_watch(self) -> None:

@@ -901,17 +901,17 @@ def test_a_task_cannot_wait_for_its_own_run(schedule: Scheduling) -> None:
 
 
 @pytest.fixture
-def scarce(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+def scarce(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """From now on only so many threads can be started."""
     start = threading.Thread.start
 
-    def make(left: int) -> None:
+    def make(left: int, error: type[Exception] = RuntimeError) -> None:
         budget = [left]
 
         def scarcely(thread: threading.Thread) -> None:
             if thread.name.startswith("concurra"):
                 if not budget[0]:
-                    raise RuntimeError("can't start new thread")
+                    raise error("can't start new thread")
                 budget[0] -= 1
             start(thread)
 
@@ -920,21 +920,25 @@ def scarce(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return make
 
 
+@pytest.mark.parametrize("error", [RuntimeError, MemoryError])
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_the_run_goes_on_with_the_threads_that_there_are(
-    schedule: Scheduling, scarce: Callable[[int], None], threads: int
+    schedule: Scheduling,
+    scarce: Callable[..., None],
+    threads: int,
+    error: type[Exception],
 ) -> None:
-    """When no more can be started."""
+    """When no more can be started, for want of threads or of memory."""
     tasks = [play(n, well()) for n in range(20)] + [play("end", well(), *range(20))]
     run = schedule(*tasks, limit=8)
-    scarce(threads)
+    scarce(threads, error)
     run.start().end()
     assert set(run.statuses().values()) == {SUCCESSFUL}
     assert run.crew.most <= threads
 
 
 def test_when_no_thread_can_be_started_at_all(
-    schedule: Scheduling, scarce: Callable[[int], None]
+    schedule: Scheduling, scarce: Callable[..., None]
 ) -> None:
     """`start` raises, and a stop, done by the caller itself, ends the run."""
     run = schedule(play("a", well()))
@@ -949,7 +953,7 @@ def test_when_no_thread_can_be_started_at_all(
 
 @pytest.mark.parametrize("threads", [0, 1])
 def test_a_run_with_timeouts_does_not_hang_for_want_of_threads(
-    schedule: Scheduling, scarce: Callable[[int], None], threads: int
+    schedule: Scheduling, scarce: Callable[..., None], threads: int
 ) -> None:
     """It raises, or it runs: with a thread for tasks, but none for the watchman."""
     run = schedule(play("a", well()), timeout=1e9)
@@ -971,7 +975,7 @@ def test_a_run_with_timeouts_does_not_hang_for_want_of_threads(
 
 
 def test_a_stop_needs_no_thread(
-    schedule: Scheduling, scarce: Callable[[int], None]
+    schedule: Scheduling, scarce: Callable[..., None]
 ) -> None:
     """When none can be started, the caller ends everything, without any grace."""
     busy = Meeting()
