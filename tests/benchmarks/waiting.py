@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -139,8 +141,28 @@ def abort_one(n: int) -> Measured:
     return Measured(measured.seconds, dict.fromkeys(range(n), results[0]))
 
 
+def kill_and_wait(n: int) -> Measured:
+    """What the system takes for the end of ``n`` forked processes, and nothing else."""
+    children = []
+    for _ in range(n):
+        child = os.fork()
+        if not child:
+            time.sleep(LONG)
+            os._exit(0)
+        children.append(child)
+    time.sleep(0.5)  # until the last one sleeps
+    start = time.perf_counter()
+    for child in children:
+        os.kill(child, signal.SIGTERM)
+    for child in children:
+        os.waitpid(child, 0)
+    return Measured(time.perf_counter() - start)
+
+
 def check_abort(n: int, results: Any) -> None:
     """All were terminated."""
+    if results is None:
+        return  # nobody has made any
     expect(len(results) == n, "a result is missing")
     for result in results.values():
         expect(result["status"] == "Terminated", result["status"])
@@ -186,6 +208,7 @@ ROWS = [
         [
             System(OURS, abort, needs=["tabulate"]),
             System("abort() of one", abort_one, needs=["tabulate"]),
+            System("os.kill + os.waitpid", kill_and_wait, limit=True),
         ],
         check_abort,
         grows=False,
