@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import threading
@@ -114,10 +115,13 @@ class TaskRunner:
             self._emit("warning", lambda: note)
 
         self._plan = Plan()
-        self._scheduler: Optional[Scheduler] = None
         self._started_at: Optional[float] = None
         self._in_background = False
-        self._life = threading.Lock()
+        # A start and an abort may come from two threads, or the abort from a signal
+        # handler in the midst of the start, which no lock would survive. So each of
+        # their decisions is one step that cannot be interrupted.
+        self._schedulers: List[Scheduler] = []  # the first one counts
+        self._starts = itertools.count()
         # One offset between the clocks serves all timestamps of the run.
         recorder = results.Recorder(time.time() - time.monotonic())
         self._registry = results.Registry(self._plan.tasks, recorder.record)
@@ -359,11 +363,9 @@ class TaskRunner:
         from within a task. Functions in threads cannot be killed: they are recorded as
         terminated, and go on unheeded.
         """
-        with self._life:
-            if self._scheduler is None:
-                self._scheduler = self._make_scheduler()
-        self._scheduler.stop()
-        self._scheduler.wait()
+        scheduler = self._engage()
+        scheduler.stop()
+        scheduler.wait()
         self._in_background = False
         self._log_report(None)
         return self._registry.complete()
@@ -381,23 +383,29 @@ class TaskRunner:
             raise
 
     def _start(self) -> None:
-        with self._life:
-            if self._started_at is not None:
-                raise LifeCycleError(
-                    "TaskRunner has already been started: create a new one to run again"
-                )
+        if self._started_at is None:
             self._plan.check()
-            aborted = self._scheduler is not None
-            scheduler = self._scheduler or self._make_scheduler()
-            self._started_at = time.monotonic()
-            self._scheduler = scheduler
-        if not aborted:
-            self._plan.open()
-            scheduler.start()
+        scheduler = self._engage()
+        if self._started_at is not None or next(self._starts):
+            raise LifeCycleError(
+                "TaskRunner has already been started: create a new one to run again"
+            )
+        self._started_at = time.monotonic()
+        scheduler.start()
 
     def _wait(self) -> None:
         assert self._scheduler is not None
         self._scheduler.wait()
+
+    @property
+    def _scheduler(self) -> Optional[Scheduler]:
+        return self._schedulers[0] if self._schedulers else None
+
+    def _engage(self) -> Scheduler:
+        """The scheduler; from now on there is one, and no task can be added."""
+        if not self._schedulers:
+            self._schedulers.append(self._make_scheduler())
+        return self._schedulers[0]
 
     def _make_scheduler(self) -> Scheduler:
         crew = Crew(

@@ -95,7 +95,7 @@ class _Slot(Visitor):
 class Scheduler:
     """Runs a plan to its end.
 
-    :param plan: opened, and the scheduler's own from now on.
+    :param plan: checked, and the scheduler's own from now on.
     :param crew: where workers come from.
     :param limit: how many tasks may be at work together.
     :param timeout: seconds that a task may take, its retries included; None for ever.
@@ -246,6 +246,8 @@ class Scheduler:
                 return False
             else:
                 self._hired += 1
+                if self._plan.remaining:  # otherwise it has been stopped before
+                    self._plan.open()
             self._slots.add(slot)
             self._threads += 1
             return True

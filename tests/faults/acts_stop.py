@@ -157,14 +157,27 @@ def random_moments(mode: str, way: str, seed: int, count: int) -> None:
 # Every line ---------------------------------------------------------------------------
 
 
-class _Interrupter:
-    """Raises KeyboardInterrupt in the main thread, before the n-th line of a call."""
+def _press_ctrl_c(runner: concurra.TaskRunner) -> None:
+    raise KeyboardInterrupt
 
-    def __init__(self, moment: int, inside: str) -> None:
+
+def _abort(runner: concurra.TaskRunner) -> None:
+    runner.abort()
+
+
+#: What a signal handler may do.
+HANDLERS = {"ctrl_c": _press_ctrl_c, "abort": _abort}
+
+
+class _Interrupter:
+    """Does something in the main thread, before the n-th line of a call."""
+
+    def __init__(self, moment: int, inside: str, act: Callable[[], None]) -> None:
         self.moment = moment
         self.seen = 0
         self.where = ""
         self._inside = inside
+        self._act = act
 
     def _call(self, frame: FrameType, event: str, arg: object) -> Any:
         return self._line if self._inside in frame.f_code.co_filename else None
@@ -177,7 +190,7 @@ class _Interrupter:
             self.seen += 1
             if self.seen == self.moment:
                 self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-                raise KeyboardInterrupt
+                self._act()
         return self._line
 
     def run(self, call: Callable[[], object]) -> bool:
@@ -192,7 +205,9 @@ class _Interrupter:
         return bool(self.where)
 
 
-def _one_line(mode: str, moment: int, inside: str, background: bool) -> bool:
+def _one_line(
+    mode: str, moment: int, inside: str, background: bool, handler: str
+) -> bool:
     runner = make(mode)
     add(runner, mode, quick, "a", label="a")
     add(runner, mode, quick, "b", label="b", depends_on="a")
@@ -200,7 +215,7 @@ def _one_line(mode: str, moment: int, inside: str, background: bool) -> bool:
     if background:
         runner.execute_in_background()
     call = runner.get_background_results if background else runner.run
-    interrupter = _Interrupter(moment, inside)
+    interrupter = _Interrupter(moment, inside, lambda: HANDLERS[handler](runner))
     came = interrupter.run(lambda: call(verify=False))
     try:
         if background:  # it may have come before anybody waited for the run
@@ -217,14 +232,16 @@ def _one_line(mode: str, moment: int, inside: str, background: bool) -> bool:
     return came
 
 
-def every_line(mode: str, background: bool = False, step: int = 1) -> None:
+def every_line(
+    mode: str, background: bool = False, step: int = 1, handler: str = "ctrl_c"
+) -> None:
     """Interrupt a run before each line of the library that the caller's thread runs."""
     set_up()
     inside = os.path.dirname(concurra.__file__)
-    _one_line(mode, 0, inside, background)
+    _one_line(mode, 0, inside, background, handler)
     footprint = Footprint.take()
     moment = 1
-    while _one_line(mode, moment, inside, background):
+    while _one_line(mode, moment, inside, background, handler):
         try:
             footprint.assert_restored()
         except AssertionError:

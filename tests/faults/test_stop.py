@@ -229,6 +229,12 @@ def test_ctrl_c_before_any_line_of_get_background_results(mode: str, step: int) 
     in_script(acts_stop.every_line, mode=mode, background=True, step=step)
 
 
+@pytest.mark.parametrize("mode, step", [("thread", 1), ("command", 3), ("fork", 5)])
+def test_abort_by_a_signal_handler_before_any_line_of_run(mode: str, step: int) -> None:
+    """A handler that aborts the run finds nothing locked, wherever it interrupts."""
+    in_script(acts_stop.every_line, mode=mode, step=step, handler="abort")
+
+
 # Ctrl-C again -------------------------------------------------------------------------
 
 

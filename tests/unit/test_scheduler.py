@@ -23,7 +23,7 @@ from tests.unit.scripted import (
     play,
     well,
 )
-from tests.unit.support import error_of, labels, opened, status_of
+from tests.unit.support import error_of, labels, plan_of, status_of
 
 #: Fake seconds. The watchman takes them for real ones, and looks at the clock again
 #: each time that so many have gone by; what he sees there is for the test to say.
@@ -47,7 +47,7 @@ class Run:
         **options: Any,
     ) -> None:
         self.tasks = {task.label: task for task in tasks}
-        self.plan = opened(*tasks)
+        self.plan = plan_of(*tasks)
         self.crew = ScriptedCrew(stoppable)
         self.clock = Clock()
         self.told: list[Any] = []
