@@ -9,7 +9,8 @@
     hello
     ```
 
-There is no way to keep a block of Python from being run.
+There is no way to keep a block of Python from being run. Directives of MyST, such as
+```{toctree}, are for Sphinx; what they name is looked after here as well.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 LANGUAGES = {"bash", "ini", "json", "mermaid", "python", "text", "toml", "yaml"}
+DIRECTIVES = {"eval-rst", "include", "toctree"}
 
 _FENCE = re.compile(r"(?P<indent>\s*)(?P<fence>`{3,}|~{3,})\s*(?P<info>.*?)\s*$")
+_DIRECTIVE = re.compile(r"\{(?P<name>[\w-]+)\}(?: (?P<argument>\S+))?")
 _COMMENT = re.compile(r"\s*<!--\s*(.*?)\s*-->\s*$")
 _HEADING = re.compile(r"#{1,6}\s+(.*?)(?:\s+#+)?\s*$")
 _LINKS = (
@@ -86,7 +89,10 @@ def blocks(text: str) -> list[Block]:
     last: Block | None = None
     for block in found:
         where = f"line {block.line}: "
-        if block.language not in LANGUAGES:
+        directive = _DIRECTIVE.fullmatch(block.language)
+        if block.language not in LANGUAGES and not (
+            directive and directive["name"] in DIRECTIVES
+        ):
             raise MarkdownError(f"{where}unknown language {block.language!r}")
         follows_python = block.after is not None and block.after.language == "python"
         if "continues" in block.comments and (
@@ -111,6 +117,23 @@ def blocks(text: str) -> list[Block]:
         if len(marks) != used.count(mark):
             raise MarkdownError(f"a comment {mark!r} that is not before a block")
     return found
+
+
+def entries(text: str) -> list[str]:
+    """What the tables of contents of a page list, as file names."""
+    lines = [
+        line.strip()
+        for block in blocks(text)
+        if block.language == "{toctree}"
+        for line in block.text.splitlines()
+    ]
+    return [f"{line}.md" for line in lines if line and not line.startswith(":")]
+
+
+def inclusions(text: str) -> list[str]:
+    """The files that a page includes."""
+    found = [_DIRECTIVE.fullmatch(block.language) for block in blocks(text)]
+    return [d["argument"] for d in found if d and d["name"] == "include"]
 
 
 @dataclass(frozen=True)

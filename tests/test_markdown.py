@@ -8,6 +8,8 @@ from tests.markdown import (
     MarkdownError,
     anchors,
     blocks,
+    entries,
+    inclusions,
     local_links,
     normalised,
     programs,
@@ -86,6 +88,7 @@ def test_only_the_last_block_of_a_chain_is_looked_at(
         ("```py\n```\n", "unknown language 'py'"),
         ("```\n```\n", "unknown language ''"),
         ("```python no-run\n```\n", "unknown language 'python no-run'"),
+        ("```{code-cell}\n```\n", "unknown language '{code-cell}'"),
         ("> ```python\n> 1 / 0\n> ```\n", "inside a quotation"),
         ("<!-- continues -->\n```python\n```\n", "nothing to continue"),
         ("<!-- output -->\n```text\n```\n", "the output of what"),
@@ -165,3 +168,23 @@ def test_local_links_of_every_kind_are_found() -> None:
     assert sorted(local_links(page)) == sorted(
         ["#top", "a.md", "b.png", "c.md#part", "d.svg", "e f.svg"]
     )
+
+
+def test_contents_and_inclusions_are_found() -> None:
+    """The options of a directive are none of its entries."""
+    page = """
+```{include} ../README.md
+:start-after: "# concurra"
+```
+```{toctree}
+:caption: How to
+
+tutorial
+how-to/timeouts
+```
+```{eval-rst}
+.. autoclass:: concurra.TaskRunner
+```
+"""
+    assert entries(page) == ["tutorial.md", "how-to/timeouts.md"]
+    assert inclusions(page) == ["../README.md"]
