@@ -13,6 +13,8 @@ from tests.markdown import (
     Program,
     anchors,
     blocks,
+    entries,
+    inclusions,
     local_links,
     normalised,
     programs,
@@ -56,7 +58,7 @@ def test_a_program_runs_and_prints_what_the_page_says(
     page: Path, program: Program
 ) -> None:
     """In a fresh interpreter, in an empty folder, leaving no process behind."""
-    done = run_script(program.source, check=True, timeout=60, name=f"{page.stem}.py")
+    done = run_script(program.source, check=True, timeout=60, name=f"{page.name}.py")
     if program.output is not None:
         printed = done.stdout.partition(program.marker + "\n")[2]
         assert normalised(printed) == normalised(program.output)
@@ -88,6 +90,18 @@ def test_local_links_lead_somewhere(page: Path) -> None:
             if anchor not in anchors(target.read_text("utf-8")):
                 broken.append(link)
     assert not broken
+
+
+def test_every_page_is_in_the_contents() -> None:
+    """Once; and what the contents or an inclusion names is there."""
+    index = ROOT / "docs" / "index.md"
+    text = index.read_text("utf-8")
+    listed = [index.parent / entry for entry in entries(text)]
+    pages = [page for page in PAGES if page.is_relative_to(index.parent)]
+    assert sorted(listed) == [page for page in pages if page != index]
+    assert [(index.parent / name).resolve() for name in inclusions(text)] == [
+        ROOT / "README.md"
+    ]
 
 
 def test_the_readme_has_its_two_commands() -> None:
