@@ -8,6 +8,7 @@
     ```text
     hello
     ```
+    <!-- needs joblib -->   before a block: it runs only where this is installed
 
 There is no way to keep a block of Python from being run. Directives of MyST, such as
 ```{toctree}, are for Sphinx; what they name is looked after here as well.
@@ -109,14 +110,25 @@ def blocks(text: str) -> list[Block]:
             and "output" not in block.comments
         ):
             raise MarkdownError(f"{where}looks like output and is not marked as such")
+        if _needs(block) and block.language != "python":
+            raise MarkdownError(f"{where}only Python needs a module")
         if block.language == "python":
             last = block
-    used = [comment for block in found for comment in block.comments]
-    for mark in ("continues", "output"):
-        marks = [m for line in prose if (m := _COMMENT.match(line)) and m[1] == mark]
-        if len(marks) != used.count(mark):
+    used = [_mark(comment) for block in found for comment in block.comments]
+    seen = [_mark(m[1]) for line in prose if (m := _COMMENT.match(line))]
+    for mark in ("continues", "output", "needs"):
+        if seen.count(mark) != used.count(mark):
             raise MarkdownError(f"a comment {mark!r} that is not before a block")
     return found
+
+
+def _mark(comment: str) -> str:
+    return comment.partition(" ")[0]
+
+
+def _needs(block: Block) -> list[str]:
+    """The modules that a block of Python imports, and that may not be installed."""
+    return [c.split()[1] for c in block.comments if c.startswith("needs ")]
 
 
 def entries(text: str) -> list[str]:
@@ -144,6 +156,7 @@ class Program:
     source: str  # each line at its line of the page, so that tracebacks are right
     marker: str  # is printed on a line of its own before the last block runs
     output: str | None
+    needs: tuple[str, ...] = ()  # modules that may not be installed
 
 
 def programs(text: str) -> list[Program]:
@@ -172,6 +185,7 @@ def programs(text: str) -> list[Program]:
                 source="\n".join(lines).rstrip() + "\n",
                 marker=marker,
                 output=following.text if following and is_output else None,
+                needs=tuple(module for part in chain for module in _needs(part)),
             )
         )
     return found

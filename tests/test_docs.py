@@ -58,6 +58,8 @@ def test_a_program_runs_and_prints_what_the_page_says(
     page: Path, program: Program
 ) -> None:
     """In a fresh interpreter, in an empty folder, leaving no process behind."""
+    for module in program.needs:
+        pytest.importorskip(module)
     done = run_script(program.source, check=True, timeout=60, name=f"{page.name}.py")
     if program.output is not None:
         printed = done.stdout.partition(program.marker + "\n")[2]

@@ -70,6 +70,13 @@ def test_a_program_knows_the_output_that_the_page_promises() -> None:
     assert [program.output for program in programs(PAGE)] == ["hello\n", None]
 
 
+def test_a_program_knows_what_it_needs() -> None:
+    """All that the blocks which it continues need as well."""
+    page = "<!-- needs joblib -->\n" + PAGE[PAGE.index("```python") :]
+    assert [program.needs for program in programs(page)] == [("joblib",)] * 2
+    assert [program.needs for program in programs(PAGE)] == [(), ()]
+
+
 def test_only_the_last_block_of_a_chain_is_looked_at(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -92,6 +99,8 @@ def test_only_the_last_block_of_a_chain_is_looked_at(
         ("> ```python\n> 1 / 0\n> ```\n", "inside a quotation"),
         ("<!-- continues -->\n```python\n```\n", "nothing to continue"),
         ("<!-- output -->\n```text\n```\n", "the output of what"),
+        ("<!-- needs joblib -->\n```text\n```\n", "only Python needs a module"),
+        ("<!-- needs joblib -->\n\nwords\n", "'needs' that is not before a block"),
         ("<!-- output -->\n\nwords\n", "'output' that is not before a block"),
         (
             "```python\n```\nwords\n<!-- output -->\n```text\n```\n",
