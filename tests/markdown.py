@@ -26,6 +26,7 @@ DIRECTIVES = {"eval-rst", "include", "toctree"}
 
 _FENCE = re.compile(r"(?P<indent>\s*)(?P<fence>`{3,}|~{3,})\s*(?P<info>.*?)\s*$")
 _DIRECTIVE = re.compile(r"\{(?P<name>[\w-]+)\}(?: (?P<argument>\S+))?")
+_END = re.compile(r'^:(?:start-after|end-before): "(.*)"$', re.MULTILINE)
 _COMMENT = re.compile(r"\s*<!--\s*(.*?)\s*-->\s*$")
 _HEADING = re.compile(r"#{1,6}\s+(.*?)(?:\s+#+)?\s*$")
 _LINKS = (
@@ -142,10 +143,14 @@ def entries(text: str) -> list[str]:
     return [f"{line}.md" for line in lines if line and not line.startswith(":")]
 
 
-def inclusions(text: str) -> list[str]:
-    """The files that a page includes."""
-    found = [_DIRECTIVE.fullmatch(block.language) for block in blocks(text)]
-    return [d["argument"] for d in found if d and d["name"] == "include"]
+def inclusions(text: str) -> dict[str, list[str]]:
+    """The files that a page includes, and the lines between which they are."""
+    found: dict[str, list[str]] = {}
+    for block in blocks(text):
+        directive = _DIRECTIVE.fullmatch(block.language)
+        if directive and directive["name"] == "include":
+            found[directive["argument"]] = _END.findall(block.text)
+    return found
 
 
 @dataclass(frozen=True)

@@ -184,6 +184,7 @@ def test_contents_and_inclusions_are_found() -> None:
     page = """
 ```{include} ../README.md
 :start-after: "# concurra"
+:end-before: "## Two commands"
 ```
 ```{toctree}
 :caption: How to
@@ -196,4 +197,4 @@ how-to/timeouts
 ```
 """
     assert entries(page) == ["tutorial.md", "how-to/timeouts.md"]
-    assert inclusions(page) == ["../README.md"]
+    assert inclusions(page) == {"../README.md": ["# concurra", "## Two commands"]}
