@@ -84,7 +84,10 @@ class DuplicateLabelError(ConcurraError, ValueError):
 
     def __init__(self, label: Hashable) -> None:
         self.label = label
-        super().__init__(f"Task {quote(label)} exists already: labels must be unique.")
+        message = f"Task {quote(label)} exists already: labels must be unique."
+        if type(label) is int:
+            message += " Who gives none gets the number of tasks before as a label."
+        super().__init__(message)
 
     def __reduce__(self) -> Any:
         return type(self), (self.label,)

@@ -138,6 +138,9 @@ def test_a_command_error_of_an_empty_result() -> None:
     assert str(error) == "Command exited with return code None"
 
 
+UNIQUE = "labels must be unique."
+
+
 def test_messages_name_the_labels() -> None:
     """Each says in one sentence what is wrong."""
     assert [str(error) for error in EXAMPLES[2:6]] == [
@@ -146,6 +149,13 @@ def test_messages_name_the_labels() -> None:
         "Task 'a' cannot depend on itself.",
         "Unknown task dependency label(s): a depends on ['x', 1]; 2 depends on ['y'].",
     ]
+
+
+def test_a_taken_number_may_have_been_nobodys_choice() -> None:
+    """Labels that are numbers can meet those that tasks get by themselves."""
+    hint = " Who gives none gets the number of tasks before as a label."
+    assert str(DuplicateLabelError(1)).endswith(f"'1' exists already: {UNIQUE}{hint}")
+    assert str(DuplicateLabelError("1")).endswith(f"'1' exists already: {UNIQUE}")
 
 
 def test_facts_are_attributes() -> None:
