@@ -1,41 +1,82 @@
-"""Every example runs and shows what it is there to show."""
+"""Every example runs, shows what it is there to show, and leaves nothing behind."""
 
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Union
 
 import pytest
 
-from tests.helpers import run_script
+import concurra
+from tests.helpers import START_METHODS, run_script
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
+SAME_LIBRARY = {"PYTHONPATH": str(Path(concurra.__file__).resolve().parent.parent)}
 
+# An example is to be read at one sitting. These may be longer, for a reason:
+LONG = {"source_census.py": "a whole application, which the README runs as its proof"}
+LINES = 60
 
-class Entry(Protocol):
-    """How an example is tested."""
+# Stands for anything in a text that is to be printed.
+GAP = "{}"
 
-    def check(self, name: str) -> None: ...
+# Runs an example as a script, in an interpreter that starts processes in this way.
+STARTED_BY = """
+import multiprocessing, runpy, sys
+
+method, sys.argv = sys.argv[1], sys.argv[2:]
+multiprocessing.set_start_method(method)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 @dataclass(frozen=True)
 class Runs:
-    """It runs with these arguments; its output matches each of these patterns."""
+    """How an example is run, and what it is to print then.
 
-    patterns: tuple[str, ...]
+    In a text that is to be printed, ``{}`` stands for anything: within a line for any
+    part of it, on a line of its own for any number of lines.
+    """
+
+    stdout: str
+    stderr: str = ""
     arguments: tuple[str, ...] = ()
-    seconds: float = 30.0
+    status: int = 0
+    tools: tuple[str, ...] = ()  # programs without which it cannot run
 
-    def check(self, name: str) -> None:
-        """In an empty folder, to its end, in time, leaving no process behind."""
-        done = run_script(
-            EXAMPLES / name, *self.arguments, timeout=self.seconds, check=True
+    def check(self, name: str, start_method: str | None = None) -> None:
+        """It does so, in time; no process stays, and no file in its directories."""
+        missing = [tool for tool in self.tools if shutil.which(tool) is None]
+        if missing:
+            pytest.skip(f"{name} needs {', '.join(missing)}")
+        code: str | Path = EXAMPLES / name
+        arguments = self.arguments
+        if start_method is not None:
+            code, arguments = STARTED_BY, (start_method, str(code), *arguments)
+        # Its temporary files get a short path, as sockets may be among them.
+        with tempfile.TemporaryDirectory() as cwd, tempfile.TemporaryDirectory() as tmp:
+            env = {**SAME_LIBRARY, "TMPDIR": tmp, "TEMP": tmp, "TMP": tmp}
+            done = run_script(code, *arguments, cwd=cwd, env=env, timeout=60)
+            left = [
+                str(file) for folder in (cwd, tmp) for file in Path(folder).iterdir()
+            ]
+        as_expected = (
+            done.returncode == self.status,
+            re.fullmatch(pattern(self.stdout), done.stdout) is not None,
+            re.fullmatch(pattern(self.stderr), done.stderr) is not None,
         )
-        for pattern in self.patterns:
-            assert re.search(pattern, done.stdout, re.MULTILINE), done.stdout
+        assert as_expected == (True, True, True), (
+            f"{name} ended with status {done.returncode}, not {self.status}, or it was "
+            f"to print:\n{self.stdout}\nand as errors:\n{self.stderr}\n"
+            f"--- stdout ---\n{done.stdout}\n--- stderr ---\n{done.stderr}"
+        )
+        assert left == [], f"{name} left files behind"
 
 
 @dataclass(frozen=True)
@@ -50,9 +91,46 @@ class HasItsOwn:
         assert Path(name).stem in text
 
 
-TABLE: dict[str, Entry] = {
-    "source_census.py": HasItsOwn("test_census.py"),
+Entry = Union[Runs, HasItsOwn]
+
+
+def pattern(expected: str) -> str:
+    """The regular expression for a text in which ``{}`` stands for anything."""
+    lines = textwrap.dedent(expected).strip("\n").splitlines()
+    any_part, any_lines = ".*", r"(?:.*\n)*"
+    return "".join(
+        (
+            any_lines
+            if line == GAP
+            else any_part.join(map(re.escape, line.split(GAP))) + r"\n"
+        )
+        for line in lines
+    )
+
+
+TABLE: dict[str, list[Entry]] = {
+    "source_census.py": [HasItsOwn("test_census.py")],
 }
+
+
+def entries() -> list[object]:
+    """One parameter for each way in which an example is run."""
+    found: list[object] = []
+    for name, ways in TABLE.items():
+        for way in ways:
+            arguments = way.arguments if isinstance(way, Runs) else ()
+            found.append(pytest.param(name, way, id=" ".join([name, *arguments])))
+    return found
+
+
+def with_processes() -> list[object]:
+    """The same, only for examples here whose functions run in processes."""
+    found: list[object] = []
+    for name, ways in TABLE.items():
+        if "use_multiprocessing=True" in (EXAMPLES / name).read_text("utf-8"):
+            runs = [way for way in ways if isinstance(way, Runs)]
+            found += [pytest.param(name, way, id=name) for way in runs]
+    return found
 
 
 def test_every_example_has_an_entry_and_every_entry_an_example() -> None:
@@ -62,7 +140,40 @@ def test_every_example_has_an_entry_and_every_entry_an_example() -> None:
 
 
 @pytest.mark.hang_after(90)
-@pytest.mark.parametrize("name", TABLE)
-def test_an_example_does_what_it_should(name: str) -> None:
+@pytest.mark.parametrize(("name", "entry"), entries())
+def test_an_example_does_what_it_should(name: str, entry: Entry) -> None:
     """It runs and shows it, here or in its own test file."""
-    TABLE[name].check(name)
+    entry.check(name)
+
+
+@pytest.mark.skipif("spawn" not in START_METHODS, reason="nothing can be spawned here")
+@pytest.mark.hang_after(90)
+@pytest.mark.parametrize(("name", "entry"), with_processes())
+def test_an_example_works_where_processes_are_spawned(name: str, entry: Runs) -> None:
+    """As on macOS and Windows: it can be imported without running again."""
+    entry.check(name, "spawn")
+
+
+def test_examples_are_short() -> None:
+    """What is longer has a reason, and no reason outlives its example."""
+    lengths = {
+        name: len((EXAMPLES / name).read_text("utf-8").splitlines()) for name in TABLE
+    }
+    assert {name for name, length in lengths.items() if length > LINES} == set(LONG)
+
+
+def test_the_readme_has_a_row_for_each_example() -> None:
+    """In its table, with a link to the file."""
+    text = (EXAMPLES / "README.md").read_text("utf-8")
+    assert re.findall(r"^\| \[`(\w+\.py)`\]\(\1\) \|", text, re.MULTILINE) == list(
+        TABLE
+    )
+
+
+def test_a_text_with_gaps_is_matched_as_documented() -> None:
+    """Within a line they stand for part of it, alone for lines, even for none."""
+    assert re.fullmatch(pattern("a {} c\n{}\nd"), "a b c\nd\n")
+    assert re.fullmatch(pattern("a {} c\n{}\nd"), "a b c\n1\n2\nd\n")
+    assert not re.fullmatch(pattern("a {} c"), "a b\nc c\n")
+    assert not re.fullmatch(pattern("a"), "a\nb\n")
+    assert re.fullmatch(pattern(""), "")
