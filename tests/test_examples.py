@@ -109,6 +109,67 @@ def pattern(expected: str) -> str:
 
 
 TABLE: dict[str, list[Entry]] = {
+    "async_tasks.py": [
+        Runs(
+            """
+            Oslo: well, well, well ({} sec)
+            Rome: well, no answer, no answer ({} sec)
+            Bern: well, well ({} sec)
+            in all: 6 of 8 servers are well ({} sec)
+            """
+        )
+    ],
+    "flaky_download.py": [
+        Runs(
+            """
+            part1.txt: 15000 bytes, 1 attempts
+            part2.txt: 30000 bytes, 3 attempts
+                HTTPError: HTTP Error 503: Service Unavailable
+                HTTPError: HTTP Error 503: Service Unavailable
+            part3.txt: 45000 bytes, 2 attempts
+                ValueError: wrong checksum, 22500 bytes
+            part4.txt: 60000 bytes, 1 attempts
+            part5.txt: given up, 4 attempts
+                HTTPError: HTTP Error 503: Service Unavailable
+                HTTPError: HTTP Error 503: Service Unavailable
+                HTTPError: HTTP Error 503: Service Unavailable
+                HTTPError: HTTP Error 503: Service Unavailable
+            """
+        )
+    ],
+    "log_to_file.py": [
+        Runs(
+            """
+            {} lines in the log, among them:
+            {} INFO night progress: [#####....................] 1/5 [20.0%] in {} sec
+            {} INFO night progress: [##########...............] 2/5 [40.0%] in {} sec
+            {} ERROR Task 'wednesday' failed with error: JSONDecodeError: {}
+            {} INFO night progress: [###############..........] 3/5 [60.0%] in {} sec
+            {} INFO night progress: [####################.....] 4/5 [80.0%] in {} sec
+            {} ERROR Task 'backup' failed with error: CommandExecutionError: {} full
+            {} INFO night progress: [#########################] 5/5 [100.0%] in {}
+            {} ERROR This night needs a look
+            """
+        )
+    ],
+    "order_pipeline.py": [
+        Runs(
+            """
+            71 charge   240 paid by Ada
+            71 reserve  a desk put aside
+            71 pack     the desk is in its box
+            71 ship     on the way to Ada
+            72 charge   ValueError: card declined, only 100 left on it
+            72 reserve  a desk put aside
+            72 pack     RuntimeError: Skipped: dependency [(72, 'charge')] {}
+            72 ship     RuntimeError: Skipped: dependency [(72, 'pack')] {}
+            73 charge   35 paid by Cleo
+            73 reserve  a lamp put aside
+            73 pack     the lamp is in its box
+            73 ship     on the way to Cleo
+            """
+        )
+    ],
     "source_census.py": [HasItsOwn("test_census.py")],
 }
 
