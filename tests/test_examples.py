@@ -119,6 +119,20 @@ TABLE: dict[str, list[Entry]] = {
             """
         )
     ],
+    "cpu_bound.py": [
+        Runs(
+            """
+                                      ...................................
+            {}
+               .........::::::=-==+#@@@@@@@@@@@##@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@*-::.....
+               .::::-=--::---=+%#@#@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@#=-:::.....
+            {}
+                                      ...................................
+            1 process: {} s; {} processes: {} s
+            speed-up: {}
+            """
+        )
+    ],
     "flaky_download.py": [
         Runs(
             """
@@ -171,6 +185,39 @@ TABLE: dict[str, list[Entry]] = {
         )
     ],
     "source_census.py": [HasItsOwn("test_census.py")],
+    "stop_on_first_failure.py": [
+        Runs(
+            """
+            The claim does not hold
+            216091: Terminated (begun), RuntimeError: Execution terminated {}
+            19: Successful (begun), 2**19 - 1 is prime
+            31: Successful (begun), 2**31 - 1 is prime
+            67: Failed (begun), ValueError: 2**67 - 1 is not prime
+            127: Terminated (not begun), RuntimeError: Execution terminated {}
+            257: Terminated (not begun), RuntimeError: Execution terminated {}
+            Not confirmed: 216091 67 127 257
+            """,
+            stderr="""
+            Task '67' failed with error: ValueError: 2**67 - 1 is not prime
+            {}
+            terminating execution!
+            """,
+            status=1,
+        )
+    ],
+    "timeouts.py": [
+        Runs(
+            """
+            command: Terminated, TimeoutError: Task exceeded timeout of 3 seconds
+            thread: Terminated, TimeoutError: Task exceeded timeout of 3 seconds
+            process: Terminated, TimeoutError: Task exceeded timeout of 3 seconds
+            The command had printed: Serving HTTP on 127.0.0.1 port {}
+            Ports that are free: process command
+            The function in the thread has ended: False
+            It ends when it has its answer: True
+            """
+        )
+    ],
 }
 
 
