@@ -119,6 +119,25 @@ TABLE: dict[str, list[Entry]] = {
             """
         )
     ],
+    "background_and_abort.py": [
+        # The abort may come before the check of shop.html, in its midst, or after it.
+        Runs(
+            """
+            index.html 200
+            news.html 200
+            team.html 404
+            site progress: [{}] {}/5 [{}%] in 0 min {} sec
+            ended: ['index.html'{}]
+            Execution Failed
+            {}
+            | server     | command  | Terminated | {} |
+            | index.html | try_link | Successful | {} |
+            | news.html  | try_link | Successful | {} |
+            {}
+            requests: ['GET /index.html{}', 'GET /news.html{}', 'GET /team.html{}']
+            """
+        )
+    ],
     "cpu_bound.py": [
         Runs(
             """
@@ -166,6 +185,22 @@ TABLE: dict[str, list[Entry]] = {
             """
         )
     ],
+    "mixed_commands.py": [
+        Runs(
+            """
+            In the archive:
+            apple.txt
+            mole.txt
+            zebra.txt
+
+            Unpacked as committed:
+            6ace33171ce0acb6891e3cc311d75a97aa429d77c05cba600d49ed9652ed49de apple.txt
+            3d1cfa6deae9416413e1ad818dbc4dcb3169a755a4d080780d403a46c89fa122 mole.txt
+            69cfd431a708bf2d7f26293a98875c4893b266205a902339854c87a1fd741272 zebra.txt
+            """,
+            tools=("git", "tar", "sort"),
+        )
+    ],
     "order_pipeline.py": [
         Runs(
             """
@@ -204,6 +239,25 @@ TABLE: dict[str, list[Entry]] = {
             """,
             status=1,
         )
+    ],
+    "test_harness.py": [
+        Runs(
+            """
+            tests 1/2: Failed, 1 failed, 1 passed in {}s
+                FAILED test_tall.py::test_area - assert 11 == 18
+            tests 2/2: Successful, 1 passed in {}s
+            lint: Successful, nothing to complain about
+            """,
+            status=1,
+        ),
+        Runs(
+            """
+            tests 1/2: Successful, 2 passed in {}s
+            tests 2/2: Successful, 1 passed in {}s
+            lint: Successful, nothing to complain about
+            """,
+            arguments=("--fixed",),
+        ),
     ],
     "timeouts.py": [
         Runs(
