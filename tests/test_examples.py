@@ -72,9 +72,10 @@ class Runs:
             re.fullmatch(pattern(self.stderr), done.stderr) is not None,
         )
         assert as_expected == (True, True, True), (
-            f"{name} ended with status {done.returncode}, not {self.status}, or it was "
-            f"to print:\n{self.stdout}\nand as errors:\n{self.stderr}\n"
-            f"--- stdout ---\n{done.stdout}\n--- stderr ---\n{done.stderr}"
+            f"{name} was to end with status {self.status} and to print:\n"
+            f"{self.stdout}\n--- stderr ---\n{self.stderr}\n"
+            f"but it ended with status {done.returncode} and printed:\n"
+            f"{done.stdout}\n--- stderr ---\n{done.stderr}"
         )
         assert left == [], f"{name} left files behind"
 
