@@ -1,36 +1,38 @@
 """Dependencies between tasks, grown one task at a time, that never close a cycle.
 
-A task may name others that are added later. Each task carries an ``order``, a number
-not below that of anything it depends on, as far as that has been added: where such
-numbers exist there can be no cycle. To find one for a new task
+A task may name others that are added later. A new task can close a cycle only if it
+is named by some and depends on others that are there. As long as none is of that kind
+(who adds forwards or backwards never adds one) there is nothing to be watched. From
+the first of them on
 
-- that nobody has named yet, its index will do, which is above all orders so far. Tasks
-  that are added after their dependencies cost no more than that;
-- that others have named, it must fit between those of its dependencies and those of its
-  namers. If there is room, as in adding backwards, it goes in the middle;
-- otherwise two searches run: down from its dependencies, the highest order first, and
-  up from its namers, the lowest first, the cheaper step always next. If they touch,
-  there is a cycle. When they have passed each other there is none, and what they have
-  visited moves into the gap between them.
+- each task has an ``order``, above those of all that it depends on, as far as they
+  have been added: where such numbers exist there is no cycle;
+- tasks that are connected, by whatever way, are on one *island*. Orders mean nothing
+  between islands, so one that a new task connects with a larger one is shifted as a
+  whole. No task is moved more often than the number of tasks can be halved.
 
-The searches are bounded by what is out of order, not by the size of the graph. (The
-idea of two-way search is from B. Haeupler et al., *Incremental Cycle Detection,
-Topological Ordering, and Strong Component Maintenance*, 2012.)
+A new task goes one gap above what it depends on, or one below those who name it, or
+in between. So orders follow the levels of the graph, and there mostly is room. If
+there is none, two searches run: down from its dependencies, the highest order first,
+and up from its namers, the lowest first, the cheaper step always next. If they touch,
+there is a cycle. When they have passed each other, or one has seen everything on its
+side, there is none, and what they have visited moves to make room. They are bounded
+by what is out of order, not by the size of the graph. (The idea of two-way search is
+from B. Haeupler et al., *Incremental Cycle Detection, Topological Ordering, and Strong
+Component Maintenance*, 2012.)
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from heapq import heapify, heappop, heappush
-from typing import Dict, Hashable, List, Optional, Sequence, Tuple
+from typing import DefaultDict, Dict, Hashable, List, Optional, Sequence, Tuple
 
 from .errors import CircularDependencyError, DuplicateLabelError
 from .tasks import Task
 
-# The smallest distance between orders that are given out. A float tells numbers that
-# far apart up to 2**32, and no order exceeds the number of tasks.
-_STEP = 2.0**-20
-
-_Heap = List[Tuple[float, int, Task]]
+# How far the orders of neighbours are apart if nothing else bounds them.
+_GAP = 1 << 20
 
 
 class Dag:
@@ -39,8 +41,8 @@ class Dag:
     def __init__(self) -> None:
         self.tasks: Dict[Hashable, Task] = {}
         #: The labels that are named and not added yet, with the tasks that name them.
-        self.missing: Dict[Hashable, List[Task]] = {}
-        self._linked = False
+        self.missing: DefaultDict[Hashable, List[Task]] = defaultdict(list)
+        self._ordered = False
 
     def add(self, task: Task) -> None:
         """Add a task, or raise and leave everything as it was.
@@ -51,29 +53,37 @@ class Dag:
         label, tasks, missing = task.label, self.tasks, self.missing
         if label in tasks:
             raise DuplicateLabelError(label)
-        task.index = task.order = len(tasks)
-        if not (missing or task.depends_on):
-            tasks[label] = task
-            return
-        if label in task.depends_on:
+        task.index = len(tasks)
+        known: List[Task] = []
+        absent: List[Hashable] = []
+        for name in task.depends_on:
+            needed = tasks.get(name)
+            if needed is None:
+                absent.append(name)
+            else:
+                known.append(needed)
+        if absent and label in absent:
             raise CircularDependencyError((label, label))
-        known = [tasks[name] for name in task.depends_on if name in tasks]
-        absent = [name for name in task.depends_on if name not in tasks]
-        namers = missing.get(label)
-        if namers:
+        namers = missing.get(label, ()) if missing else ()
+        if self._ordered or (known and namers):
             self._place(task, known, namers)
         try:
             tasks[label] = task
             for name in absent:
-                missing.setdefault(name, []).append(task)
-            missing.pop(label, None)
+                missing[name].append(task)
+            if namers:
+                del missing[label]
+                task.dependents = namers
         except BaseException:  # a label's own __hash__ or __eq__ raised at last
             self._remove_last(task)
             raise
-        if self._linked:
-            task.dependents = namers or ()
-            for needed in known:
-                _link(needed, task)
+        for needed in known:
+            if needed.dependents:
+                needed.dependents.append(task)  # type: ignore[attr-defined]
+            else:
+                needed.dependents = [task]
+        if self._ordered:
+            _settle(task)
 
     def add_all(self, tasks: Sequence[Task]) -> None:
         """Add tasks that depend on nothing: all of them, or none.
@@ -87,57 +97,103 @@ class Dag:
             except BaseException:
                 for added in reversed(tasks[:count]):
                     self._remove_last(added)
-                self.missing = {k: v for k, v in missing.items() if v}
+                self.missing.clear()
+                self.missing.update((k, v) for k, v in missing.items() if v)
                 raise
 
+    def close(self) -> None:
+        """Forget what only `add` needs: nothing can be added from here on."""
+        if self._ordered:
+            for task in self.tasks.values():
+                task.island = ()
+
     def _remove_last(self, task: Task) -> None:
-        """Undo an `add`, without asking the labels anything; empty lists may stay."""
+        """Undo an `add`, without asking the labels anything.
+
+        Empty lists may stay, and the task may stay on an island, which nobody sees.
+        """
         if self.tasks and next(reversed(self.tasks.values())) is task:
             self.tasks.popitem()
         for namers in self.missing.values():
             if namers and namers[-1] is task:
                 namers.pop()
 
-    def link(self) -> None:
-        """Let every task know its dependents, from now on."""
-        if not self._linked:
-            self._linked = True
-            tasks = self.tasks
-            for task in tasks.values():
-                for label in task.depends_on:
-                    if label in tasks:
-                        _link(tasks[label], task)
-
-    def _place(self, task: Task, known: List[Task], namers: List[Task]) -> None:
-        """Give a task that others name its order, or raise if it closes a cycle.
+    def _place(self, task: Task, known: List[Task], namers: Sequence[Task]) -> None:
+        """Find the order and the island of a new task, or raise if it closes a cycle.
 
         :param known: those that it depends on, as far as they have been added.
         """
-        tasks = self.tasks
-        high = min(namer.order for namer in namers)
-        low = max((needed.order for needed in known), default=high - 2)
-        if high - low >= 2 * _STEP:
-            task.order = (low + high) / 2
+        if not self._ordered:
+            self._place_all()
+        if not (known or namers):
+            task.order, task.island = 0, ()
             return
-        self.link()
+        home = (known or namers)[0].island
+        low = known[0].order if known else 0
+        high = namers[0].order if namers else 0
+        apart = not home
+        for each in known:
+            if each.island is not home:
+                apart = True
+            elif each.order > low:
+                low = each.order
+        for each in namers:
+            if each.island is not home:
+                apart = True
+            elif each.order < high:
+                high = each.order
+        if apart:
+            _unite(known, namers)
+            self._place(task, known, namers)
+            return
+        task.island = home
+        if not namers:
+            task.order = low + _GAP
+        elif not known:
+            task.order = high - _GAP
+        elif high - low > 1:
+            task.order = low + min((high - low) // 2, _GAP)
+        else:
+            self._make_room(task, known, namers)
+
+    def _place_all(self) -> None:
+        """Place the tasks that were added while there was nothing to be watched."""
+        self._ordered = True
+        tasks = self.tasks
+        try:
+            for task in tasks.values():
+                labels = task.depends_on
+                needed = [tasks[label] for label in labels if label in tasks]
+                known = [each for each in needed if each.index < task.index]
+                namers = [each for each in task.dependents if each.index < task.index]
+                self._place(task, known, namers)
+                _settle(task)
+        except BaseException:  # a label's own __hash__ or __eq__ raised
+            self._ordered = False
+            raise
+
+    def _make_room(
+        self, task: Task, known: Sequence[Task], namers: Sequence[Task]
+    ) -> None:
+        """Find the order of a task by moving others, or raise if it closes a cycle."""
+        tasks = self.tasks
         down, up = _Search(known, task, -1), _Search(namers, task, +1)
         for needed in known:
             if needed in up.origins:
                 raise _cycle(needed, down, up, task)
-        while down.heap:
-            low, high = down.frontier(), up.frontier(default=task.index + 1)
-            room = len(down.visited) + len(up.visited) + 2
+        room = 2
+        while down.heap and up.heap:
+            lowest, highest = down.heap[0], up.heap[0]
             # The square keeps the gaps from becoming too narrow too soon.
-            if high > low and high - low >= room**2 * _STEP:
+            if lowest[0] + highest[0] >= room**2:
                 break
-            if not up.heap or down.price() <= up.price():
-                visited = down.step()
-                labels = visited.depends_on
+            room += 1
+            labels, dependents = lowest[2].depends_on, highest[2].dependents
+            if down.paid + len(labels) <= up.paid + len(dependents):
                 reached = [tasks[label] for label in labels if label in tasks]
-                met = down.reach(reached, visited, up)
+                met = down.visit(reached, len(labels), up)
             else:
-                visited = up.step()
-                met = up.reach(visited.dependents, visited, down)
+                met = up.visit(dependents, len(dependents), down)
             if met is not None:
                 raise _cycle(met, down, up, task)
         _spread(task, down, up)
@@ -146,39 +202,33 @@ class Dag:
 class _Search:
     """A search that visits what lies below (-1) or above (+1), the nearest first.
 
-    ``origins`` has all that it has reached, each with the task it was reached from.
+    ``origins`` has all that it has reached, each with the task it was reached from;
+    ``heap`` has those of them that it has not visited, by their order times the way.
     """
+
+    __slots__ = ("way", "origins", "heap", "visited", "paid")
 
     def __init__(self, start: Sequence[Task], task: Task, way: int) -> None:
         self.way = way
         self.origins = dict.fromkeys(start, task)
-        self.heap: _Heap = [(way * each.order, each.index, each) for each in start]
+        self.heap: List[Tuple[int, int, Task]]
+        self.heap = [(way * each.order, each.index, each) for each in start]
         heapify(self.heap)
         self.visited: List[Task] = []
-        self._paid = 0
+        self.paid = 0
 
-    def frontier(self, default: float = 0.0) -> float:
-        """The order of the task to visit next."""
-        return self.way * self.heap[0][0] if self.heap else default
-
-    def price(self) -> int:
-        """How many edges will have been followed after the next step."""
-        task = self.heap[0][2]
-        return self._paid + len(task.dependents if self.way > 0 else task.depends_on)
-
-    def step(self) -> Task:
-        """Visit the next task."""
-        self._paid = self.price()
-        task = heappop(self.heap)[2]
-        self.visited.append(task)
-        return task
-
-    def reach(
-        self, tasks: Sequence[Task], origin: Task, other: _Search
+    def visit(
+        self, reached: Sequence[Task], price: int, other: _Search
     ) -> Optional[Task]:
-        """Note tasks beyond ``origin``, to be visited; one that both reached."""
+        """Visit the next task, from which others are ``reached``.
+
+        :return: one of these that the other search has reached as well.
+        """
         way, heap, origins, others = self.way, self.heap, self.origins, other.origins
-        for task in tasks:
+        origin = heappop(heap)[2]
+        self.visited.append(origin)
+        self.paid += price
+        for task in reached:
             if task not in origins:
                 origins[task] = origin
                 if task in others:
@@ -187,32 +237,63 @@ class _Search:
         return None
 
 
+def _unite(known: Sequence[Task], namers: Sequence[Task]) -> None:
+    """Bring all tasks to the largest of their islands, one gap around a new task."""
+    home = max([each.island for each in (*known, *namers)], key=len)
+    if not home:
+        first = (*known, *namers)[0]
+        home = first.island = [first]
+    low = [each.order for each in known if each.island is home]
+    high = [each.order for each in namers if each.island is home]
+    order = max(low) + _GAP if low else min(high) - _GAP
+    for each in known:
+        if each.island is not home:
+            _shift(each, order - _GAP, home)
+    for each in namers:
+        if each.island is not home:
+            _shift(each, order + _GAP, home)
+
+
+def _shift(task: Task, order: int, home: Sequence[Task]) -> None:
+    """Bring a task to another island, with all of its own, so that it gets an order."""
+    distance = order - task.order
+    moved = task.island or [task]
+    for each in moved:
+        each.order += distance
+        each.island = home
+    home.extend(moved)  # type: ignore[attr-defined]
+
+
+def _settle(task: Task) -> None:
+    """Let a task that has been placed and added live on its island, if it has one."""
+    if task.island:
+        task.island.append(task)  # type: ignore[attr-defined]
+
+
 def _spread(task: Task, down: _Search, up: _Search) -> None:
     """Move all that was visited into the gap, evenly, with ``task`` in between.
 
     What is below is only lowered, and what is above only raised: others, that were
-    not visited, may stand between.
+    not visited, may stand between. Where one search has seen everything on its side,
+    nothing bounds the gap.
     """
     room = len(down.visited) + len(up.visited) + 2
-    high = up.frontier(default=task.index + 1)
-    low = down.frontier(default=high - room)
-    step = (high - low) / room
-    place = low
-    for moved in reversed(down.visited):
-        place += step
-        moved.order = min(moved.order, place)
-    place += step
-    task.order = place
-    for moved in up.visited:
-        place += step
-        moved.order = max(moved.order, place)
-
-
-def _link(needed: Task, task: Task) -> None:
-    if needed.dependents:
-        needed.dependents.append(task)  # type: ignore[attr-defined]
+    step = _GAP
+    if not up.heap:
+        order = -down.heap[0][0]
+    elif not down.heap:
+        order = up.heap[0][0] - room * step
     else:
-        needed.dependents = [task]
+        order = -down.heap[0][0]
+        step = min(step, (up.heap[0][0] - order) // room)
+    for moved in reversed(down.visited):
+        order += step
+        moved.order = min(moved.order, order)
+    order += step
+    task.order = order
+    for moved in up.visited:
+        order += step
+        moved.order = max(moved.order, order)
 
 
 def _cycle(

@@ -73,7 +73,7 @@ class Plan:
 
     def open(self) -> None:
         """Fill the ready queue; nothing can be added from here on."""
-        self._dag.link()
+        self._dag.close()
         self._order = list(self.tasks.values())
         for task in self._order:
             task.blockers = len(task.depends_on)

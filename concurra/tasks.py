@@ -113,13 +113,15 @@ class Task:
 
     ``attempts`` counts the attempts that were started; ``errors`` has the error of
     each that failed, ``mode`` is how the last of these was run. ``blockers`` is the
-    number of dependencies that have not succeeded yet, ``order`` belongs to `dag`.
+    number of dependencies that have not succeeded yet. ``order`` and ``island`` belong
+    to `dag`, which sets them once it has a use for them.
     """
 
     __slots__ = (
         "label",
         "index",
         "order",
+        "island",
         "job",
         "retries",
         "depends_on",
@@ -133,6 +135,9 @@ class Task:
         "outcome",
     )
 
+    order: int
+    island: Sequence[Task]
+
     def __init__(
         self,
         label: Hashable,
@@ -142,7 +147,6 @@ class Task:
     ) -> None:
         self.label = label
         self.index = -1
-        self.order: float = -1
         self.job = job
         self.retries = retries
         self.depends_on = depends_on

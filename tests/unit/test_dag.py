@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
-from typing import Dict, Hashable, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Hashable, List, Sequence, Tuple
 
 import pytest
 
@@ -33,16 +34,28 @@ def reaches(edges: Edges, start: Sequence[Hashable], goal: Hashable) -> bool:
 
 
 def snapshot(graph: Dag) -> object:
-    tasks = [(each.label, each.index, each.order) for each in graph.tasks.values()]
-    missing = {label: list(namers) for label, namers in graph.missing.items()}
-    return tasks, missing
+    """Everything that can be seen of a graph, got without asking the labels."""
+    tasks = [(each.label, each.index, [*each.dependents]) for each in values(graph)]
+    missing = [(label, [*namers]) for label, namers in graph.missing.items()]
+    return tasks, [(label, namers) for label, namers in missing if namers]
+
+
+def values(graph: Dag) -> List[Task]:
+    return list(graph.tasks.values())
 
 
 def check_orders(graph: Dag) -> None:
-    for each in graph.tasks.values():
+    """If orders are in use: each is above those below, and nobody is lost at sea."""
+    if not graph._ordered:
+        return
+    for each in values(graph):
+        assert each in each.island or not (each.island or each.dependents)
         for label in each.depends_on:
             if label in graph.tasks:
                 assert graph.tasks[label].order < each.order
+                assert graph.tasks[label].island is each.island
+    for island in {id(each.island): each.island for each in values(graph)}.values():
+        assert len(island) == len(set(island))
 
 
 def random_graph(choose: random.Random) -> int:
@@ -83,17 +96,81 @@ def random_graph(choose: random.Random) -> int:
     return cycles
 
 
-@pytest.mark.parametrize("step", [2.0**-20, 2.0**-3, 1.0], ids=["fine", "2**-3", "1"])
+@pytest.mark.parametrize("gap", [2**20, 8, 1])
 def test_random_graphs_against_brute_force(
-    step: float, monkeypatch: pytest.MonkeyPatch
+    gap: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exactly the cycles are refused, with a true path, and nothing is changed then.
 
-    A coarse step makes the gaps between the orders run out, as in huge graphs.
+    With small gaps there is hardly ever room, as in huge graphs.
     """
-    monkeypatch.setattr(dag, "_STEP", step)
+    monkeypatch.setattr(dag, "_GAP", gap)
     choose = random.Random(1)
     assert sum(random_graph(choose) for _ in range(400)) > 100
+
+
+class Moody:
+    """A label that answers so many times, and then raises."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.patience = 1_000_000
+
+    def _answer(self) -> None:
+        self.patience -= 1
+        if self.patience < 0:
+            raise OSError("no more questions")
+
+    def __hash__(self) -> int:
+        self._answer()
+        return self.number % 2  # so that labels have to be compared as well
+
+    def __eq__(self, other: object) -> bool:
+        self._answer()
+        return isinstance(other, Moody) and self.number == other.number
+
+
+def awkward(ordered: bool) -> Tuple[Dag, Task, List[Moody]]:
+    """A graph, a task for which others must move, and all labels that it meets."""
+    one, two, three, top, new, middle, absent = labels = [Moody(n) for n in range(7)]
+    graph = Dag()
+    graph.add(task(one))
+    graph.add(task(two, [one]))
+    graph.add(task(three, [two]))
+    graph.add(task(top, [new, middle if ordered else one]))
+    if ordered:
+        graph.add(task(middle, [one]))
+    graph.add(task("left", [top]))
+    graph.add(task("right", [top]))  # to make the search begin downwards
+    return graph, task(new, [three, absent]), labels
+
+
+def refusals(which: int, ordered: bool) -> int:
+    """How many questions a label is asked: each, in turn, is one too many for it."""
+    for patience in range(1_000):
+        graph, new, labels = awkward(ordered)
+        before = snapshot(graph)
+        labels[which].patience = patience
+        try:
+            graph.add(new)
+            return patience
+        except OSError:
+            assert snapshot(graph) == before
+        finally:
+            labels[which].patience = 1_000_000
+        check_orders(graph)
+        graph.add(new)
+        check_orders(graph)
+        assert graph.tasks[new.label] is new
+    raise AssertionError("there is no end of questions")
+
+
+def test_a_label_that_raises_leaves_no_trace() -> None:
+    """Whichever question it is that a label does not answer any more."""
+    for ordered in (False, True):
+        assert awkward(ordered)[0]._ordered is ordered
+        asked = [refusals(which, ordered) for which in range(7)]
+        assert all(asked[which] for which in (1, 2, 4, 6)), "a search that goes down"
 
 
 def layers(count: int, width: int) -> List[Task]:
@@ -107,45 +184,141 @@ def layers(count: int, width: int) -> List[Task]:
     return tasks
 
 
-def visits(tasks: Sequence[Task], monkeypatch: pytest.MonkeyPatch) -> int:
-    """How many tasks the searches visit while these are added."""
-    count = 0
-    step = dag._Search.step
-
-    def counting(self: dag._Search) -> Task:
-        nonlocal count
-        count += 1
-        return step(self)
-
-    monkeypatch.setattr(dag._Search, "step", counting)
-    graph = Dag()
-    for each in tasks:
-        graph.add(task(each.label, each.depends_on))
-    check_orders(graph)
-    monkeypatch.undo()
-    return count
+def chain(size: int, more: int = 0) -> List[Task]:
+    """Each task depends on the one before, and on some of all those before it."""
+    choose = random.Random(4)
+    tasks = [task(0)]
+    for index in range(1, size):
+        others = {choose.randrange(index) for _ in range(more)} - {index - 1}
+        tasks.append(task(index, [index - 1, *sorted(others)]))
+    return tasks
 
 
-def test_adding_forwards_or_backwards_searches_nothing(
-    monkeypatch: pytest.MonkeyPatch,
+def rooted(size: int) -> List[Task]:
+    """A chain of which each task depends on one more, the same for all."""
+    others = [task(each.label, [*each.depends_on, "root"]) for each in chain(size)]
+    return [task("root"), *others]
+
+
+def capped(size: int) -> List[Task]:
+    """A chain, and a task that depends on all of it."""
+    return [*chain(size), task("cap", range(size))]
+
+
+def ladder(size: int) -> List[Task]:
+    """Two chains; each task of one depends on one of the other, counted backwards."""
+    half = size // 2
+    tasks = []
+    for n in range(half):
+        tasks.append(task(("a", n), [("a", n - 1)] if n else []))
+        below = [("b", n - 1)] if n else []
+        tasks.append(task(("b", n), [*below, ("a", half - 1 - n)]))
+    return tasks
+
+
+def fan(size: int) -> List[Task]:
+    """One task, many that depend on it, and one that depends on all of these."""
+    middle = range(1, size - 1)
+    return [task(0), *[task(n, [0]) for n in middle], task(size, middle)]
+
+
+def from_both_ends(count: int) -> List[int]:
+    return [n // 2 if n % 2 else count - 1 - n // 2 for n in range(count)]
+
+
+def bit_reversed(count: int) -> List[int]:
+    width = count.bit_length()
+    return sorted(range(count), key=lambda n: f"{n:0{width}b}"[::-1])
+
+
+def shuffled(count: int) -> List[int]:
+    return random.Random(3).sample(range(count), count)
+
+
+GRAPHS: Dict[str, Callable[[int], List[Task]]] = {
+    "layers": lambda size: layers(size // 50, 50),
+    "chain": chain,
+    "chain and more": lambda size: chain(size, more=1),
+    "chain and much more": lambda size: chain(size, more=3),
+    "rooted chain": rooted,
+    "capped chain": capped,
+    "ladder": ladder,
+    "fan": fan,
+}
+
+ORDERS: Dict[str, Callable[[int], Sequence[int]]] = {
+    "forwards": range,
+    "backwards": lambda count: range(count)[::-1],
+    "shuffled": shuffled,
+    "from both ends": from_both_ends,
+    "from the middle": lambda count: from_both_ends(count)[::-1],
+    "bit-reversed": bit_reversed,
+    "every other": lambda count: [*range(0, count, 2), *range(1, count, 2)],
+}
+
+
+class Work:
+    """What adding tasks in an order costs: tasks visited by searches, tasks shifted."""
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        order: Sequence[int],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        self.visits = self.shifts = 0
+        visit, shift = dag._Search.visit, dag._shift
+
+        def counting_visit(*args: Any) -> Any:
+            self.visits += 1
+            return visit(*args)
+
+        def counting_shift(each: Task, *args: Any) -> None:
+            self.shifts += len(each.island or [each])
+            shift(each, *args)
+
+        graph = Dag()
+        with monkeypatch.context() as patch:
+            patch.setattr(dag._Search, "visit", counting_visit)
+            patch.setattr(dag, "_shift", counting_shift)
+            for n in order:
+                graph.add(task(tasks[n].label, tasks[n].depends_on))
+        assert not graph.missing
+        check_orders(graph)
+
+
+@pytest.mark.parametrize("graph", ["layers", "chain", "chain and more", "fan"])
+@pytest.mark.parametrize("order", ["forwards", "backwards"])
+def test_adding_forwards_or_backwards_costs_nothing(
+    graph: str, order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A graph that is added in order, or in the opposite order, costs no search."""
-    tasks = layers(40, 50)
-    assert visits(tasks, monkeypatch) == 0
-    assert visits(tasks[::-1], monkeypatch) == 0
+    """A graph that is added in order, or in the opposite order, is not even watched."""
+    tasks = GRAPHS[graph](2_000)
+    work = Work(tasks, ORDERS[order](len(tasks)), monkeypatch)
+    assert work.visits == work.shifts == 0
 
 
-def test_adding_in_random_order_stays_nearly_linear(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("graph", ["layers", "chain"])
+@pytest.mark.parametrize("order", ORDERS)
+def test_levels_that_agree_need_no_search(
+    graph: str, order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ten times the tasks cost less than thirty times the search, not a hundred."""
-    counts = []
-    for size in (20, 200):
-        tasks = layers(size, 50)
-        random.Random(3).shuffle(tasks)
-        counts.append(visits(tasks, monkeypatch))
-    small, large = counts
-    assert 0 < small and large < 30 * small
+    """Where all dependencies span one level, islands fit together in any order."""
+    tasks = GRAPHS[graph](2_000)
+    assert Work(tasks, ORDERS[order](len(tasks)), monkeypatch).visits == 0
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize("order", ORDERS)
+def test_adding_in_any_order_stays_nearly_linear(
+    graph: str, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What each task costs grows no faster than the logarithm of their number."""
+    for size in (500, 4_000):
+        tasks = GRAPHS[graph](size)
+        work = Work(tasks, ORDERS[order](len(tasks)), monkeypatch)
+        assert work.visits < size * math.log2(size)
+        assert work.shifts <= size * math.log2(size) / 2
 
 
 def test_a_long_cycle_is_refused_without_recursion() -> None:
