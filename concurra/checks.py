@@ -125,7 +125,8 @@ def _is_hashable(value: Any) -> bool:
 def function(value: Any) -> Any:
     """Something that can be called."""
     if not callable(value):
-        raise _wrong(TypeError, "the task", "callable", value)
+        expected = "callable (a function, not what it returns)"
+        raise _wrong(TypeError, "the task", expected, value)
     return value
 
 

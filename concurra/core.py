@@ -478,9 +478,9 @@ class TaskRunner:
         _, raise_exception, error_message = _wishes(
             True, raise_exception, error_message
         )
+        if self._scheduler is None:
+            raise LifeCycleError("Nothing has been run yet: call run() first")
         if self._plan.remaining:
-            if self._scheduler is None:
-                raise LifeCycleError("Nothing has been run yet: call run() first")
             raise LifeCycleError("Execution is still in progress")
         failed = self._failed()
         if failed and raise_exception:

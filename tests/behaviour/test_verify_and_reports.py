@@ -259,6 +259,13 @@ def test_verify_with_a_message(log):
     assert log.lines(logging.ERROR)[0].startswith("Mine\n+---")
 
 
+@pytest.mark.parametrize("make", [fine_runner, concurra.TaskRunner])
+def test_verify_before_the_start(make):
+    """It raises, also if there is nothing to run, and says what to call."""
+    with pytest.raises(RuntimeError, match=r"Nothing has been run yet: call run\(\)"):
+        make().verify()
+
+
 def test_verify_while_running():
     """It raises as long as the execution is in progress, and works afterwards."""
     with Gate() as gate:
