@@ -1,0 +1,61 @@
+"""Mistakes that type checkers must find: one on each line marked ``# E:``.
+
+Behind the mark stands what is wrong. The lines without it are right.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, List
+
+import concurra
+
+
+def power(base: int, exponent: int = 2) -> int:
+    """A task."""
+    return base * exponent
+
+
+runner = concurra.TaskRunner(max_concurrency=2)
+concurra.TaskRunner(max_concurrency="2")  # E: a number
+concurra.TaskRunner(timeout="1 min")  # E: a number of seconds
+concurra.TaskRunner(max_workers=2)  # E: it is called max_concurrency
+concurra.TaskRunner(1, "", 2, True, True, True, None, True, True, 0, "x")  # E: by name
+concurra.TaskRunner(logger="name")  # E: a logger, not its name
+
+runner.add_task(power(3))  # E: a function, not what it returned
+runner.add_task()  # E: a function is needed
+runner.add_task(power, 3, label=["a"])  # E: a label is hashable
+runner.add_task(power, 3, depends_on=3)  # E: a collection of labels
+runner.add_task(power, 3, depends_on=[["a"]])  # E: a label is hashable
+runner.add_task(power, 3, task_retries="2")  # E: a number
+runner.add_function(power, 3)  # E: arguments stand in a container
+runner.add_function(power, (3,), ["exponent"])  # E: a mapping
+runner.add_function(power, label="a")  # E: it is called key
+runner.add_work([power])  # E: tuples
+runner.add_work((power, (3,)))  # E: many tuples, not one
+
+runner.add_command("echo hello")  # E: a list; shell lines are for add_shell_command
+runner.add_command(["sleep", 1])  # E: strings only
+runner.add_command(["env"], env={"LEVEL": 1})  # E: strings only
+runner.add_command(["env"], timeout=3)  # E: no such parameter
+runner.add_shell_command(["echo", "hello"])  # E: a string
+
+results = runner.run()
+result = results["a"]
+result["state"]  # E: no such field
+result["status"] = "Done"  # E: no such status
+result["execution_mode"] = "threads"  # E: no such mode
+result["attempts"] = "1"  # E: a number
+result["error"].upper()  # E: it may be None
+result["duration_seconds"].split()  # E: a number; the text is in duration
+result["label"] = "a"  # E: a result has its fields and no others
+del result["output"]  # E: a result keeps its fields
+result.status  # E: a dict has no attributes
+as_list: List[concurra.Result] = results  # E: a dict by label
+lengths: Dict[str, int] = runner.run()  # E: of results
+done: concurra.CommandResult = result["result"]
+done["code"]  # E: it is called returncode
+done["returncode"].strip()  # E: a number
+done["command"].append("-x")  # E: it may be a string
+number: int = runner.add_task(power, 3)  # E: adding returns nothing
+runner.wait()  # E: no such method

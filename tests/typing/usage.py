@@ -1,0 +1,179 @@
+"""A typical program: type checkers accept it, and know the types of what it gets.
+
+It runs as well, so that nothing is promised here that does not work.
+"""
+
+# pyright: strict
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List, Literal, Mapping
+from typing import Optional, Union
+
+import concurra
+
+if TYPE_CHECKING:
+    from typing_extensions import assert_type
+else:
+
+    def assert_type(value: object, kind: object) -> object:
+        """What it does in Python 3.11."""
+        return value
+
+
+def power(base: int, exponent: int = 2) -> int:
+    """A task."""
+    return base * exponent
+
+
+async def greet(name: str) -> str:
+    """Another, that is awaited."""
+    return f"hello {name}"
+
+
+class Point:
+    """A label of the user's own."""
+
+
+def add_everything(runner: concurra.TaskRunner) -> None:
+    """All ways to add a task, with all that they take."""
+    assert_type(runner.add_task(power, 3), None)
+    runner.add_task(power, 3, exponent=3, label="cube")
+    runner.add_task(greet, "you", label=("a", 1), depends_on="cube")
+    runner.add_task(Point, label=Point(), depends_on=["cube", ("a", 1), 0])
+    runner.add_task(lambda: None, label=7, depends_on={"cube"}, task_retries=2)
+    runner.add_func(power, 4, key="four", exponent=1)
+    runner.add_function(power, (2,), {"exponent": 10}, key="kilo", depends_on=("cube",))
+    runner.add_function(power, args=[2], key="two", log_exception=False)
+    runner.add_work([(power, (5,)), (power, (6,), {"exponent": 1}, "six")])
+    command = [sys.executable, "-c", "print('done')"]
+    runner.add_command(command, label="list", cwd=Path("."), env={"LANG": "C"})
+    runner.add_command((sys.executable, "-c", ""), "tuple", text=False, check=False)
+    runner.add_shell_command("exit 3", label="shell", cwd=".", capture_output=False)
+
+
+def look_at(result: concurra.Result) -> str:
+    """Every field of a result."""
+    assert_type(result["task_name"], str)
+    assert_type(result["start_time"], Optional[str])
+    assert_type(result["end_time"], Optional[str])
+    assert_type(result["duration"], str)
+    assert_type(result["duration_seconds"], float)
+    assert_type(result["result"], Any)
+    assert_type(result["error"], Optional[str])
+    assert_type(result["trace"], Optional[str])
+    assert_type(result["status"], Literal["Successful", "Failed", "Terminated"])
+    assert_type(result["has_failed"], bool)
+    assert_type(result["output"], Any)
+    assert_type(
+        result["execution_mode"],
+        Literal["thread", "process", "thread_fallback", "subprocess", None],
+    )
+    assert_type(result["warning"], Optional[str])
+    assert_type(result["attempts"], int)
+    assert_type(result["task_retries"], int)
+    assert_type(result["retried"], bool)
+    assert_type(result["retry_errors"], List[str])
+    if result["status"] == "Failed" and result["execution_mode"] == "subprocess":
+        return (result["error"] or "").upper()
+    return result["status"]
+
+
+def look_at_command(result: concurra.Result) -> int:
+    """Every field of a command's result, once it is said to be one."""
+    done: concurra.CommandResult = result["result"]
+    assert_type(done["command"], Union[str, List[str]])
+    assert_type(done["shell"], bool)
+    assert_type(done["returncode"], int)
+    assert_type(done["cwd"], Optional[str])
+    lines: List[str] = done["stdout"].splitlines()
+    return len(lines) + done["returncode"]
+
+
+def change(results: Dict[Any, concurra.Result]) -> Dict[Any, Dict[str, object]]:
+    """Results are the caller's: values in place, keys in a dict without a form."""
+    for label, result in results.items():
+        result["task_name"] = str(label)
+        result["result"] = None
+        result["retry_errors"].append("seen")
+        assert_type(result.get("error"), Optional[str])
+    free: Dict[str, object] = dict(results["cube"])
+    free["name"] = free.pop("task_name")
+    return {"cube": free}
+
+
+def read_only(results: Mapping[str, Mapping[str, object]]) -> int:
+    """Functions that know nothing of concurra take results as well."""
+    return sum(bool(result["has_failed"]) for result in results.values())
+
+
+class Quiet(concurra.TaskRunner):
+    """A subclass that overrides what users override."""
+
+    def __init__(self, workers: int = 2, logger: Optional[logging.Logger] = None):
+        super().__init__(workers, "Quiet", 60, False, logger=logger, task_retries=1)
+
+    def execute(
+        self,
+        verify: bool = False,
+        raise_exception: bool = False,
+        error_message: Optional[str] = None,
+    ) -> Dict[Any, concurra.Result]:
+        """Without a report, unless asked for."""
+        return self.run(verify, raise_exception, error_message)
+
+
+def look_around(runner: concurra.TaskRunner) -> None:
+    """Attributes, and methods that tell something."""
+    assert_type(len(runner), int)
+    assert_type(runner.max_concurrency, int)
+    assert_type(runner.name, str)
+    assert_type(runner.timeout, Optional[float])
+    assert_type(runner.fast_fail, bool)
+    assert_type(runner.use_multiprocessing, bool)
+    assert_type(runner.is_running(), bool)
+    assert_type(runner.get_active_runner_count(), int)
+    assert_type(runner.results_registry["cube"], Dict[str, Any])
+    assert_type(runner.show_progress(), None)
+
+
+def main() -> None:
+    """Run it all."""
+    silent = logging.getLogger("silent")
+    silent.disabled = True
+    runner = Quiet(logger=silent)
+    add_everything(runner)
+    results = runner.execute()
+    assert_type(results, Dict[Any, concurra.Result])
+    assert [look_at(result) for result in results.values()].count("Successful") == 12
+    assert look_at_command(results["list"]) == 1
+    assert results["cube"]["result"] == 9
+    assert read_only(results) == 1
+    look_around(runner)
+    assert_type(runner.abort(), Dict[Any, concurra.Result])
+    assert_type(runner.get_background_results(), Dict[Any, concurra.Result])
+    try:
+        runner.verify(raise_exception=True, error_message="see")
+    except concurra.ExecutionError as error:
+        assert_type(error.results, Dict[Any, concurra.Result])
+        assert_type(error.failed, Dict[Any, concurra.Result])
+        assert list(error.failed) == ["shell"]
+    change(results)
+
+    other = concurra.TaskRunner(timeout=0.5, use_multiprocessing=True, logger=silent)
+    try:
+        other.add_task(power, 2, label="a", depends_on=["a"])
+    except concurra.CircularDependencyError as error:
+        assert error.cycle == ("a", "a")
+    assert_type(other.execute_in_background(), None)
+    assert other.get_background_results(verify=False) == {}
+    failure = concurra.CommandExecutionError({"returncode": 3, "stdout": b""})
+    assert_type(failure.returncode, Optional[int])
+    assert_type(failure.stdout, Union[str, bytes, None])
+
+
+if __name__ == "__main__":
+    main()
