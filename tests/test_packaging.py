@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from importlib import metadata, resources
 from pathlib import Path
+
+import pytest
 
 import concurra
 
 ROOT = Path(__file__).resolve().parent.parent
 
+#: What stands at the top of the project, beside files that begin with a dot.
+TOP = {"LICENSE", "README.md", "concurra", "docs", "examples", "pyproject.toml"}
+TOP |= {"tests"}
+
+#: What tools leave there (see `.gitignore`), and what a source distribution adds.
+LEFT = re.compile(r"\..*|build|dist|htmlcov|venv|__pycache__|.*\.egg-info|PKG-INFO")
+
+URL = "https://github.com/Concurra/concurra"
+
 
 def installed() -> metadata.Distribution:
     """The distribution that pip has installed."""
     return metadata.distribution("concurra")
+
+
+def required(extra: str = "") -> list[str]:
+    """The names of what is required, by the package or by one of its extras."""
+    names = []
+    for line in installed().requires or []:
+        mark = re.search(r"""extra == ['"]([\w-]+)['"]""", line)
+        if (mark[1] if mark else "") == extra:
+            names.append(re.match(r"[\w.-]+", line)[0])  # type: ignore[index]
+    return sorted(names)
 
 
 def test_the_version_is_the_one_of_the_package() -> None:
@@ -30,6 +53,12 @@ def test_the_version_has_one_source() -> None:
     assert concurra.__version__ not in text
 
 
+def test_the_version_is_in_the_changelog() -> None:
+    """Whoever gets a version can read what it has changed."""
+    text = (ROOT / "docs" / "changelog.md").read_text("utf-8")
+    assert f"\n## {concurra.__version__}" in text
+
+
 def test_the_metadata_names_what_users_rely_on() -> None:
     """Name, licence, Pythons, and who stands behind it."""
     fields = installed().metadata
@@ -41,10 +70,45 @@ def test_the_metadata_names_what_users_rely_on() -> None:
     assert "Typing :: Typed" in fields.get_all("Classifier", [])
 
 
+def test_the_pythons_that_are_promised() -> None:
+    """The oldest that is named is the oldest that is let in; CI tests each."""
+    classifiers = installed().metadata.get_all("Classifier", [])
+    found = [re.fullmatch(r".* :: Python :: 3\.(\d+)", line) for line in classifiers]
+    versions = [int(match[1]) for match in found if match]
+    assert versions == list(range(9, versions[-1] + 1))
+    workflow = ROOT / ".github" / "workflows" / "ci.yml"
+    tested = ", ".join(f'"3.{minor}"' for minor in versions)
+    assert f"python: [{tested}]" in workflow.read_text("utf-8")
+    environments = ", ".join(f'"py3{minor}"' for minor in versions)
+    assert environments in (ROOT / "pyproject.toml").read_text("utf-8")
+
+
+def test_the_metadata_leads_to_the_project() -> None:
+    """Indexes show these links beside the description."""
+    pairs = installed().metadata.get_all("Project-URL", [])
+    urls = dict(pair.split(", ", 1) for pair in pairs)
+    assert set(urls) == {"Homepage", "Documentation", "Source", "Changelog"}
+    assert all(url == URL or url.startswith(f"{URL}/") for url in urls.values())
+    for name in ("Documentation", "Changelog"):
+        path = urls[name].split("/main/")[1]
+        assert (ROOT / path).exists(), path
+
+
 def test_tabulate_is_all_that_is_needed_to_run() -> None:
     """Whatever else is required belongs to an extra."""
     needed = [line for line in installed().requires or [] if "extra ==" not in line]
     assert needed == ["tabulate>=0.8.10"]
+
+
+def test_extras_are_what_they_say() -> None:
+    """`test` is enough for the tests, `dev` adds the checkers, `docs` the builder."""
+    extras = set(installed().metadata.get_all("Provides-Extra", []))
+    assert extras == {"test", "dev", "docs", "benchmarks"}
+    assert required("test") == ["hypothesis", "pytest"]
+    assert required("docs") == ["furo", "myst-parser", "sphinx"]
+    checkers = {"black", "flake8", "mypy", "types-tabulate"}
+    assert checkers | {"concurra"} == set(required("dev"))
+    assert {"pebble", "joblib", "mpire"} <= set(required("benchmarks"))
 
 
 def test_nothing_but_the_package_is_installed() -> None:
@@ -54,6 +118,46 @@ def test_nothing_but_the_package_is_installed() -> None:
     assert top and not [name for name in top if not re.fullmatch(allowed, name)]
 
 
+def test_the_licence_is_shipped() -> None:
+    """It asks for that itself."""
+    files = [str(file) for file in installed().files or []]
+    assert [name for name in files if re.search(r"\.dist-info\b.*\bLICENSE$", name)]
+
+
 def test_types_are_shipped() -> None:
     """Type checkers believe annotations only where `py.typed` lies beside them."""
     assert resources.files("concurra").joinpath("py.typed").is_file()
+
+
+def test_only_the_standard_library_and_tabulate_are_imported() -> None:
+    """`tabulate` itself not before a report is made: importing has to be cheap."""
+    code = "import sys, concurra; print(*{name.split('.')[0] for name in sys.modules})"
+    bare = "import sys; print(*{name.split('.')[0] for name in sys.modules})"
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", source],
+            cwd=Path(concurra.__file__).parent.parent,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            timeout=50,
+        ).stdout.split()
+        for source in (code, bare)
+    ]
+    added = set(outputs[0]) - set(outputs[1])
+    if sys.version_info >= (3, 10):
+        assert added - set(sys.stdlib_module_names) == {"concurra"}
+    assert "concurra" in added
+    assert not added & {"tabulate", "typing_extensions", "multiprocessing", "asyncio"}
+
+
+def test_the_top_of_the_project_is_tidy() -> None:
+    """Everything has its place in one of a few folders."""
+    found = {path.name for path in ROOT.iterdir() if not LEFT.fullmatch(path.name)}
+    assert found | {"concurra"} == TOP
+
+
+@pytest.mark.parametrize("name", ["README.md", "LICENSE"])
+def test_what_indexes_and_lawyers_read_is_there(name: str) -> None:
+    """And not empty."""
+    assert (ROOT / name).read_text("utf-8").strip()

@@ -37,7 +37,7 @@ runner.add_work((power, (3,)))  # E: many tuples, not one
 runner.add_command("echo hello")  # E: a list; shell lines are for add_shell_command
 runner.add_command(["sleep", 1])  # E: strings only
 runner.add_command(["env"], env={"LEVEL": 1})  # E: strings only
-runner.add_command(["env"], timeout=3)  # E: no such parameter
+runner.add_command(["env"], shell=True)  # E: see add_shell_command
 runner.add_shell_command(["echo", "hello"])  # E: a string
 
 results = runner.run()
@@ -58,4 +58,4 @@ done["code"]  # E: it is called returncode
 done["returncode"].strip()  # E: a number
 done["command"].append("-x")  # E: it may be a string
 number: int = runner.add_task(power, 3)  # E: adding returns nothing
-runner.wait()  # E: no such method
+runner.join()  # E: no such method
