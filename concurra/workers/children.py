@@ -7,18 +7,13 @@
          ├── worker   (leads a group of its own)
          └── command  (leads a group of its own)
 
-Three hazards are settled here, once:
+Three hazards are settled, each in one place:
 
-- *Half-made pipes.* A fork copies every descriptor, so a child that is forked while
-  another one's pipe is being made keeps that pipe open for ever. Whoever starts a
-  program does it in `starting`, whoever forks does it in `forking`, and a hook holds
-  up every other ``os.fork`` of this process meanwhile. What a forked child must not
-  keep (`unshared`) it closes at birth.
+- *Half-made pipes*, which a fork in the same moment would keep open: see `births`.
 - *Recycled ids.* A signal is sent to a process or group only while its id cannot
   have been given to another: until the leader is reaped, and after that only to a
   group that still has members.
-- *The death of this process*, by any means. Handlers do not run on SIGKILL, so a
-  guardian outside waits for the end of a pipe that only this process holds.
+- *The death of this process*, by any means: see `guardian`.
 """
 
 from __future__ import annotations
@@ -30,137 +25,29 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
-from typing import Callable, Dict, Iterator, List, Optional, Protocol, Set
-from weakref import WeakSet
+from typing import Callable, List, Set
 
-POSIX = os.name == "posix"
+from .births import POSIX, close_unshared, forking, no_more_births, starting, unshared
+from .guardian import Guardian
+
+__all__ = [
+    "POSIX",
+    "Child",
+    "Guardian",
+    "close_unshared",
+    "forking",
+    "say_farewell",
+    "starting",
+    "unshared",
+]
 
 #: Seconds that children are given at the end of the program, all together.
 FAREWELL = 1.0
 
-
-class Closeable(Protocol):
-    """One end of a pipe, of any kind."""
-
-    def close(self) -> None:
-        """Close it; a second time does nothing."""
-
-
-# Programs may be started side by side, but not beside a fork. Who starts one passes
-# through _turn and is counted; who forks keeps _turn and waits until nobody is counted.
-#
-# Lock order: _forking, the locks that other libraries take before a fork, _turn. So
-# _turn is never held by a thread that calls os.fork, but for the hook's sake; nor may
-# `starting` be entered twice by one thread, which a fork could come between.
-_forking = threading.Lock()
-_turn = threading.RLock()
-_counting = threading.Lock()
-_busy = threading.Lock()  # held while anybody is counted
-_starters = 0
-
-_unshared: WeakSet[Closeable] = WeakSet()
-_kept: Dict[int, Closeable] = {}  # by the thread that forks
 _alive: Set[Child] = set()
-_ending = False
-
-
-@contextmanager
-def starting() -> Iterator[None]:
-    """Held by whoever starts a program, from its first pipe to its start.
-
-    :raises RuntimeError: this program is ending.
-    """
-    with _turn:
-        _refuse_at_the_end()
-        _count(+1)
-    try:
-        yield
-    finally:
-        _count(-1)
-
-
-def _count(change: int) -> None:
-    global _starters
-    with _counting:
-        if not _starters:
-            _busy.acquire()
-        _starters += change
-        if not _starters:
-            _busy.release()
-
-
-@contextmanager
-def forking(keep: Closeable) -> Iterator[None]:
-    """Held by whoever forks a worker, who is to ``keep`` its end of an unshared pipe.
-
-    :raises RuntimeError: this program is ending.
-    """
-    with _forking:
-        _refuse_at_the_end()
-        _kept[threading.get_ident()] = keep
-        try:
-            yield
-        finally:
-            del _kept[threading.get_ident()]
-
-
-def unshared(end: Closeable) -> None:
-    """Have every forked child close ``end`` at once.
-
-    Called within `starting`, where the end is made; undone by `close_unshared`.
-    """
-    _unshared.add(end)
-
-
-def close_unshared(end: Closeable) -> None:
-    """Close such an end.
-
-    Its number may be given to another file the next moment, so no child may be born
-    that still takes it for the end's.
-    """
-    with _turn:
-        _unshared.discard(end)
-        end.close()
-
-
-def _refuse_at_the_end() -> None:
-    if _ending:
-        raise RuntimeError("no process can be started: the program is ending")
-
-
-def _before_fork() -> None:
-    _turn.acquire()
-    with _busy:
-        pass
-
-
-def _in_parent() -> None:
-    try:
-        _turn.release()
-    except RuntimeError:
-        pass  # Ctrl-C came before `_before_fork` had acquired it
-
-
-def _in_child() -> None:
-    global _forking, _turn, _counting, _busy, _starters
-    _forking, _turn = threading.Lock(), threading.RLock()
-    _counting, _busy, _starters = threading.Lock(), threading.Lock(), 0
-    kept = _kept.get(threading.get_ident())
-    for end in list(_unshared):
-        if end is not kept:
-            try:
-                end.close()
-            except OSError:
-                pass
-    _unshared.clear()
-    _alive.clear()
-
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child
-    )
+    os.register_at_fork(after_in_child=_alive.clear)
 
 
 class Child:
@@ -280,102 +167,6 @@ def _lives_in(group: int) -> Callable[[str], bool]:
     return lives
 
 
-class Guardian:
-    """Kills what a run started when this process is gone, and leftovers at the end.
-
-    One small shell process for a run, started before the first child. Between the
-    birth of a child and the word to the guardian lie a few microseconds in which a
-    SIGKILL of this process goes unnoticed for a command; a worker sees the end of its
-    own pipe.
-    """
-
-    # A leftover's leader is reaped. If a process with that id is there all the same,
-    # the id has been recycled, and the group is another's.
-    _SCRIPT = """
-    trap '' HUP INT QUIT TERM
-    live=' ' left=' '
-    while read -r what id; do
-        case $live in *" $id "*) live="${live%%" $id "*} ${live#*" $id "}" ;; esac
-        case $what in
-            +) live="$live$id " ;;
-            =) left="$left$id " ;;
-        esac
-    done
-    for id in $live; do kill -s KILL -- "-$id" || kill -s KILL "$id"; done
-    for id in $left; do kill -s 0 "$id" || kill -s KILL -- "-$id"; done
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._shell: Optional[subprocess.Popen[bytes]] = None
-        self._pipe: Optional[_Pipe] = None
-        self._useless = not POSIX
-
-    def start(self) -> None:
-        """Be there; called before each child is started."""
-        with self._lock:
-            if self._shell is None and not self._useless:
-                try:
-                    self._start()
-                except (OSError, RuntimeError):
-                    # The tasks are not to suffer for that: the run goes on, unguarded.
-                    self._useless = True
-
-    def watch(self, pid: int) -> None:
-        """Kill the group of ``pid`` when this process ends."""
-        self._tell("+", pid)
-
-    def dismiss(self, pid: int, leftovers: bool) -> None:
-        """The leader is reaped: forget it, or with ``leftovers`` see to its group."""
-        self._tell("=" if leftovers else "-", pid)
-
-    def _tell(self, what: str, pid: int) -> None:
-        with self._lock:
-            if self._pipe is not None and not self._useless:
-                try:
-                    os.write(self._pipe.fd, f"{what} {pid}\n".encode())
-                except OSError:  # somebody killed it
-                    self._useless = True
-
-    def _start(self) -> None:
-        with starting():
-            read_end, write_end = os.pipe()
-            self._pipe = _Pipe(write_end)
-            unshared(self._pipe)
-            try:
-                self._shell = subprocess.Popen(
-                    ["/bin/sh", "-c", self._SCRIPT],
-                    stdin=read_end,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    cwd="/",
-                    start_new_session=True,
-                )
-            finally:
-                os.close(read_end)
-
-    def close(self) -> None:
-        """Kill all leftovers, and end. Called when nothing is alive any more."""
-        with self._lock:
-            self._useless = True
-        if self._pipe is not None:
-            close_unshared(self._pipe)
-        if self._shell is not None:
-            self._shell.wait()
-
-
-class _Pipe:
-    """The write end of a pipe."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def close(self) -> None:
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-
 @atexit.register
 def say_farewell() -> None:
     """Stop all children of runs that are still going when the program ends.
@@ -383,10 +174,8 @@ def say_farewell() -> None:
     The scheduler's threads are daemons, which may be frozen before they can do it.
     Idempotent.
     """
-    global _ending
-    with _turn:
-        _ending = True
-        children = list(_alive)
+    no_more_births()
+    children = list(_alive)
     for child in children:
         child.stop()
     until = time.monotonic() + FAREWELL

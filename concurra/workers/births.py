@@ -1,0 +1,146 @@
+"""How processes are started, by many threads of a program that may also fork.
+
+A fork copies every descriptor, so a child that is forked while another one's pipe is
+being made keeps that pipe open for ever. Whoever starts a program does it in
+`starting`, whoever forks does it in `forking`, and a hook holds up every other
+``os.fork`` of this process meanwhile. What a forked child must not keep (`unshared`)
+it closes at birth.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager
+from typing import Dict, Iterator, Protocol
+from weakref import WeakSet
+
+POSIX = os.name == "posix"
+
+
+class Closeable(Protocol):
+    """One end of a pipe, of any kind."""
+
+    def close(self) -> None:
+        """Close it; a second time does nothing."""
+
+
+# Programs may be started side by side, but not beside a fork. Who starts one passes
+# through _turn and is counted; who forks keeps _turn and waits until nobody is counted.
+#
+# Lock order: _forking, the locks that other libraries take before a fork, _turn. So
+# _turn is never held by a thread that calls os.fork, but for the hook's sake; nor may
+# `starting` be entered twice by one thread, which a fork could come between.
+_forking = threading.Lock()
+_turn = threading.RLock()
+_counting = threading.Lock()
+_busy = threading.Lock()  # held while anybody is counted
+_starters = 0
+
+_unshared: WeakSet[Closeable] = WeakSet()
+_kept: Dict[int, Closeable] = {}  # by the thread that forks
+_ending = False
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Held by whoever starts a program, from its first pipe to its start.
+
+    :raises RuntimeError: this program is ending.
+    """
+    with _turn:
+        _refuse_at_the_end()
+        _count(+1)
+    try:
+        yield
+    finally:
+        _count(-1)
+
+
+def _count(change: int) -> None:
+    global _starters
+    with _counting:
+        if not _starters:
+            _busy.acquire()
+        _starters += change
+        if not _starters:
+            _busy.release()
+
+
+@contextmanager
+def forking(keep: Closeable) -> Iterator[None]:
+    """Held by whoever forks a worker, who is to ``keep`` its end of an unshared pipe.
+
+    :raises RuntimeError: this program is ending.
+    """
+    with _forking:
+        _refuse_at_the_end()
+        _kept[threading.get_ident()] = keep
+        try:
+            yield
+        finally:
+            del _kept[threading.get_ident()]
+
+
+def unshared(end: Closeable) -> None:
+    """Have every forked child close ``end`` at once.
+
+    Called within `starting`, where the end is made; undone by `close_unshared`.
+    """
+    _unshared.add(end)
+
+
+def close_unshared(end: Closeable) -> None:
+    """Close such an end.
+
+    Its number may be given to another file the next moment, so no child may be born
+    that still takes it for the end's.
+    """
+    with _turn:
+        _unshared.discard(end)
+        end.close()
+
+
+def no_more_births() -> None:
+    """The program is ending: from now on `starting` and `forking` raise."""
+    global _ending
+    with _turn:
+        _ending = True
+
+
+def _refuse_at_the_end() -> None:
+    if _ending:
+        raise RuntimeError("no process can be started: the program is ending")
+
+
+def _before_fork() -> None:
+    _turn.acquire()
+    with _busy:
+        pass
+
+
+def _in_parent() -> None:
+    try:
+        _turn.release()
+    except RuntimeError:
+        pass  # Ctrl-C came before `_before_fork` had acquired it
+
+
+def _in_child() -> None:
+    global _forking, _turn, _counting, _busy, _starters
+    _forking, _turn = threading.Lock(), threading.RLock()
+    _counting, _busy, _starters = threading.Lock(), threading.Lock(), 0
+    kept = _kept.get(threading.get_ident())
+    for end in list(_unshared):
+        if end is not kept:
+            try:
+                end.close()
+            except OSError:
+                pass
+    _unshared.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child
+    )

@@ -1,0 +1,186 @@
+"""A small process that is there when this one is gone.
+
+::
+
+    this process ──> table, a file: a line for each child, replaced where it stands
+         │                            │ read once, in the end
+         └───────── pipe ───────> guardian (sh, in a session of its own)
+                                      at the pipe's end: SIGKILL to all groups
+
+Handlers do not run on SIGKILL or `os._exit`, so what must survive those lives outside.
+The guardian sleeps until the end of the pipe, whose write end only this process holds;
+nobody ever writes to it. So a child costs two small writes to a file that has no name,
+and wakes nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from typing import Dict, List, Optional
+
+from .births import POSIX, close_unshared, starting, unshared
+
+if not hasattr(os, "memfd_create"):
+    # Not when it is needed: a program that forks while another thread imports has
+    # half a module in the child.
+    import tempfile  # noqa: F401
+
+
+class Guardian:
+    """Kills what a run started when this process is gone, and leftovers at the end.
+
+    One for a run, started before the first child. Between the birth of a child and its
+    line in the table lie a few microseconds in which a SIGKILL of this process goes
+    unnoticed for a command; a worker sees the end of its own pipe.
+    """
+
+    # The table is its standard output, as shells know only descriptors of one digit.
+    #
+    # A leftover's leader is reaped. If a process with that id is there all the same,
+    # the id has been recycled, and the group is another's.
+    _SCRIPT = """
+    trap '' HUP INT QUIT TERM
+    read -r nothing
+    while read -r what id; do
+        case $what in
+            +) kill -s KILL -- "-$id" || kill -s KILL "$id" ;;
+            =) kill -s 0 "$id" || kill -s KILL -- "-$id" ;;
+        esac
+    done <&1
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._shell: Optional[subprocess.Popen[bytes]] = None
+        self._pipe: Optional[_End] = None
+        self._table: Optional[_Table] = None
+        self._useless = not POSIX
+
+    def start(self) -> None:
+        """Be there; called before each child is started."""
+        if self._shell is not None or self._useless:
+            return
+        with self._lock:
+            if self._shell is None and not self._useless:
+                try:
+                    self._start()
+                except (OSError, RuntimeError):
+                    # The tasks are not to suffer for that: the run goes on, unguarded.
+                    self._useless = True
+
+    def watch(self, pid: int) -> None:
+        """Kill the group of ``pid`` when this process ends."""
+        self._note("+", pid)
+
+    def dismiss(self, pid: int, leftovers: bool) -> None:
+        """The leader is reaped: forget it, or with ``leftovers`` see to its group."""
+        self._note("=" if leftovers else "", pid)
+
+    def close(self) -> None:
+        """Kill all leftovers, and end. Called when nothing is alive any more."""
+        with self._lock:
+            self._useless = True
+        for end in (self._table, self._pipe):
+            if end is not None:
+                close_unshared(end)
+        if self._shell is not None:
+            self._shell.wait()
+
+    def _note(self, what: str, pid: int) -> None:
+        with self._lock:
+            table = self._table
+            if table is None or self._useless or table.fd < 0:  # closed in a fork
+                return
+            try:
+                table.note(what, pid)
+            except OSError:  # no space
+                self._retire()
+
+    def _retire(self) -> None:
+        # Rather no guardian than one that does not know which ids are others' by now.
+        self._useless = True
+        if self._shell is not None:
+            self._shell.kill()
+
+    def _start(self) -> None:
+        with starting():
+            self._table = table = _Table()
+            unshared(table)
+            read_end, write_end = os.pipe()
+            self._pipe = _End(write_end)
+            unshared(self._pipe)
+            try:
+                self._shell = subprocess.Popen(
+                    ["/bin/sh", "-c", self._SCRIPT],
+                    stdin=read_end,
+                    stdout=table.fd,
+                    stderr=subprocess.DEVNULL,
+                    cwd="/",
+                    start_new_session=True,
+                )
+            finally:
+                os.close(read_end)
+
+
+class _End:
+    """A descriptor that is closed once."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def close(self) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+class _Table(_End):
+    """A file with a line for each id: what is to be done about it."""
+
+    #: Characters in a line; no line lies on two pages, so each is written as a whole.
+    WIDTH = 16
+
+    def __init__(self) -> None:
+        super().__init__(_nameless_file())
+        self._lines: Dict[int, int] = {}  # by id: those that may be replaced
+        self._free: List[int] = []
+        self._length = 0
+
+    def note(self, what: str, pid: int) -> None:
+        """Write ``what`` for ``pid``: ``+``; then ``=``, for good, or nothing.
+
+        :raises OSError: it cannot be written.
+        """
+        line = self._lines.get(pid)
+        if what == "+":
+            if line is None:
+                line = self._lines[pid] = self._new_line()
+            self._write(line, f"+ {pid}")
+        elif line is not None:
+            self._write(line, f"= {pid}" if what else "")
+            del self._lines[pid]
+            if not what:
+                self._free.append(line)
+
+    def _new_line(self) -> int:
+        if self._free:
+            return self._free.pop()
+        self._length += 1
+        return self._length - 1
+
+    def _write(self, line: int, text: str) -> None:
+        width = self.WIDTH
+        os.pwrite(self.fd, f"{text:{width - 1}}\n".encode(), line * width)
+
+
+def _nameless_file() -> int:
+    """A new file that is gone with its last descriptor, in memory if possible."""
+    try:
+        return os.memfd_create("concurra")
+    except (AttributeError, OSError):
+        from tempfile import TemporaryFile
+
+        with TemporaryFile() as file:
+            return os.dup(file.fileno())
