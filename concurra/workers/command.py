@@ -5,7 +5,7 @@
     run ──> Popen in a session of its own ──> read both pipes to their ends ──> reap
                                                       ^
     stop: SIGTERM to the group ───────────────────────┤ usually ends them
-    stop(force): SIGKILL to the group, and a byte to ─┘ the waker, for the case that
+    stop(force): SIGKILL to the group, and a word to ─┘ the waker, for the case that
                  somebody outside the group holds a pipe open
 """
 
@@ -14,8 +14,9 @@ from __future__ import annotations
 import locale
 import os
 import subprocess
+import sys
 import threading
-from typing import IO, Dict, List, Optional, Union
+from typing import Dict, Iterable, List, Optional, Tuple, Union
 
 from ..tasks import SUCCESSFUL, Command, CommandResult, ExecutionMode, Outcome
 from .children import POSIX, Child, Guardian, starting
@@ -25,6 +26,9 @@ if POSIX:
 
 #: Bytes read at once: the capacity of a pipe.
 CHUNK = 1 << 16
+
+#: What is written to wake a reader: an eventfd takes nothing else.
+_ONE = (1).to_bytes(8, sys.byteorder)
 
 
 class Transcript:
@@ -86,40 +90,34 @@ class CommandWorker:
         with self._lock:
             if self._stopped:
                 return Outcome.stopped()
-            process = _start(command)
+            process, ends = _start(command)
             child = self._child = Child(process.pid, self._guardian)
         try:
             if transcript is not None:
-                self._read(process, transcript)
+                self._read(ends, transcript)
             returncode = _await_end(process)
         except BaseException:
             child.stop(force=True)
             raise
         finally:
             child.bury(process.wait, leftovers=True)
-            for pipe in (process.stdout, process.stderr):
-                if pipe is not None:
-                    pipe.close()
+            _close(ends)
         result = _result(command, returncode, transcript)
         if returncode and command.check:
             return Outcome.exited(self.mode, result, transcript)
         return Outcome(SUCCESSFUL, self.mode, result)
 
-    def _read(self, process: subprocess.Popen[bytes], transcript: Transcript) -> None:
+    def _read(self, ends: List[int], transcript: Transcript) -> None:
         """Read both pipes to their ends, or until a stop is forced."""
-        assert process.stdout is not None and process.stderr is not None
+        chunks = dict(zip(ends, (transcript.stdout, transcript.stderr)))
         if not POSIX:
-            _read_in_threads(process.stdout, process.stderr, transcript)
+            _read_in_threads(chunks)
             return
         with self._lock:
             self._waker = waker = _Waker()
             if self._forced:
                 waker.wake()
         try:
-            chunks = {
-                process.stdout.fileno(): transcript.stdout,
-                process.stderr.fileno(): transcript.stderr,
-            }
             _read_pipes(chunks, waker.read_end)
         finally:
             with self._lock:
@@ -128,19 +126,19 @@ class CommandWorker:
 
 
 class _Waker:
-    """A pipe that ends a wait for others."""
+    """Something to wait for together with pipes, which ends the wait."""
 
     def __init__(self) -> None:
-        self.read_end, self._write_end = os.pipe()
+        self._ends = (os.eventfd(0),) if hasattr(os, "eventfd") else os.pipe()
+        self.read_end = self._ends[0]
 
     def wake(self) -> None:
         """Make the read end readable, for good."""
-        os.write(self._write_end, b".")
+        os.write(self._ends[-1], _ONE)
 
     def close(self) -> None:
-        """Close both ends."""
-        os.close(self.read_end)
-        os.close(self._write_end)
+        """Let go of it."""
+        _close(self._ends)
 
 
 def _read_pipes(chunks: Dict[int, List[bytes]], waker: int) -> None:
@@ -150,10 +148,11 @@ def _read_pipes(chunks: Dict[int, List[bytes]], waker: int) -> None:
         poll.register(fd, select.POLLIN)
     left = set(chunks)
     while left:
-        for fd, _ in poll.poll():
+        for fd, event in poll.poll():
             if fd == waker:
                 return
-            data = os.read(fd, CHUNK)
+            # An end without a last word need not be read.
+            data = os.read(fd, CHUNK) if event & select.POLLIN else b""
             if data:
                 chunks[fd].append(data)
             else:
@@ -161,22 +160,43 @@ def _read_pipes(chunks: Dict[int, List[bytes]], waker: int) -> None:
                 left.discard(fd)
 
 
-def _start(command: Command) -> subprocess.Popen[bytes]:
-    pipe = subprocess.PIPE if command.capture_output else None
-    env = {**os.environ, **command.env} if command.env else None
+def _start(command: Command) -> Tuple[subprocess.Popen[bytes], List[int]]:
+    """Start it; the process, and the ends of pipes from which its output is read."""
+    ours: List[int] = []
+    theirs: List[int] = []
     with starting():
-        return subprocess.Popen(
-            command.argv,
-            bufsize=0,
-            shell=command.shell,
-            cwd=command.cwd,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=pipe,
-            stderr=pipe,
-            start_new_session=POSIX,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-        )
+        try:
+            for _ in range(2 if command.capture_output else 0):
+                read_end, write_end = os.pipe()
+                ours.append(read_end)
+                theirs.append(write_end)
+            return _open(command, *theirs), ours
+        except BaseException:
+            _close(ours)
+            raise
+        finally:
+            _close(theirs)
+
+
+def _open(
+    command: Command, stdout: Optional[int] = None, stderr: Optional[int] = None
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command.argv,
+        shell=command.shell,
+        cwd=command.cwd,
+        env={**os.environ, **command.env} if command.env else None,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=POSIX,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    )
+
+
+def _close(ends: Iterable[int]) -> None:
+    for end in ends:
+        os.close(end)
 
 
 def _await_end(process: subprocess.Popen[bytes]) -> int:
@@ -197,16 +217,19 @@ def _await_end(process: subprocess.Popen[bytes]) -> int:
     return end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
 
 
-def _read_in_threads(out: IO[bytes], err: IO[bytes], transcript: Transcript) -> None:
-    """Where pipes cannot be polled: a second thread for the second pipe."""
+def _read_in_threads(chunks: Dict[int, List[bytes]]) -> None:
+    """Where pipes cannot be polled: a thread for each."""
 
-    def read(pipe: IO[bytes], chunks: List[bytes]) -> None:
-        chunks.extend(iter(lambda: pipe.read(CHUNK), b""))
+    def read(fd: int, into: List[bytes]) -> None:
+        into.extend(iter(lambda: os.read(fd, CHUNK), b""))
 
-    other = threading.Thread(target=read, args=(err, transcript.stderr), daemon=True)
-    other.start()
-    read(out, transcript.stdout)
-    other.join()
+    readers = [
+        threading.Thread(target=read, args=each, daemon=True) for each in chunks.items()
+    ]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
 
 
 def _result(

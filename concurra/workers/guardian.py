@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 from .births import POSIX, close_unshared, starting, unshared
 
@@ -35,6 +35,8 @@ class Guardian:
     line in the table lie a few microseconds in which a SIGKILL of this process goes
     unnoticed for a command; a worker sees the end of its own pipe.
     """
+
+    _SHELL: Tuple[str, ...] = ("/bin/sh",)
 
     # The table is its standard output, as shells know only descriptors of one digit.
     #
@@ -113,7 +115,7 @@ class Guardian:
             unshared(self._pipe)
             try:
                 self._shell = subprocess.Popen(
-                    ["/bin/sh", "-c", self._SCRIPT],
+                    [*self._SHELL, "-c", self._SCRIPT],
                     stdin=read_end,
                     stdout=table.fd,
                     stderr=subprocess.DEVNULL,

@@ -1,0 +1,334 @@
+"""The guardian: who is killed when this process is gone, and what that costs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from concurra.tasks import Command
+from concurra.workers.children import Guardian
+from concurra.workers.command import CommandWorker
+from concurra.workers.guardian import _Table
+from tests.helpers import HAS_PROC, alive, descendants, wait_until
+from tests.workers.support import leave_pid, read, sh, wait_for_end_of
+
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX"),
+    pytest.mark.skipif(not HAS_PROC, reason="needs /proc"),
+]
+
+#: Ids that no process has, for tables that are long.
+NOBODY = 10**9
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts programs that lead a group of their own; killed when the test ends."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def make(*argv: str) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen(argv, start_new_session=True))
+        return started[-1]
+
+    yield make
+    for each in started:
+        try:
+            os.killpg(each.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        each.wait()
+
+
+def shells() -> list[int]:
+    return [each.pid for each in descendants(os.getpid()) if "/bin/sh" in each.command]
+
+
+def newcomer(before: list[int]) -> int:
+    """The shell that was not there before; a new process has no name at first."""
+    (pid,) = wait_until(lambda: set(shells()) - set(before), what="the shell")
+    return pid
+
+
+def started() -> Guardian:
+    """A guardian that is there."""
+    guardian = Guardian()
+    guardian.start()
+    return guardian
+
+
+def test_a_guardian_starts_before_the_first_child(guardian: Guardian) -> None:
+    """Not earlier: a run of functions in threads needs none; and only one of them."""
+    before = shells()
+    worker = CommandWorker(guardian)
+    assert shells() == before
+    try:
+        for _ in range(2):
+            assert worker.run(Command(["true"])).ok
+            guardian.start()
+            assert len(shells()) == len(before) + 1
+    finally:
+        worker.close()
+    guardian.close()
+    assert shells() == before
+
+
+def test_a_guardian_that_never_started_can_be_closed() -> None:
+    """There is nothing to do."""
+    Guardian().close()
+
+
+def test_a_guardian_kills_what_is_alive(start: Start) -> None:
+    """When its pipe ends, as it does with the death of this process."""
+    guardian = started()
+    processes = [start("sleep", "60") for _ in range(3)]
+    for process in processes:
+        guardian.watch(process.pid)
+    guardian.close()
+    for process in processes:
+        assert process.wait(20) == -signal.SIGKILL
+
+
+def test_a_guardian_forgets_what_is_dismissed(start: Start) -> None:
+    """Its id may belong to another by now."""
+    guardian = started()
+    kept, *others = [start("sleep", "60") for _ in range(3)]
+    for process in (others[0], kept, others[1]):
+        guardian.watch(process.pid)
+    guardian.dismiss(kept.pid, leftovers=False)
+    guardian.close()
+    for process in others:
+        assert process.wait(20) == -signal.SIGKILL
+    assert kept.poll() is None
+
+
+def test_ids_that_are_parts_of_others_are_told_apart(start: Start) -> None:
+    """Each is a word of its own."""
+    guardian = started()
+    process = start("sleep", "60")
+    guardian.watch(process.pid)
+    for other in (int(f"{process.pid}1"), int(str(process.pid)[1:] or 0)):
+        guardian.dismiss(other, leftovers=False)
+    guardian.close()
+    assert process.wait(20) == -signal.SIGKILL
+
+
+def test_a_guardian_kills_leftovers(start: Start, tmp_path: Path) -> None:
+    """The others of a group whose leader has been reaped."""
+    guardian = started()
+    line = f"sleep 60 & {leave_pid(tmp_path / 'pid', '$!')}"
+    leader = start("sh", "-c", line)
+    guardian.watch(leader.pid)
+    assert leader.wait(20) == 0
+    guardian.dismiss(leader.pid, leftovers=True)
+    pid = int(read(tmp_path / "pid"))
+    assert alive(pid)
+    guardian.close()
+    wait_for_end_of(pid)
+
+
+def test_a_guardian_does_not_kill_by_a_recycled_id(start: Start) -> None:
+    """If there is a process with the id of a leader that was reaped, it is another."""
+    guardian = started()
+    process = start("sleep", "60")
+    guardian.watch(process.pid)
+    guardian.dismiss(process.pid, leftovers=True)
+    guardian.close()
+    assert process.poll() is None
+
+
+def test_tasks_do_not_suffer_from_the_death_of_the_guardian() -> None:
+    """Somebody kills it: the run goes on, unguarded."""
+    before = shells()
+    guardian = Guardian()
+    worker = CommandWorker(guardian)
+    try:
+        assert worker.run(sh("echo one")).ok
+        pid = newcomer(before)
+        os.kill(pid, signal.SIGKILL)
+        wait_for_end_of(pid)
+        for _ in range(3):
+            assert worker.run(sh("echo two")).value["stdout"] == "two\n"
+    finally:
+        worker.close()
+        guardian.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_guardian_outlives_friendly_signals(
+    start: Start, number: signal.Signals
+) -> None:
+    """It is there for the worst; a signal to all processes must not end it first."""
+    before = shells()
+    guardian = started()
+    process = start("sleep", "60")
+    guardian.watch(process.pid)
+    pid = newcomer(before)
+    status = Path(f"/proc/{pid}/status")
+
+    def ignores() -> bool:
+        lines = status.read_text().splitlines()
+        (bits,) = [line.split()[1] for line in lines if line.startswith("SigIgn")]
+        return bool(int(bits, 16) & 1 << (number - 1))
+
+    wait_until(ignores, what="the guardian's trap")
+    os.kill(pid, number)
+    guardian.close()
+    assert process.wait(20) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash --posix", "busybox sh", "mksh", "zsh"])
+def test_any_shell_can_be_the_guardian(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str
+) -> None:
+    """``/bin/sh`` is another one on each system."""
+    name, *options = shell.split()
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"there is no {name}")
+    monkeypatch.setattr(Guardian, "_SHELL", (path, *options))
+    guardian = started()
+    victim, spared = start("sleep", "60"), start("sleep", "60")
+    line = f"sleep 60 & {leave_pid(tmp_path / 'pid', '$!')}"
+    leader = start("sh", "-c", line)
+    for process in (spared, victim, leader):
+        guardian.watch(process.pid)
+    assert leader.wait(20) == 0
+    guardian.dismiss(leader.pid, leftovers=True)
+    guardian.dismiss(spared.pid, leftovers=False)
+    guardian.close()
+    assert victim.wait(20) == -signal.SIGKILL
+    wait_for_end_of(read(tmp_path / "pid"))
+    assert spared.poll() is None
+
+
+# What it costs ------------------------------------------------------------------------
+
+
+def naps(pid: int) -> int:
+    """How often a process has gone to sleep."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (count,) = [line.split()[1] for line in lines if line.startswith("voluntary")]
+    return int(count)
+
+
+def is_asleep(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
+def test_a_child_does_not_wake_the_guardian() -> None:
+    """It would compete with the children for the processors."""
+    before = shells()
+    guardian = Guardian()
+    worker = CommandWorker(guardian)
+    try:
+        assert worker.run(Command(["true"])).ok
+        pid = newcomer(before)
+        wait_until(lambda: is_asleep(pid), what="the guardian's sleep")
+        count = naps(pid)
+        for _ in range(20):
+            assert worker.run(Command(["true"])).ok
+        assert naps(pid) <= count + 1, "the last nap may have been about to begin"
+    finally:
+        worker.close()
+        guardian.close()
+
+
+def test_the_table_is_as_long_as_there_were_children_at_once() -> None:
+    """However many there are one after another: lines are used again."""
+    table = _Table()
+    try:
+        for number in range(100):
+            table.note("+", number)
+            table.note("+", number + 1)
+            table.note("", number)
+        assert os.fstat(table.fd).st_size == 2 * table.WIDTH
+    finally:
+        table.close()
+
+
+def test_a_leftover_keeps_its_line() -> None:
+    """Also when its leader's id is given to another child."""
+    table = _Table()
+    try:
+        for what in ("+", "=", "+", ""):
+            table.note(what, 7)
+        table.note("+", 8)
+        assert os.pread(table.fd, 100, 0).split() == [b"=", b"7", b"+", b"8"]
+    finally:
+        table.close()
+
+
+def test_a_guardian_of_many_is_quick(start: Start) -> None:
+    """The last of 20,000 is killed well within the two seconds that are promised."""
+    guardian = started()
+    process = start("sleep", "60")
+    for number in range(20_000):
+        guardian.watch(NOBODY + number)
+    guardian.watch(process.pid)
+    before = time.monotonic()
+    guardian.close()
+    assert process.wait(20) == -signal.SIGKILL
+    assert time.monotonic() - before < 2
+
+
+# Where it lives -----------------------------------------------------------------------
+
+
+def test_a_system_without_files_in_memory(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A temporary file does as well, and nobody ever sees it."""
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    guardian = started()
+    victim, spared = start("sleep", "60"), start("sleep", "60")
+    for process in (spared, victim):
+        guardian.watch(process.pid)
+    guardian.dismiss(spared.pid, leftovers=False)
+    assert list(tmp_path.iterdir()) == []
+    guardian.close()
+    assert victim.wait(20) == -signal.SIGKILL
+    assert spared.poll() is None
+
+
+def test_a_guardian_that_cannot_be_told_is_sent_away(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather than that it kills by ids that may be others' by now."""
+    guardian = started()
+    process = start("sleep", "60")
+    guardian.watch(process.pid)
+
+    def note(table: _Table, what: str, pid: int) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr(_Table, "note", note)
+    guardian.dismiss(process.pid, leftovers=False)
+    guardian.close()
+    assert process.poll() is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+def test_a_forked_child_has_nothing_of_the_guardian() -> None:
+    """So the pipe ends with this process, and the table is this process's alone."""
+    guardian = started()
+    table, pipe = guardian._table, guardian._pipe
+    assert table is not None and pipe is not None
+    pid = os.fork()
+    if pid == 0:
+        guardian.watch(NOBODY)
+        os._exit(not (table.fd == pipe.fd == -1))
+    assert os.waitpid(pid, 0)[1] == 0
+    assert os.fstat(table.fd).st_size == 0
+    guardian.close()
