@@ -25,7 +25,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Callable, List, Set
+from typing import Callable, Set
 
 from .births import POSIX, close_unshared, forking, no_more_births, starting, unshared
 from .guardian import Guardian
@@ -45,9 +45,6 @@ __all__ = [
 FAREWELL = 1.0
 
 _alive: Set[Child] = set()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_alive.clear)
 
 
 class Child:
@@ -99,8 +96,11 @@ class Child:
     def _outlast(self) -> None:
         # No event tells that a group has become empty, so this looks again and again,
         # for the grace period at the most, and only if the leader did not end last.
+        # Mostly the others end with it, and are reaped before the first look.
         delay = 0.001
-        while _group_lives(self.pid) and not self._forced.wait(delay):
+        while _group_exists(self.pid) and not self._forced.wait(delay):
+            if not _census.lists(self.pid):
+                break
             delay = min(2 * delay, 0.05)
 
     def wait(self, timeout: float) -> None:
@@ -140,31 +140,63 @@ def _group_exists(pid: int) -> bool:
     return True
 
 
-def _group_lives(pid: int) -> bool:
-    """Whether a group has members other than zombies.
+class _Census:
+    """Who is in which group; many may ask at once, and few have to look.
 
     Zombies stay in their group until they are reaped, and in many a container nobody
-    reaps orphans.
+    reaps orphans. Where that can be seen they are not counted.
     """
-    return _group_exists(pid) and (
-        not sys.platform.startswith("linux") or any(map(_lives_in(pid), _all_pids()))
-    )
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._began = -1.0
+        self._groups: Set[int] = set()
+
+    def lists(self, group: int) -> bool:
+        """Whether a group that exists has members other than zombies, for all we know.
+
+        A look at all processes takes milliseconds, and what it has found answers all
+        who asked before it began: those who have waited for another's look.
+        """
+        if not sys.platform.startswith("linux"):
+            return True
+        asked = time.monotonic()
+        with self._lock:
+            if self._began <= asked:
+                began = time.monotonic()
+                try:
+                    self._groups = _living_groups()
+                except OSError:  # no descriptor is left, or there is no /proc
+                    return True
+                self._began = began
+            return group in self._groups
 
 
-def _all_pids() -> List[str]:
-    return [name for name in os.listdir("/proc") if name.isdigit()]
-
-
-def _lives_in(group: int) -> Callable[[str], bool]:
-    def lives(pid: str) -> bool:
+def _living_groups() -> Set[int]:
+    """The groups of all processes that are no zombies."""
+    groups = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                state, _, pgrp = file.read().rpartition(b")")[2].split()[:3]
-        except (OSError, ValueError):
-            return False  # it has just ended
-        return int(pgrp) == group and state not in (b"Z", b"X")
+            with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+                state, _, group = file.read(1024).rpartition(b")")[2].split(None, 3)[:3]
+        except (FileNotFoundError, ProcessLookupError, PermissionError, ValueError):
+            continue  # it has just ended, or it is none of ours
+        if state not in (b"Z", b"X"):
+            groups.add(int(group))
+    return groups
 
-    return lives
+
+_census = _Census()
+
+
+def _in_child() -> None:
+    global _census
+    _census = _Census()
+    _alive.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 @atexit.register

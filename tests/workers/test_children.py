@@ -1,23 +1,96 @@
-"""What every child process has in common: its end at the end of the program."""
+"""What every child process has in common: the ends of groups, and of the program."""
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from concurra.tasks import Command
+from concurra.workers import children
 from concurra.workers.children import Guardian
 from concurra.workers.command import CommandWorker
-from tests.helpers import HAS_PROC, START_METHODS, start_script
+from tests.helpers import HAS_PROC, START_METHODS, start_script, wait_until
+from tests.workers.support import BOUND, leave_pid, read, wait_for_end_of
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX"),
     pytest.mark.skipif(not HAS_PROC, reason="needs /proc"),
 ]
+
+
+# Who is left of a group ---------------------------------------------------------------
+
+
+def test_one_look_answers_all_who_have_waited_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Many groups that end together cost two looks at all processes, not one each."""
+    readings: list[float] = []
+    looks: list[int] = []
+    go = threading.Event()
+
+    def clock() -> float:
+        readings.append(time.monotonic())
+        return readings[-1]
+
+    def look() -> set[int]:
+        looks.append(len(looks) + 1)
+        assert go.wait(BOUND)
+        return set(looks)
+
+    monkeypatch.setattr(children, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(children, "_living_groups", look)
+    census = children._Census()
+    with ThreadPoolExecutor(11) as pool:
+        early = pool.submit(census.lists, 2)
+        wait_until(lambda: looks, what="the first look")
+        late = [pool.submit(census.lists, 2) for _ in range(10)]
+        wait_until(lambda: len(readings) == 2 + len(late), what="those who ask")
+        go.set()
+        assert not early.result(BOUND), "it has its own answer"
+        assert all(each.result(BOUND) for each in late), "none has an older one"
+    assert looks == [1, 2]
+
+
+def test_who_is_left_is_seen(tmp_path: Path) -> None:
+    """A member that lives counts, and a zombie does not, though its group exists."""
+    stay = f"sleep 60 & {leave_pid(tmp_path / 'pid', '$!')}; exec sleep 60"
+    process = subprocess.Popen(["sh", "-c", stay], start_new_session=True)
+    group = process.pid
+    try:
+        member = int(read(tmp_path / "pid"))
+        assert children._Census().lists(group)
+        os.kill(member, signal.SIGKILL)
+        wait_for_end_of(member)
+        assert children._Census().lists(group), "the leader lives"
+        process.kill()
+        os.waitid(os.P_PID, group, os.WEXITED | os.WNOWAIT)
+        assert not children._Census().lists(group)
+        os.killpg(group, 0)
+    finally:
+        os.killpg(group, signal.SIGKILL)
+        process.wait()
+
+
+def test_who_cannot_be_seen_may_be_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No descriptor is left, say: then the group has its grace period."""
+
+    def no_more(path: str) -> list[str]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "listdir", no_more)
+    assert children._Census().lists(os.getpgrp())
+
 
 # The end of the program ---------------------------------------------------------------
 
