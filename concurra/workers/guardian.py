@@ -120,6 +120,7 @@ class Guardian:
                     stdout=table.fd,
                     stderr=subprocess.DEVNULL,
                     cwd="/",
+                    env={},  # shells obey some: TMOUT would end its sleep
                     start_new_session=True,
                 )
             finally:

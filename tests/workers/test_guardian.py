@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from concurra.tasks import Command
 from concurra.workers.children import Guardian
 from concurra.workers.command import CommandWorker
 from concurra.workers.guardian import _Table
-from tests.helpers import HAS_PROC, alive, descendants, wait_until
+from tests.helpers import HAS_PROC, alive, descendants, start_script, wait_until
 from tests.workers.support import leave_pid, read, sh, wait_for_end_of
 
 pytestmark = [
@@ -28,6 +29,8 @@ pytestmark = [
 
 #: Ids that no process has, for tables that are long.
 NOBODY = 10**9
+
+ROOT = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -210,6 +213,37 @@ def test_any_shell_can_be_the_guardian(
     assert victim.wait(20) == -signal.SIGKILL
     wait_for_end_of(read(tmp_path / "pid"))
     assert spared.poll() is None
+
+
+def test_a_guardian_is_not_led_astray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By variables that shells obey, such as TMOUT, which would end its sleep."""
+    monkeypatch.setenv("TMOUT", "1")
+    before = shells()
+    guardian = started()
+    environ = Path(f"/proc/{newcomer(before)}/environ").read_bytes()
+    guardian.close()
+    assert b"TMOUT" not in environ
+
+
+SCRIPT = """
+import signal
+from concurra.workers.children import Guardian
+
+guardian = Guardian()
+guardian.start()
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+def test_a_guardian_ends_with_its_program() -> None:
+    """When it has done its work, of which there is none here."""
+    with start_script(SCRIPT, env=ROOT) as script:
+        script.wait_for("ready")
+        (guardian,) = descendants(script.pid)
+        script.send_signal(signal.SIGKILL)
+        script.wait()
+        wait_for_end_of(guardian.pid)
 
 
 # What it costs ------------------------------------------------------------------------
