@@ -19,7 +19,7 @@ POSIX = os.name == "posix"
 
 
 class Closeable(Protocol):
-    """One end of a pipe, of any kind."""
+    """An end of a pipe, or something else that holds descriptors."""
 
     def close(self) -> None:
         """Close it; a second time does nothing."""

@@ -152,7 +152,7 @@ def _read_pipes(chunks: Dict[int, List[bytes]], waker: int) -> None:
             if fd == waker:
                 return
             # An end without a last word need not be read.
-            data = os.read(fd, CHUNK) if event & select.POLLIN else b""
+            data = b"" if event == select.POLLHUP else os.read(fd, CHUNK)
             if data:
                 chunks[fd].append(data)
             else:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+from contextlib import suppress
 from typing import Dict, List, Optional, Tuple
 
 from .births import POSIX, close_unshared, starting, unshared
@@ -74,31 +75,28 @@ class Guardian:
 
     def watch(self, pid: int) -> None:
         """Kill the group of ``pid`` when this process ends."""
-        self._note("+", pid)
+        with self._lock, suppress(OSError):  # no space: that one goes unguarded
+            if self._table is not None:
+                self._table.add(pid)
 
     def dismiss(self, pid: int, leftovers: bool) -> None:
         """The leader is reaped: forget it, or with ``leftovers`` see to its group."""
-        self._note("=" if leftovers else "", pid)
+        with self._lock:
+            if self._table is not None:
+                try:
+                    self._table.remove(pid, leftovers)
+                except OSError:
+                    self._retire()
 
     def close(self) -> None:
         """Kill all leftovers, and end. Called when nothing is alive any more."""
         with self._lock:
             self._useless = True
-        for end in (self._table, self._pipe):
-            if end is not None:
-                close_unshared(end)
+            for end in (self._table, self._pipe):
+                if end is not None:
+                    close_unshared(end)
         if self._shell is not None:
             self._shell.wait()
-
-    def _note(self, what: str, pid: int) -> None:
-        with self._lock:
-            table = self._table
-            if table is None or self._useless or table.fd < 0:  # closed in a fork
-                return
-            try:
-                table.note(what, pid)
-            except OSError:  # no space
-                self._retire()
 
     def _retire(self) -> None:
         # Rather no guardian than one that does not know which ids are others' by now.
@@ -142,7 +140,7 @@ class _End:
 class _Table(_End):
     """A file with a line for each id: what is to be done about it."""
 
-    #: Characters in a line; no line lies on two pages, so each is written as a whole.
+    #: Characters in a line; no line lies on two pages, so each is written whole.
     WIDTH = 16
 
     def __init__(self) -> None:
@@ -151,31 +149,33 @@ class _Table(_End):
         self._free: List[int] = []
         self._length = 0
 
-    def note(self, what: str, pid: int) -> None:
-        """Write ``what`` for ``pid``: ``+``; then ``=``, for good, or nothing.
+    def add(self, pid: int) -> None:
+        """Note a child.
 
-        :raises OSError: it cannot be written.
+        :raises OSError: there is no space; nothing has changed.
         """
-        line = self._lines.get(pid)
-        if what == "+":
-            if line is None:
-                line = self._lines[pid] = self._new_line()
-            self._write(line, f"+ {pid}")
-        elif line is not None:
-            self._write(line, f"= {pid}" if what else "")
-            del self._lines[pid]
-            if not what:
-                self._free.append(line)
+        if pid not in self._lines:
+            if not self._free:
+                self._free.append(self._length)
+                self._length += 1
+            self._write(self._free[-1], f"+ {pid}")
+            self._lines[pid] = self._free.pop()
 
-    def _new_line(self) -> int:
-        if self._free:
-            return self._free.pop()
-        self._length += 1
-        return self._length - 1
+    def remove(self, pid: int, leftovers: bool) -> None:
+        """Forget a child; what it has left is noted for good.
+
+        :raises OSError: its line could not be replaced.
+        """
+        line = self._lines.pop(pid, None)
+        if line is not None:
+            self._write(line, f"= {pid}" if leftovers else "")
+            if not leftovers:
+                self._free.append(line)
 
     def _write(self, line: int, text: str) -> None:
         width = self.WIDTH
-        os.pwrite(self.fd, f"{text:{width - 1}}\n".encode(), line * width)
+        if self.fd >= 0:  # it is closed in forked children, who have no say
+            os.pwrite(self.fd, f"{text:{width - 1}}\n".encode(), line * width)
 
 
 def _nameless_file() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -283,9 +284,9 @@ def test_the_table_is_as_long_as_there_were_children_at_once() -> None:
     table = _Table()
     try:
         for number in range(100):
-            table.note("+", number)
-            table.note("+", number + 1)
-            table.note("", number)
+            table.add(number)
+            table.add(number + 1)
+            table.remove(number, leftovers=False)
         assert os.fstat(table.fd).st_size == 2 * table.WIDTH
     finally:
         table.close()
@@ -295,9 +296,10 @@ def test_a_leftover_keeps_its_line() -> None:
     """Also when its leader's id is given to another child."""
     table = _Table()
     try:
-        for what in ("+", "=", "+", ""):
-            table.note(what, 7)
-        table.note("+", 8)
+        for leftovers in (True, False):
+            table.add(7)
+            table.remove(7, leftovers)
+        table.add(8)
         assert os.pread(table.fd, 100, 0).split() == [b"=", b"7", b"+", b"8"]
     finally:
         table.close()
@@ -344,13 +346,36 @@ def test_a_guardian_that_cannot_be_told_is_sent_away(
     process = start("sleep", "60")
     guardian.watch(process.pid)
 
-    def note(table: _Table, what: str, pid: int) -> None:
-        raise OSError("no space")
+    def write(table: _Table, line: int, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(_Table, "note", note)
+    monkeypatch.setattr(_Table, "_write", write)
     guardian.dismiss(process.pid, leftovers=False)
     guardian.close()
     assert process.poll() is None
+
+
+def test_a_child_for_whom_there_is_no_space_goes_unguarded(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others do not, neither those before it nor those after it."""
+    guardian = started()
+    first, second, third = [start("sleep", "60") for _ in range(3)]
+    write = _Table._write
+
+    def write_others(table: _Table, line: int, text: str) -> None:
+        if text == f"+ {second.pid}":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(table, line, text)
+
+    monkeypatch.setattr(_Table, "_write", write_others)
+    for process in (first, second, third):
+        guardian.watch(process.pid)
+    guardian.dismiss(second.pid, leftovers=False)
+    guardian.close()
+    for process in (first, third):
+        assert process.wait(20) == -signal.SIGKILL
+    assert second.poll() is None
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
