@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
 from typing import Dict, Iterable, List, Optional, Tuple, Union
 
 from ..tasks import SUCCESSFUL, Command, CommandResult, ExecutionMode, Outcome
@@ -90,8 +91,8 @@ class CommandWorker:
         with self._lock:
             if self._stopped:
                 return Outcome.stopped()
-            process, ends = _start(command)
-            child = self._child = Child(process.pid, self._guardian)
+            process, child, ends = _start(command, self._guardian)
+            self._child = child
         try:
             if transcript is not None:
                 self._read(ends, transcript)
@@ -160,8 +161,10 @@ def _read_pipes(chunks: Dict[int, List[bytes]], waker: int) -> None:
                 left.discard(fd)
 
 
-def _start(command: Command) -> Tuple[subprocess.Popen[bytes], List[int]]:
-    """Start it; the process, and the ends of pipes from which its output is read."""
+def _start(
+    command: Command, guardian: Guardian
+) -> Tuple[subprocess.Popen[bytes], Child, List[int]]:
+    """Start it; also the ends of pipes from which its output is to be read."""
     ours: List[int] = []
     theirs: List[int] = []
     with starting():
@@ -170,7 +173,9 @@ def _start(command: Command) -> Tuple[subprocess.Popen[bytes], List[int]]:
                 read_end, write_end = os.pipe()
                 ours.append(read_end)
                 theirs.append(write_end)
-            return _open(command, *theirs), ours
+            with guardian.expecting(ours[0]) if ours else nullcontext():
+                process = _open(command, *theirs)
+                return process, Child(process.pid, guardian), ours
         except BaseException:
             _close(ours)
             raise

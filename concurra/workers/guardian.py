@@ -9,8 +9,8 @@
 
 Handlers do not run on SIGKILL or `os._exit`, so what must survive those lives outside.
 The guardian sleeps until the end of the pipe, whose write end only this process holds;
-nobody ever writes to it. So a child costs two small writes to a file that has no name,
-and wakes nobody.
+nobody ever writes to it. So a child costs a few small writes to a file that has no
+name, and wakes nobody.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-from contextlib import suppress
-from typing import Dict, List, Optional, Tuple
+from contextlib import contextmanager, suppress
+from typing import Dict, Iterator, List, Optional, Tuple
 
 from .births import POSIX, close_unshared, starting, unshared
 
@@ -32,9 +32,10 @@ if not hasattr(os, "memfd_create"):
 class Guardian:
     """Kills what a run started when this process is gone, and leftovers at the end.
 
-    One for a run, started before the first child. Between the birth of a child and its
-    line in the table lie a few microseconds in which a SIGKILL of this process goes
-    unnoticed for a command; a worker sees the end of its own pipe.
+    One for a run, started before the first child. A child can be watched when its id
+    is known, which is some time after its birth. If a SIGKILL of this process comes
+    between, a worker sees the end of its own pipe, and a command is found by its
+    output (see `expecting`), where there is a ``/proc``.
     """
 
     _SHELL: Tuple[str, ...] = ("/bin/sh",)
@@ -45,11 +46,18 @@ class Guardian:
     # the id has been recycled, and the group is another's.
     _SCRIPT = """
     trap '' HUP INT QUIT TERM
+    finish() { kill -s KILL -- "-$1" || kill -s KILL "$1"; }
     read -r nothing
     while read -r what id; do
         case $what in
-            +) kill -s KILL -- "-$id" || kill -s KILL "$id" ;;
+            +) finish "$id" ;;
             =) kill -s 0 "$id" || kill -s KILL -- "-$id" ;;
+            @) ls -l /proc/[0-9]*/fd/1 | while read -r link; do
+                   case $link in *"pipe:[$id]")
+                       link=${link##*/proc/}
+                       finish "${link%%/*}" ;;
+                   esac
+               done ;;
         esac
     done <&1
     """
@@ -73,36 +81,53 @@ class Guardian:
                     # The tasks are not to suffer for that: the run goes on, unguarded.
                     self._useless = True
 
+    @contextmanager
+    def expecting(self, pipe: int) -> Iterator[None]:
+        """Held while a child is born until it is watched.
+
+        :param pipe: a descriptor of what is to be its standard output.
+        """
+        inode = os.fstat(pipe).st_ino
+        self._add("@", inode)
+        try:
+            yield
+        finally:
+            self._remove("@", inode)
+
     def watch(self, pid: int) -> None:
         """Kill the group of ``pid`` when this process ends."""
-        with self._lock, suppress(OSError):  # no space: that one goes unguarded
-            if self._table is not None:
-                self._table.add(pid)
+        self._add("+", pid)
 
     def dismiss(self, pid: int, leftovers: bool) -> None:
         """The leader is reaped: forget it, or with ``leftovers`` see to its group."""
-        with self._lock:
-            if self._table is not None:
-                try:
-                    self._table.remove(pid, leftovers)
-                except OSError:
-                    self._retire()
+        self._remove("+", pid, "=" if leftovers else "")
 
     def close(self) -> None:
         """Kill all leftovers, and end. Called when nothing is alive any more."""
         with self._lock:
             self._useless = True
-            for end in (self._table, self._pipe):
-                if end is not None:
-                    close_unshared(end)
+            table, self._table = self._table, None
+        for end in (table, self._pipe):
+            if end is not None:
+                close_unshared(end)
         if self._shell is not None:
             self._shell.wait()
 
-    def _retire(self) -> None:
-        # Rather no guardian than one that does not know which ids are others' by now.
-        self._useless = True
-        if self._shell is not None:
-            self._shell.kill()
+    def _add(self, what: str, number: int) -> None:
+        with self._lock, suppress(OSError):  # no space: that one goes unguarded
+            if self._table is not None:
+                self._table.add(what, number)
+
+    def _remove(self, what: str, number: int, rest: str = "") -> None:
+        with self._lock:
+            try:
+                if self._table is not None:
+                    self._table.remove(what, number, rest)
+            except OSError:
+                # Rather no guardian than one that does not know whose ids are others'.
+                self._useless = True
+                if self._shell is not None:
+                    self._shell.kill()
 
     def _start(self) -> None:
         with starting():
@@ -138,38 +163,38 @@ class _End:
 
 
 class _Table(_End):
-    """A file with a line for each id: what is to be done about it."""
+    """A file with a line for each child: what it is known by, and its number."""
 
     #: Characters in a line; no line lies on two pages, so each is written whole.
     WIDTH = 16
 
     def __init__(self) -> None:
         super().__init__(_nameless_file())
-        self._lines: Dict[int, int] = {}  # by id: those that may be replaced
+        self._lines: Dict[Tuple[str, int], int] = {}  # those that may be replaced
         self._free: List[int] = []
         self._length = 0
 
-    def add(self, pid: int) -> None:
-        """Note a child.
+    def add(self, what: str, number: int) -> None:
+        """Write a line.
 
         :raises OSError: there is no space; nothing has changed.
         """
-        if pid not in self._lines:
+        if (what, number) not in self._lines:
             if not self._free:
                 self._free.append(self._length)
                 self._length += 1
-            self._write(self._free[-1], f"+ {pid}")
-            self._lines[pid] = self._free.pop()
+            self._write(self._free[-1], f"{what} {number}")
+            self._lines[what, number] = self._free.pop()
 
-    def remove(self, pid: int, leftovers: bool) -> None:
-        """Forget a child; what it has left is noted for good.
+    def remove(self, what: str, number: int, rest: str = "") -> None:
+        """Blank a line, or have it say ``rest`` of the number for good.
 
-        :raises OSError: its line could not be replaced.
+        :raises OSError: it could not be replaced.
         """
-        line = self._lines.pop(pid, None)
+        line = self._lines.pop((what, number), None)
         if line is not None:
-            self._write(line, f"= {pid}" if leftovers else "")
-            if not leftovers:
+            self._write(line, f"{rest} {number}" if rest else "")
+            if not rest:
                 self._free.append(line)
 
     def _write(self, line: int, text: str) -> None:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable
 
@@ -205,15 +206,65 @@ def test_any_shell_can_be_the_guardian(
     victim, spared = start("sleep", "60"), start("sleep", "60")
     line = f"sleep 60 & {leave_pid(tmp_path / 'pid', '$!')}"
     leader = start("sh", "-c", line)
-    for process in (spared, victim, leader):
-        guardian.watch(process.pid)
-    assert leader.wait(20) == 0
-    guardian.dismiss(leader.pid, leftovers=True)
-    guardian.dismiss(spared.pid, leftovers=False)
-    guardian.close()
-    assert victim.wait(20) == -signal.SIGKILL
-    wait_for_end_of(read(tmp_path / "pid"))
-    assert spared.poll() is None
+    with newborn(tmp_path / "newborn") as (unknown, child, output):
+        for process in (spared, victim, leader):
+            guardian.watch(process.pid)
+        assert leader.wait(20) == 0
+        guardian.dismiss(leader.pid, leftovers=True)
+        guardian.dismiss(spared.pid, leftovers=False)
+        with guardian.expecting(output):
+            guardian.close()
+        for each in (victim, unknown):
+            assert each.wait(20) == -signal.SIGKILL
+        wait_for_end_of(child)
+        wait_for_end_of(read(tmp_path / "pid"))
+        assert spared.poll() is None
+
+
+@contextmanager
+def newborn(path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str, int]]:
+    """A process that leads a group, its child, and the pipe into which they print."""
+    line = f"sleep 60 & {leave_pid(path, '$!')}; wait"
+    read_end, write_end = os.pipe()
+    try:
+        process = subprocess.Popen(
+            ["sh", "-c", line], stdout=write_end, start_new_session=True
+        )
+        try:
+            yield process, read(path), read_end
+        finally:
+            process.kill()
+            process.wait()
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+
+
+def test_a_command_that_was_just_born_is_found_by_its_output(tmp_path: Path) -> None:
+    """This process can be killed before it has seen the id; others are not touched."""
+    guardian = started()
+    with newborn(tmp_path / "a") as (mine, child, output):
+        with newborn(tmp_path / "b") as (other, _, _):
+            with guardian.expecting(output):
+                guardian.close()
+            assert mine.wait(20) == -signal.SIGKILL
+            wait_for_end_of(child)
+            assert other.poll() is None
+            os.killpg(other.pid, signal.SIGKILL)
+
+
+def test_nobody_is_expected_any_more(tmp_path: Path) -> None:
+    """Once it is watched and dismissed, or was never born."""
+    guardian = started()
+    with newborn(tmp_path / "pid") as (process, _, output):
+        with pytest.raises(FileNotFoundError), guardian.expecting(output):
+            raise FileNotFoundError
+        with guardian.expecting(output):
+            guardian.watch(process.pid)
+        guardian.dismiss(process.pid, leftovers=False)
+        guardian.close()
+        assert process.poll() is None
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_a_guardian_is_not_led_astray(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,9 +335,9 @@ def test_the_table_is_as_long_as_there_were_children_at_once() -> None:
     table = _Table()
     try:
         for number in range(100):
-            table.add(number)
-            table.add(number + 1)
-            table.remove(number, leftovers=False)
+            table.add("+", number)
+            table.add("+", number + 1)
+            table.remove("+", number)
         assert os.fstat(table.fd).st_size == 2 * table.WIDTH
     finally:
         table.close()
@@ -296,10 +347,10 @@ def test_a_leftover_keeps_its_line() -> None:
     """Also when its leader's id is given to another child."""
     table = _Table()
     try:
-        for leftovers in (True, False):
-            table.add(7)
-            table.remove(7, leftovers)
-        table.add(8)
+        for rest in ("=", ""):
+            table.add("+", 7)
+            table.remove("+", 7, rest)
+        table.add("+", 8)
         assert os.pread(table.fd, 100, 0).split() == [b"=", b"7", b"+", b"8"]
     finally:
         table.close()
