@@ -164,17 +164,20 @@ def _read_pipes(chunks: Dict[int, List[bytes]], waker: int) -> None:
 def _start(
     command: Command, guardian: Guardian
 ) -> Tuple[subprocess.Popen[bytes], Child, List[int]]:
-    """Start it; also the ends of pipes from which its output is to be read."""
+    """Start it; also the ends of pipes from which its output is to be read.
+
+    If that is not captured, it gets a pipe to be known by, and never uses it.
+    """
     ours: List[int] = []
     theirs: List[int] = []
     with starting():
         try:
-            for _ in range(2 if command.capture_output else 0):
+            for _ in range(2 if command.capture_output else guardian.seeks):
                 read_end, write_end = os.pipe()
                 ours.append(read_end)
                 theirs.append(write_end)
             with guardian.expecting(ours[0]) if ours else nullcontext():
-                process = _open(command, *theirs)
+                process = _open(command, theirs)
                 return process, Child(process.pid, guardian), ours
         except BaseException:
             _close(ours)
@@ -183,9 +186,9 @@ def _start(
             _close(theirs)
 
 
-def _open(
-    command: Command, stdout: Optional[int] = None, stderr: Optional[int] = None
-) -> subprocess.Popen[bytes]:
+def _open(command: Command, pipes: List[int]) -> subprocess.Popen[bytes]:
+    captured = command.capture_output
+    stdout, stderr = pipes if captured else (None, None)
     return subprocess.Popen(
         command.argv,
         shell=command.shell,
@@ -194,6 +197,7 @@ def _open(
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
+        pass_fds=() if captured else pipes,
         start_new_session=POSIX,
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )

@@ -34,16 +34,20 @@ class Guardian:
 
     One for a run, started before the first child. A child can be watched when its id
     is known, which is some time after its birth. If a SIGKILL of this process comes
-    between, a worker sees the end of its own pipe, and a command is found by its
-    output (see `expecting`), where there is a ``/proc``.
+    between, a worker sees the end of its own pipe, and a command is found by a pipe
+    that it holds (see `expecting`), where there is a ``/proc``.
     """
+
+    #: Whether it can find out who holds a pipe.
+    seeks = os.path.isdir("/proc/self/fd")
 
     _SHELL: Tuple[str, ...] = ("/bin/sh",)
 
     # The table is its standard output, as shells know only descriptors of one digit.
     #
     # A leftover's leader is reaped. If a process with that id is there all the same,
-    # the id has been recycled, and the group is another's.
+    # the id has been recycled, and the group is another's. Whoever holds the pipe of a
+    # newborn is one, or a child of it, except for this process, should it be alive.
     _SCRIPT = """
     trap '' HUP INT QUIT TERM
     finish() { kill -s KILL -- "-$1" || kill -s KILL "$1"; }
@@ -52,10 +56,10 @@ class Guardian:
         case $what in
             +) finish "$id" ;;
             =) kill -s 0 "$id" || kill -s KILL -- "-$id" ;;
-            @) ls -l /proc/[0-9]*/fd/1 | while read -r link; do
-                   case $link in *"pipe:[$id]")
-                       link=${link##*/proc/}
-                       finish "${link%%/*}" ;;
+            @) ls -l /proc/[0-9]*/fd | while read -r line; do
+                   case $line in
+                       /proc/*:) pid=${line#/proc/} pid=${pid%/fd:} ;;
+                       *" pipe:[$id]") [ "$pid" = "$PPID" ] || finish "$pid" ;;
                    esac
                done ;;
         esac
@@ -85,7 +89,7 @@ class Guardian:
     def expecting(self, pipe: int) -> Iterator[None]:
         """Held while a child is born until it is watched.
 
-        :param pipe: a descriptor of what is to be its standard output.
+        :param pipe: an end of a pipe whose other end it will hold, and nobody else.
         """
         inode = os.fstat(pipe).st_ino
         self._add("@", inode)

@@ -92,6 +92,16 @@ def test_nothing_survives_a_kill_at_random_moments(mode: str) -> None:
             assert not left, f"seed {seed}, {number}: {list(map(str, left))}\n{script}"
 
 
+@pytest.mark.skipif(not HAS_PROC, reason="the newborn is found in /proc")
+@pytest.mark.parametrize("captured", [True, False])
+def test_nothing_survives_a_kill_right_after_a_birth(captured: bool) -> None:
+    """The moment in which nobody knows the command's id but the command itself."""
+    with started_script(acts_death.die_at_a_birth, captured=captured) as script:
+        assert script.wait(BOUND) == -signal.SIGKILL, script
+        left = script.survivors(PROMPT)
+        assert not left, f"{list(map(str, left))}\n{script}"
+
+
 @pytest.mark.parametrize("mode", KILLABLE)
 def test_system_exit_of_a_handler_ends_the_run(mode: str, tmp_path: Path) -> None:
     """A host's handler that raises ends run(): complete results, the host's status."""
