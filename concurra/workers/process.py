@@ -4,8 +4,9 @@
 
     parent, one thread a worker                 worker process
     ---------------------------                 --------------
-    pickle the call ───── one pipe of ────────> unpickle, call
-    unpickle the reply <── its own  ─────────── pickle value or error
+    wait <───────────────── one pipe of ─────── ready
+    pickle the call ─────── its own, a ───────> unpickle, call
+    unpickle the reply <─── `Channel` ───────── pickle value or error
                                                 put directory, environment back
     end of the pipe before a reply: the process is lost, the task failed
     end of the pipe before a call: the worker process ends
@@ -18,28 +19,23 @@ reliable sign.
 
 from __future__ import annotations
 
-import io
 import os
-import pickle
 import select
 import signal
 from importlib import import_module
 from multiprocessing import connection, process
-from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from multiprocessing.reduction import ForkingPickler
-from typing import Any, Optional
+from typing import Any, List, Optional, Tuple
 
 from ..tasks import SUCCESSFUL, Call, ExecutionMode, Outcome, describe
 from .children import POSIX, Child, Guardian, close_unshared, forking, starting
 from .children import unshared
 from .thread import flush, perform
+from .transfer import Channel, Ended, Message, connect
 
 #: Seconds that a process has, after its pipe has ended, until it is taken for stuck.
 PATIENCE = 0.5
-
-PROTOCOL = 5
 
 #: Seconds for which the operating system can be asked to wait.
 LONG = 1e6
@@ -80,7 +76,7 @@ class ProcessWorker:
         self._buried = False
         guardian.start()
         with starting():
-            self._pipe, theirs = context.Pipe()
+            self._pipe, theirs = connect(context)
             unshared(self._pipe)
             unshared(theirs)
         try:
@@ -106,7 +102,7 @@ class ProcessWorker:
     def run(self, call: Call) -> Outcome:
         """See `Worker.run`; a job that was lost before it began has no ``mode``."""
         try:
-            job = _dumps((call.func, call.args, call.kwargs))
+            job = self._pipe.pack((call.func, call.args, call.kwargs))
         except BaseException as error:
             return Outcome.unpicklable(error)
         if self._child.stopped:
@@ -130,33 +126,32 @@ class ProcessWorker:
                 self._child.stop(force=True)
             self._bury()
 
-    def _exchange(self, job: bytes) -> Outcome:
+    def _exchange(self, job: Message) -> Outcome:
         began = False
         try:
-            self._pipe.send_bytes(job)
             if not self._ready:
                 self._receive()
                 self._ready = True
+            self._pipe.send(job)
             began = True
             reply = self._receive()
-        except (EOFError, OSError):
+        except Ended:
             return self._lost(began)
+        except BaseException as error:  # the user's __setstate__ may do anything
+            reply = False, *describe(error), False
         if self._left is not None:
             self._left -= 1
             self.spent = not self._left
-        try:
-            succeeded, *rest = pickle.loads(reply)
-        except BaseException as error:  # the user's __setstate__ may do anything
-            return Outcome.failed(self.mode, *describe(error))
+        succeeded, *rest = reply
         if succeeded:
             return Outcome(SUCCESSFUL, self.mode, *rest)
         text, trace, retry = rest
         return Outcome.failed(self.mode, text, trace, retry=retry)
 
-    def _receive(self) -> bytes:
+    def _receive(self) -> Any:
         if not self._exit.or_readable(self._pipe):
-            raise EOFError
-        return self._pipe.recv_bytes()
+            raise Ended
+        return self._pipe.receive()
 
     def _lost(self, began: bool) -> Outcome:
         """The pipe has ended, so the process has, or is about to."""
@@ -205,17 +200,21 @@ class _Exit:
             pass
         self._poll: Optional[select.poll] = None
 
-    def or_readable(self, pipe: Connection) -> bool:
+    def or_readable(self, pipe: Channel) -> bool:
         """Wait for the process or the pipe; whether there is something to read."""
         if not POSIX:
-            return pipe in connection.wait([pipe, self._sign])
+            return pipe.source in connection.wait([pipe.source, self._sign])
         if self._poll is None:
             self._poll = select.poll()
-            self._poll.register(pipe.fileno(), select.POLLIN)
+            self._poll.register(pipe.source, select.POLLIN)
             self._poll.register(self._sign, select.POLLIN)
-        if any(fd == pipe.fileno() for fd, _ in self._poll.poll()):
-            return True
-        return pipe.poll(0)  # what it has sent between the look at each
+        # What it has sent between the look at each is there at a second look.
+        return self._shows_pipe(self._poll.poll()) or self._shows_pipe(
+            self._poll.poll(0)
+        )
+
+    def _shows_pipe(self, events: List[Tuple[int, int]]) -> bool:
+        return any(fd != self._sign for fd, _ in events)
 
     def wait(self, timeout: float) -> bool:
         """Wait for the process, at most ``timeout`` seconds; whether it has ended."""
@@ -233,7 +232,7 @@ class _Surroundings:
     def __init__(self) -> None:
         self._directory = os.open(".", os.O_RDONLY) if POSIX else os.getcwd()
         self._environ = dict(os.environ)
-        self._raw = self._look()
+        self._raw = dict(self._look())
 
     def restore(self) -> None:
         """Put both back.
@@ -252,10 +251,10 @@ class _Surroundings:
     def _look() -> Any:
         # The encoded variables, where they can be had: decoding them all after each
         # task would cost more than a small task does.
-        return dict(getattr(os.environ, "_data", os.environ))
+        return getattr(os.environ, "_data", os.environ)
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: Channel) -> None:
     """Do one job after another, until the pipe ends."""
     if POSIX:
         os.setsid()
@@ -263,34 +262,31 @@ def _serve(pipe: Connection) -> None:
     unshared(pipe)
     surroundings = _Surroundings()
     try:
-        pipe.send_bytes(b"ready")
+        pipe.send(pipe.pack("ready"))
         while True:
-            reply = _do(pipe.recv_bytes())
+            reply = _do(pipe)
             try:
                 surroundings.restore()
             finally:
                 flush()
-                pipe.send_bytes(reply)
-    except (EOFError, OSError):
+                pipe.send(reply)
+    except (Ended, OSError):
         pass  # the parent has closed the pipe, or the task has, or spoiled too much
 
 
-def _do(job: bytes) -> bytes:
+def _do(pipe: Channel) -> Message:
+    """Wait for a job and do it; its reply."""
     retry = False
     try:
-        func, args, kwargs = pickle.loads(job)
+        func, args, kwargs = pipe.receive()
         retry = True
         value = perform(Call(func, args, kwargs))
         retry = False
-        return _dumps((True, value))
+        return pipe.pack((True, value))
+    except Ended:
+        raise
     except BaseException as error:  # SystemExit ends the task, not the worker
-        return _dumps((False, *describe(error), retry))
-
-
-def _dumps(value: Any) -> bytes:
-    buffer = io.BytesIO()
-    ForkingPickler(buffer, PROTOCOL).dump(value)
-    return buffer.getvalue()  # which copies nothing
+        return pipe.pack((False, *describe(error), retry))
 
 
 def _reset_signals() -> None:

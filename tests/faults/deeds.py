@@ -144,8 +144,8 @@ def die_while_sending(size: int, number: int) -> bytes:
     def watch() -> None:
         while True:
             frame = sys._current_frames().get(main)
-            # The lines of multiprocessing.connection that write to the pipe.
-            if frame is not None and frame.f_code.co_name in ("_send", "_send_bytes"):
+            # The line of concurra.workers.transfer that writes to the socket.
+            if frame is not None and frame.f_code.co_name == "send":
                 os.kill(os.getpid(), number)
                 return
 

@@ -537,8 +537,7 @@ def test_when_no_process_can_be_started(
     hand = made.hire()
     try:
         with monkeypatch.context() as patched:
-            context = multiprocessing.get_context(START_METHODS[0])
-            patched.setattr(context, "Pipe", refuse)
+            patched.setattr("concurra.workers.process.connect", refuse)
             outcome = hand.run(call(add, 1))
         assert (outcome.status, outcome.mode) == (FAILED, None)
         assert outcome.error and outcome.error.endswith("no more files")

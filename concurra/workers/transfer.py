@@ -1,0 +1,292 @@
+"""Sends values from process to process, and copies what is large only twice.
+
+::
+
+    sender                                         receiver
+    ------                                         --------
+    pickle ──── size of all, number of buffers
+       ├─────── large buffers (numpy) ───────────> memory of their own
+       └─────── the pickle in pieces: ───────────> unpickle as they arrive
+                  frames of small things ────────> one chunk, used again and again
+                  large bytes ───────────────────> the new bytes
+
+What is large goes straight from where it lies into the socket, and from there straight
+to where it stays. A small message takes one system call at each end.
+
+The ends take turns: who has sent receives next. A message that cannot be unpickled is
+read to its end all the same, so it does not spoil the next one.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import socket
+import struct
+from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, List, Protocol, Tuple, Union
+
+PROTOCOL = 5
+
+#: Bytes that are received at once, if it is not known yet where they are to go; and
+#: from which on a buffer is large. Bytes are by the pickler's own measure, the same.
+CHUNK = 1 << 16
+
+#: Pieces that one system call can send, on every system.
+PIECES = 1000
+
+# What a message begins with, and a large buffer.
+_HEAD = struct.Struct("=QQ")
+_SIZE = struct.Struct("=Q")
+
+_UNKNOWN = -1
+
+#: What is to be sent, piece by piece.
+Message = List[Union[bytes, memoryview]]
+
+
+class Ended(EOFError):
+    """Nobody is at the other end, or the two no longer understand each other."""
+
+
+class Channel(Protocol):
+    """One end of a connection, for one thread."""
+
+    @property
+    def source(self) -> Any:
+        """What `multiprocessing.connection.wait` takes, to wait for a message."""
+
+    def pack(self, value: Any) -> Message:
+        """Pickle a value; raises whatever that raises.
+
+        A large buffer is not copied: what its owner writes there before it is sent is
+        sent.
+        """
+
+    def send(self, message: Message) -> None:
+        """Send a message, and let go of it.
+
+        Who ends in the middle of it is noticed by `receive`.
+
+        :raises Ended: nobody has received any of it.
+        """
+
+    def receive(self) -> Any:
+        """Wait for a message, and unpickle it; raises whatever that raises.
+
+        :raises Ended: no message will come, neither now nor later.
+        """
+
+    def close(self) -> None:
+        """Close this end; a second time does nothing."""
+
+
+def connect(context: BaseContext) -> Tuple[Channel, Channel]:
+    """The two ends of a new connection; a new process may be given one of them."""
+    if hasattr(socket, "AF_UNIX"):
+        one, other = socket.socketpair()
+        return SocketChannel(one), SocketChannel(other)
+    first, second = context.Pipe()
+    return PipeChannel(first), PipeChannel(second)
+
+
+class SocketChannel:
+    """See `Channel`; also the file that an unpickler reads from."""
+
+    def __init__(self, source: socket.socket) -> None:
+        source.settimeout(None)  # the program may have set another default
+        source.set_inheritable(False)
+        self.source = source
+        self._chunk = memoryview(bytearray(CHUNK))
+        self._start = self._end = 0  # what of the chunk has not been read yet
+        self._left = 0  # bytes of the message that have not been read yet
+
+    def __reduce__(self) -> Any:
+        return SocketChannel, (self.source,)
+
+    def pack(self, value: Any) -> Message:
+        """See `Channel.pack`."""
+        pieces = _Pieces()
+        ForkingPickler(pieces, PROTOCOL, True, pieces.in_band).dump(value)
+        return pieces.message()
+
+    def send(self, message: Message) -> None:
+        """See `Channel.send`."""
+        begun = False
+        try:
+            while message:
+                _drop(message, self.source.sendmsg(message[:PIECES]))
+                begun = True
+        except OSError as error:
+            message.clear()
+            if not begun:
+                raise Ended from error
+
+    def receive(self) -> Any:
+        """See `Channel.receive`."""
+        if self._left:
+            raise Ended
+        self._left = _UNKNOWN
+        try:
+            self._left, buffers = _HEAD.unpack(self.read(_HEAD.size))
+            return self._load([self._read_buffer() for _ in range(buffers)])
+        finally:
+            self._skip()
+
+    def close(self) -> None:
+        """See `Channel.close`."""
+        self.source.close()
+
+    def _load(self, buffers: List[Any]) -> Any:
+        start, end = self._start, self._start + self._left
+        if end > self._end:
+            return pickle.Unpickler(self, buffers=buffers).load()
+        self._start, self._left = end, 0
+        return pickle.loads(self._chunk[start:end], buffers=buffers)
+
+    def _read_buffer(self) -> Any:
+        (size,) = _SIZE.unpack(self.read(_SIZE.size))
+        memory = bytearray(size)
+        self.readinto(memory)
+        return memory
+
+    def read(self, size: int) -> Any:
+        """The next ``size`` bytes."""
+        memory = bytearray(size)
+        self.readinto(memory)
+        return memory
+
+    def readline(self) -> bytes:
+        """Required of a file, but there are no lines in this protocol."""
+        raise pickle.UnpicklingError("a message has no lines")
+
+    def readinto(self, memory: Any) -> int:
+        """Fill the memory with the next bytes."""
+        # If this does not come to its end, nobody knows where in the message we are.
+        left, self._left = self._left, _UNKNOWN
+        view = memoryview(memory)
+        size = len(view)
+        while view:
+            view = view[self._read_into(view) :]
+        self._left = left - size
+        return size
+
+    def _read_into(self, view: memoryview) -> int:
+        """Read something, without a detour if much is wanted."""
+        if self._start == self._end:
+            if len(view) >= CHUNK:
+                return self._receive_into(view, socket.MSG_WAITALL)
+            self._fill()
+        start = self._start
+        self._start = min(start + len(view), self._end)
+        count = self._start - start
+        view[:count] = self._chunk[start : self._start]
+        return count
+
+    def _skip(self) -> None:
+        """Read what is left of the message, and forget it."""
+        if self._left < 0:
+            raise Ended
+        while self._left:
+            if self._start == self._end:
+                self._fill()
+            count = min(self._left, self._end - self._start)
+            self._start += count
+            self._left -= count
+
+    def _fill(self) -> None:
+        self._start, self._end = 0, self._receive_into(self._chunk)
+
+    def _receive_into(self, view: memoryview, flags: int = 0) -> int:
+        try:
+            count = self.source.recv_into(view, 0, flags)
+        except OSError as error:
+            raise Ended from error
+        if not count:
+            raise Ended
+        return count
+
+
+class PipeChannel:
+    """See `Channel`; for systems without local sockets: everything is one piece."""
+
+    def __init__(self, source: Connection) -> None:
+        self.source = source
+
+    def __reduce__(self) -> Any:
+        return PipeChannel, (self.source,)
+
+    def pack(self, value: Any) -> Message:
+        """See `Channel.pack`."""
+        buffer = io.BytesIO()
+        ForkingPickler(buffer, PROTOCOL).dump(value)
+        return [buffer.getbuffer()]
+
+    def send(self, message: Message) -> None:
+        """See `Channel.send`."""
+        try:
+            self.source.send_bytes(message.pop())
+        except OSError as error:
+            raise Ended from error
+
+    def receive(self) -> Any:
+        """See `Channel.receive`."""
+        try:
+            message = self.source.recv_bytes()
+        except Exception as error:  # if memory fails, the rest is still in the pipe
+            raise Ended from error
+        return pickle.loads(message)
+
+    def close(self) -> None:
+        """See `Channel.close`."""
+        self.source.close()
+
+
+class _Pieces:
+    """The file that a pickler writes to: it joins nothing."""
+
+    def __init__(self) -> None:
+        self._pickle: Message = []
+        self._buffers: List[memoryview] = []
+
+    def write(self, piece: Union[bytes, bytearray]) -> None:
+        """Keep a piece, which is a large object itself or a frame of small ones."""
+        # An array of bytes could not be resized by its owner while we have it.
+        self._pickle.append(piece if type(piece) is bytes else bytes(piece))
+
+    def in_band(self, buffer: pickle.PickleBuffer) -> bool:
+        """Keep a buffer, unless it is to become part of the pickle."""
+        try:
+            view = buffer.raw()
+        except BufferError:
+            return True  # it is in several parts, which the pickler complains of
+        if len(view) < CHUNK:
+            return True
+        self._buffers.append(view)
+        return False
+
+    def message(self) -> Message:
+        """Everything, in the order in which it is to be sent."""
+        pieces: Message = []
+        for view in self._buffers:
+            pieces += _SIZE.pack(len(view)), view
+        pieces += self._pickle
+        head = _HEAD.pack(sum(map(len, pieces)), len(self._buffers))
+        if len(pieces) == 1:
+            return [head + pieces[0]]
+        return [head, *pieces]
+
+
+def _drop(message: Message, count: int) -> None:
+    """Take the first ``count`` bytes away."""
+    done = 0
+    for piece in message:
+        if count < len(piece):
+            break
+        count -= len(piece)
+        done += 1
+    del message[:done]
+    if count:
+        message[0] = memoryview(message[0])[count:]
