@@ -34,8 +34,9 @@ PROTOCOL = 5
 #: from which on a buffer is large. Bytes are by the pickler's own measure, the same.
 CHUNK = 1 << 16
 
-#: Pieces that one system call can send, on every system.
+#: Pieces, and bytes, that one system call can move on every system.
 PIECES = 1000
+MOST = 1 << 30
 
 # What a message begins with, and a large buffer.
 _HEAD = struct.Struct("=QQ")
@@ -117,8 +118,13 @@ class SocketChannel:
         begun = False
         try:
             while message:
-                _drop(message, self.source.sendmsg(message[:PIECES]))
+                batch = message[:PIECES]
+                if len(batch) == 1 or sum(map(len, batch)) > MOST:
+                    count = self.source.send(memoryview(batch[0])[:MOST])
+                else:
+                    count = self.source.sendmsg(batch)
                 begun = True
+                _drop(message, count)
         except OSError as error:
             message.clear()
             if not begun:
@@ -130,10 +136,13 @@ class SocketChannel:
             raise Ended
         self._left = _UNKNOWN
         try:
+            if self._start == self._end:
+                self._fill()
             self._left, buffers = _HEAD.unpack(self.read(_HEAD.size))
             return self._load([self._read_buffer() for _ in range(buffers)])
         finally:
-            self._skip()
+            if self._left:
+                self._skip()
 
     def close(self) -> None:
         """See `Channel.close`."""
@@ -154,9 +163,15 @@ class SocketChannel:
 
     def read(self, size: int) -> Any:
         """The next ``size`` bytes."""
-        memory = bytearray(size)
-        self.readinto(memory)
-        return memory
+        start, end = self._start, self._start + size
+        if end > self._end:
+            memory = bytearray(size)
+            self.readinto(memory)
+            return memory
+        left, self._left = self._left, _UNKNOWN  # see `readinto`
+        self._start = end
+        self._left = left - size
+        return self._chunk[start:end].tobytes()
 
     def readline(self) -> bytes:
         """Required of a file, but there are no lines in this protocol."""
@@ -177,7 +192,7 @@ class SocketChannel:
         """Read something, without a detour if much is wanted."""
         if self._start == self._end:
             if len(view) >= CHUNK:
-                return self._receive_into(view, socket.MSG_WAITALL)
+                return self._receive_into(view[:MOST], socket.MSG_WAITALL)
             self._fill()
         start = self._start
         self._start = min(start + len(view), self._end)
@@ -269,13 +284,14 @@ class _Pieces:
 
     def message(self) -> Message:
         """Everything, in the order in which it is to be sent."""
+        if not self._buffers and len(self._pickle) == 1:
+            (piece,) = self._pickle
+            return [_HEAD.pack(len(piece), 0) + piece]
         pieces: Message = []
         for view in self._buffers:
             pieces += _SIZE.pack(len(view)), view
         pieces += self._pickle
         head = _HEAD.pack(sum(map(len, pieces)), len(self._buffers))
-        if len(pieces) == 1:
-            return [head + pieces[0]]
         return [head, *pieces]
 
 

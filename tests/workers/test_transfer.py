@@ -162,6 +162,16 @@ def test_more_pieces_than_a_system_call_takes(ends: Ends) -> None:
     assert same == large
 
 
+@pytest.mark.parametrize("most", [1, 1000, CHUNK + 1])
+def test_more_than_a_system_call_takes(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """What takes several is the same in the end."""
+    monkeypatch.setattr("concurra.workers.transfer.MOST", most)
+    value = [block(2 * CHUNK), "text"]
+    assert carry(ends, value) == value
+
+
 def test_one_object_stays_one(ends: Ends) -> None:
     """What occurs twice is sent once."""
     data = bytes(MIB)
