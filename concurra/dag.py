@@ -9,7 +9,7 @@ the first of them on
   have been added: where such numbers exist there is no cycle;
 - tasks that are connected, by whatever way, are on one *island*. Orders mean nothing
   between islands, so one that a new task connects with a larger one is shifted as a
-  whole. No task is moved more often than the number of tasks can be halved.
+  whole. No task is shifted more often than the number of tasks can be halved.
 
 A new task goes one gap above what it depends on, or one below those who name it, or
 in between. So orders follow the levels of the graph, and there mostly is room. If
@@ -42,7 +42,10 @@ class Dag:
         self.tasks: Dict[Hashable, Task] = {}
         #: The labels that are named and not added yet, with the tasks that name them.
         self.missing: DefaultDict[Hashable, List[Task]] = defaultdict(list)
+        # Both begin when they are first needed: most graphs are built without. What is
+        # kept for every task is paid for again in each garbage collection.
         self._ordered = False
+        self._linked = False
 
     def add(self, task: Task) -> None:
         """Add a task, or raise and leave everything as it was.
@@ -65,7 +68,9 @@ class Dag:
         if absent and label in absent:
             raise CircularDependencyError((label, label))
         namers = missing.get(label, ()) if missing else ()
-        if self._ordered or (known and namers):
+        if known and namers and not self._ordered:
+            self._place_all()
+        if self._ordered:
             self._place(task, known, namers)
         try:
             tasks[label] = task
@@ -73,17 +78,15 @@ class Dag:
                 missing[name].append(task)
             if namers:
                 del missing[label]
-                task.dependents = namers
         except BaseException:  # a label's own __hash__ or __eq__ raised at last
             self._remove_last(task)
             raise
-        for needed in known:
-            if needed.dependents:
-                needed.dependents.append(task)  # type: ignore[attr-defined]
-            else:
-                needed.dependents = [task]
         if self._ordered:
             _settle(task)
+        if self._linked:
+            task.dependents = namers
+            for needed in known:
+                _link(needed, task)
 
     def add_all(self, tasks: Sequence[Task]) -> None:
         """Add tasks that depend on nothing: all of them, or none.
@@ -102,7 +105,8 @@ class Dag:
                 raise
 
     def close(self) -> None:
-        """Forget what only `add` needs: nothing can be added from here on."""
+        """Let every task know its dependents; nothing can be added from here on."""
+        self._link_all()
         if self._ordered:
             for task in self.tasks.values():
                 task.island = ()
@@ -110,7 +114,8 @@ class Dag:
     def _remove_last(self, task: Task) -> None:
         """Undo an `add`, without asking the labels anything.
 
-        Empty lists may stay, and the task may stay on an island, which nobody sees.
+        Empty lists may stay, and so may the task on an island, where nobody sees it.
+        That is why it must not be added again.
         """
         if self.tasks and next(reversed(self.tasks.values())) is task:
             self.tasks.popitem()
@@ -118,13 +123,45 @@ class Dag:
             if namers and namers[-1] is task:
                 namers.pop()
 
+    def _link_all(self) -> None:
+        """Let every task know its dependents, from now on."""
+        if self._linked:
+            return
+        tasks = self.tasks
+        every = [task for task in tasks.values() for _ in task.depends_on]
+        # All labels are looked up before anything is changed, as they may raise.
+        needed = [
+            tasks.get(label) for task in tasks.values() for label in task.depends_on
+        ]
+        for each, task in zip(needed, every):
+            if each is not None:
+                _link(each, task)
+        self._linked = True
+
+    def _place_all(self) -> None:
+        """Place every task, and from now on each that is added."""
+        tasks = list(self.tasks.values())
+        known: List[List[Task]] = [[] for _ in tasks]
+        namers: List[List[Task]] = [[] for _ in tasks]
+        for task in tasks:
+            for label in task.depends_on:
+                needed = self.tasks.get(label)
+                if needed is None:
+                    continue
+                if needed.index < task.index:
+                    known[task.index].append(needed)
+                else:
+                    namers[needed.index].append(task)
+        for task in tasks:
+            self._place(task, known[task.index], namers[task.index])
+            _settle(task)
+        self._ordered = True
+
     def _place(self, task: Task, known: List[Task], namers: Sequence[Task]) -> None:
         """Find the order and the island of a new task, or raise if it closes a cycle.
 
         :param known: those that it depends on, as far as they have been added.
         """
-        if not self._ordered:
-            self._place_all()
         if not (known or namers):
             task.order, task.island = 0, ()
             return
@@ -156,26 +193,11 @@ class Dag:
         else:
             self._make_room(task, known, namers)
 
-    def _place_all(self) -> None:
-        """Place the tasks that were added while there was nothing to be watched."""
-        self._ordered = True
-        tasks = self.tasks
-        try:
-            for task in tasks.values():
-                labels = task.depends_on
-                needed = [tasks[label] for label in labels if label in tasks]
-                known = [each for each in needed if each.index < task.index]
-                namers = [each for each in task.dependents if each.index < task.index]
-                self._place(task, known, namers)
-                _settle(task)
-        except BaseException:  # a label's own __hash__ or __eq__ raised
-            self._ordered = False
-            raise
-
     def _make_room(
         self, task: Task, known: Sequence[Task], namers: Sequence[Task]
     ) -> None:
         """Find the order of a task by moving others, or raise if it closes a cycle."""
+        self._link_all()
         tasks = self.tasks
         down, up = _Search(known, task, -1), _Search(namers, task, +1)
         for needed in known:
@@ -262,6 +284,13 @@ def _shift(task: Task, order: int, home: Sequence[Task]) -> None:
         each.order += distance
         each.island = home
     home.extend(moved)  # type: ignore[attr-defined]
+
+
+def _link(needed: Task, task: Task) -> None:
+    if needed.dependents:
+        needed.dependents.append(task)  # type: ignore[attr-defined]
+    else:
+        needed.dependents = [task]
 
 
 def _settle(task: Task) -> None:

@@ -35,7 +35,7 @@ def reaches(edges: Edges, start: Sequence[Hashable], goal: Hashable) -> bool:
 
 def snapshot(graph: Dag) -> object:
     """Everything that can be seen of a graph, got without asking the labels."""
-    tasks = [(each.label, each.index, [*each.dependents]) for each in values(graph)]
+    tasks = [(each.label, each.index) for each in values(graph)]
     missing = [(label, [*namers]) for label, namers in graph.missing.items()]
     return tasks, [(label, namers) for label, namers in missing if namers]
 
@@ -49,7 +49,7 @@ def check_orders(graph: Dag) -> None:
     if not graph._ordered:
         return
     for each in values(graph):
-        assert each in each.island or not (each.island or each.dependents)
+        assert each.island == () or each in each.island
         for label in each.depends_on:
             if label in graph.tasks:
                 assert graph.tasks[label].order < each.order
@@ -93,6 +93,12 @@ def random_graph(choose: random.Random) -> int:
         graph.add(task(label, list(needed)))
         edges[label] = tuple(needed)
         check_orders(graph)
+    graph.close()
+    for label in edges:
+        dependents = [each.label for each in graph.tasks[label].dependents]
+        assert sorted(dependents) == sorted(
+            each for each in edges if label in edges[each]
+        )
     return cycles
 
 
