@@ -21,6 +21,7 @@ from typing import Set
 
 from .dag import Dag
 from .errors import UnknownDependencyError
+from .garbage import collection_paused
 from .tasks import FAILED, SUCCESSFUL, Outcome, Task
 
 
@@ -73,11 +74,12 @@ class Plan:
 
     def open(self) -> None:
         """Fill the ready queue; nothing can be added from here on."""
-        self._dag.close()
+        with collection_paused(len(self.tasks)):
+            self._dag.close()
         self._order = list(self.tasks.values())
         for task in self._order:
-            task.blockers = len(task.depends_on)
-            if not task.blockers:
+            task.blockers = blockers = len(task.depends_on)
+            if not blockers:
                 self._lane.append(task.index)
 
     def width(self) -> int:

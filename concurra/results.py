@@ -5,17 +5,13 @@ Pure: it reads finished tasks, and knows no lock, clock or runner.
 
 from __future__ import annotations
 
-import gc
 import time
-from contextlib import contextmanager
 from typing import Any, Callable, Dict, Hashable, Iterable, Iterator, List, Mapping
 from typing import Optional, TypedDict
 
 from .errors import name, quote
+from .garbage import collection_paused
 from .tasks import SUCCESSFUL, ExecutionMode, Outcome, Status, Task
-
-#: Results that are made without the garbage collector coming by.
-MANY = 1000
 
 #: Columns of the bar in a progress line.
 BAR = 25
@@ -126,7 +122,7 @@ class Registry(Mapping[Hashable, Any]):
     def complete(self) -> Dict[Any, Result]:
         """The results of all tasks, which have all ended."""
         made, record = self._made, self._record
-        with _paused_collection(len(self._tasks)):
+        with collection_paused(len(self._tasks)):
             return {
                 label: made.get(label) or made.setdefault(label, record(task))
                 for label, task in self._tasks.items()
@@ -140,23 +136,6 @@ class Registry(Mapping[Hashable, Any]):
 
     def __repr__(self) -> str:
         return repr(dict(self))
-
-
-@contextmanager
-def _paused_collection(objects: int) -> Iterator[None]:
-    """Make many objects, none of which is garbage.
-
-    The garbage collector would go through all that there are, again and again, and
-    find nothing. It is left on for few objects.
-    """
-    paused = objects > MANY and gc.isenabled()
-    if paused:
-        gc.disable()
-    try:
-        yield
-    finally:
-        if paused:
-            gc.enable()
 
 
 def trace(outcome: Outcome) -> Optional[str]:

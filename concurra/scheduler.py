@@ -183,7 +183,7 @@ class Scheduler:
         ``progress`` or ``report``.
 
         :raises LifeCycleError: called by a task, which would wait for itself.
-        :raises Exception: what `Crew.prepare` raised.
+        :raises Exception: what `Plan.open` or `Crew.prepare` raised.
         """
         if self._news.is_teller():
             return
@@ -246,14 +246,15 @@ class Scheduler:
                 return False
             else:
                 self._hired += 1
-                if self._plan.remaining:  # otherwise it has been stopped before
-                    self._plan.open()
             self._slots.add(slot)
             self._threads += 1
             return True
 
     def _prepare(self) -> None:
         try:
+            with self._desk:
+                if self._plan.remaining:  # otherwise it has been stopped before
+                    self._plan.open()
             self._crew.prepare()
         except Exception as error:
             self._failure = error

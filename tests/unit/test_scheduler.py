@@ -1031,6 +1031,31 @@ def test_a_crew_that_cannot_be_prepared_ends_the_run(schedule: Scheduling) -> No
     assert run.crew.events[-1] == "crew closed"
 
 
+def test_a_plan_that_cannot_be_opened_ends_the_run(
+    schedule: Scheduling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No task starts, and whoever waits gets the error: a label's own, for one."""
+    run = schedule(play("a", well()), play("b", well()))
+
+    def refuse() -> None:
+        raise ArithmeticError("a label's own __hash__")
+
+    monkeypatch.setattr(run.plan, "open", refuse)
+    run.start().end()
+    with pytest.raises(ArithmeticError, match="a label's own __hash__"):
+        run.scheduler.wait()
+    assert run.statuses() == {"a": TERMINATED, "b": TERMINATED}
+
+
+def test_a_plan_that_was_stopped_before_is_not_opened(schedule: Scheduling) -> None:
+    """Who stops first and starts then has run nothing."""
+    run = schedule(play("a", well()), play("b", well(), "a"))
+    run.scheduler.stop()
+    run.start().end()
+    assert run.statuses() == {"a": TERMINATED, "b": TERMINATED}
+    assert run.plan.ready == 0
+
+
 def test_the_crew_is_closed_once_after_all_workers(schedule: Scheduling) -> None:
     """Each worker was closed once before, by the thread that used it."""
     barrier = threading.Barrier(4)
