@@ -19,8 +19,12 @@ from .errors import (
     LifeCycleError,
     UnknownDependencyError,
 )
-from .results import Result
-from .tasks import CommandResult
+
+# To type checkers this is true. Importing `typing` takes longer than all the rest of
+# concurra, so no module that is always loaded does it.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .types import CommandResult, Result
 
 __version__ = "2.0.0"
 
@@ -37,3 +41,11 @@ __all__ = [
     "UnknownDependencyError",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name in ("CommandResult", "Result"):
+        from . import types
+
+        return getattr(types, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

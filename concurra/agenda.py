@@ -6,9 +6,14 @@ Pure: it is told what time it is, and its owner holds a lock.
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import List, Protocol, Tuple
 
 from .tasks import Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Protocol, Tuple
+else:
+    Protocol = object
 
 FOREVER = float("inf")
 

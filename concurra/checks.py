@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 import operator
 import os
-from typing import TYPE_CHECKING, Any, Dict, Hashable, Iterable, List, Mapping
-from typing import Optional, Tuple, Union
+from collections.abc import Hashable, Iterable, Mapping
 
 from .errors import show
 from .tasks import Call, Command
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
     from multiprocessing.context import BaseContext
+    from typing import Any, Dict, List, Optional, Tuple, Union
 
     StrPath = Union[str, os.PathLike[str]]
 

@@ -7,23 +7,25 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Callable, Dict, Hashable, Iterable, List
-from typing import Mapping, Optional, Tuple, Union
 
 from . import checks, results
 from .errors import CommandExecutionError, ConcurraError, ExecutionError
 from .errors import LifeCycleError, quote
 from .plan import Plan
 from .scheduler import Scheduler
-from .tasks import Call, Command, Job, Task
+from .tasks import Call, Command, Task
 from .workers.crew import Crew
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
     from multiprocessing.context import BaseContext
+    from typing import Any, Callable, Dict, Hashable, Iterable, List, Mapping
+    from typing import Optional, Tuple, Union
 
     from .checks import StrPath
-    from .results import Result
+    from .tasks import Job
+    from .types import Result
 
     Labels = Union[str, Iterable[Hashable], None]
     Results = Dict[Any, Result]

@@ -26,10 +26,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from heapq import heapify, heappop, heappush
-from typing import DefaultDict, Dict, Hashable, List, Optional, Sequence, Tuple
 
 from .errors import CircularDependencyError, DuplicateLabelError
 from .tasks import Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import DefaultDict, Dict, Hashable, List, Optional, Sequence, Tuple
 
 # How far the orders of neighbours are apart if nothing else bounds them.
 _GAP = 1 << 20
@@ -57,6 +60,9 @@ class Dag:
         if label in tasks:
             raise DuplicateLabelError(label)
         task.index = len(tasks)
+        if not (task.depends_on or missing or self._ordered):
+            tasks[label] = task
+            return
         known: List[Task] = []
         absent: List[Hashable] = []
         for name in task.depends_on:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Callable, Deque, Generic, TypeVar
 
-T = TypeVar("T", bound="Visitor")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Deque
 
 
 class Visitor:
@@ -27,7 +28,7 @@ class Visitor:
         self.parking.acquire()
 
 
-class Desk(Generic[T]):
+class Desk:
     """See above. A context manager, for what else needs the lock.
 
     Not for threads in which a signal handler may raise: an exception between two lines
@@ -36,12 +37,12 @@ class Desk(Generic[T]):
     :param decide: called with each visitor, under the lock.
     """
 
-    def __init__(self, decide: Callable[[T], None]) -> None:
+    def __init__(self, decide: Callable[[Any], None]) -> None:
         self._decide = decide
         self._lock = threading.Lock()
-        self._waiting: Deque[T] = deque()
+        self._waiting: Deque[Visitor] = deque()
 
-    def visit(self, visitor: T) -> None:
+    def visit(self, visitor: Visitor) -> None:
         """Have the visitor's case decided, by this thread or by another."""
         if self._lock.acquire(False):
             try:

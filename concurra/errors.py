@@ -17,11 +17,11 @@ Wrong arguments are plain ``TypeError`` and ``ValueError``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Hashable, Mapping, Optional, Sequence
-from typing import Union
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .results import Result
+    from typing import Any, Dict, Hashable, Mapping, Optional, Sequence, Union
+
+    from .types import Result
 
 __all__ = [
     "CircularDependencyError",

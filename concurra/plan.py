@@ -16,13 +16,15 @@ from __future__ import annotations
 
 from collections import deque
 from heapq import heappop, heappush
-from typing import Deque, Dict, Hashable, List, Mapping, Optional, Sequence
-from typing import Set
 
 from .dag import Dag
 from .errors import UnknownDependencyError
 from .garbage import collection_paused
 from .tasks import FAILED, SUCCESSFUL, Outcome, Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Deque, Dict, Hashable, List, Mapping, Optional, Sequence, Set
 
 
 class Plan:

@@ -6,42 +6,20 @@ Pure: it reads finished tasks, and knows no lock, clock or runner.
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Dict, Hashable, Iterable, Iterator, List, Mapping
-from typing import Optional, TypedDict
+from collections.abc import Hashable, Mapping
 
 from .errors import name, quote
 from .garbage import collection_paused
-from .tasks import SUCCESSFUL, ExecutionMode, Outcome, Status, Task
+from .tasks import SUCCESSFUL, Outcome, Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
+
+    from .types import Result
 
 #: Columns of the bar in a progress line.
 BAR = 25
-
-
-class Result(TypedDict):
-    """What became of a task: the values of the dict that a run returns.
-
-    A plain dict, made for the caller, who may change it. A type checker lets values
-    be replaced, but keys neither added nor removed; ``dict(result)`` has no such
-    limits.
-    """
-
-    task_name: str
-    start_time: Optional[str]
-    end_time: Optional[str]
-    duration: str
-    duration_seconds: float
-    result: Any
-    error: Optional[str]
-    trace: Optional[str]
-    status: Status
-    has_failed: bool
-    output: Any
-    execution_mode: Optional[ExecutionMode]
-    warning: Optional[str]
-    attempts: int
-    task_retries: int
-    retried: bool
-    retry_errors: List[str]
 
 
 class Recorder:
@@ -97,7 +75,7 @@ class Recorder:
         return self._durations.setdefault(seconds, duration(seconds))
 
 
-class Registry(Mapping[Hashable, Any]):
+class Registry(Mapping[Hashable, "Any"]):
     """The results by label, as they come; ``{}`` for a task that has none yet.
 
     Each result is made when it is first asked for, and is the same dict ever after.
@@ -121,11 +99,11 @@ class Registry(Mapping[Hashable, Any]):
 
     def complete(self) -> Dict[Any, Result]:
         """The results of all tasks, which have all ended."""
-        made, record = self._made, self._record
-        with collection_paused(len(self._tasks)):
+        made, record, tasks = self._made, self._record, self._tasks
+        with collection_paused(len(tasks)):
             return {
                 label: made.get(label) or made.setdefault(label, record(task))
-                for label, task in self._tasks.items()
+                for label, task in tasks.items()
             }
 
     def __iter__(self) -> Iterator[Hashable]:

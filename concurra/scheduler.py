@@ -29,14 +29,21 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Any, Callable, List, Optional, Protocol, Set, Tuple
 
 from .agenda import FOREVER, Agenda, Doomed, Victim
 from .desk import Desk, Visitor
 from .errors import LifeCycleError
 from .news import News
 from .plan import Plan
-from .tasks import ExecutionMode, Outcome, Task
+from .tasks import Outcome, Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, List, Optional, Protocol, Set, Tuple
+
+    from .types import ExecutionMode
+else:
+    Protocol = object
 
 #: Seconds between two looks for Ctrl-C where it cannot interrupt a wait; -1 for none.
 _ATTENTION = -1 if os.name == "posix" else 0.25

@@ -8,10 +8,17 @@ on the monotonic clock.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, Dict, Final, Hashable, List, Literal, Mapping
-from typing import Optional, Sequence, Tuple, TypedDict, Union
 
 from .errors import CommandExecutionError, kind, name, show
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Final, Hashable, List, Mapping, Optional
+    from typing import Sequence, Tuple, Union
+
+    from .types import CommandResult, ExecutionMode, Status
+
+    Job = Union["Call", "Command"]
 
 SUCCESSFUL: Final = "Successful"
 FAILED: Final = "Failed"
@@ -19,9 +26,6 @@ TERMINATED: Final = "Terminated"
 
 PICKLE_WARNING = "Task was not picklable and thread fallback is disabled"
 FALLBACK_WARNING = "Task was not picklable; ran in thread fallback"
-
-Status = Literal["Successful", "Failed", "Terminated"]
-ExecutionMode = Literal["thread", "process", "thread_fallback", "subprocess"]
 
 #: The packages whose frames are left out of tracebacks.
 _OWN = ("concurra", "concurra.workers")
@@ -85,27 +89,6 @@ class Command:
     def name(self) -> str:
         """What stands for a function's name."""
         return "shell_command" if self.shell else "command"
-
-
-class CommandResult(TypedDict):
-    """What a command's ``result`` holds: a plain dict.
-
-    ``command`` is as it was given: a list, or a string if it was a shell line.
-    ``returncode`` is the negative number of the signal if one ended the command.
-    ``stdout`` and ``stderr`` are strings; bytes after ``text=False``, None after
-    ``capture_output=False``. They are typed as `Any`, lest everybody has to tell
-    apart what they know.
-    """
-
-    command: Union[str, List[str]]
-    shell: bool
-    returncode: int
-    stdout: Any
-    stderr: Any
-    cwd: Optional[str]
-
-
-Job = Union[Call, Command]
 
 
 class Task:

@@ -13,9 +13,14 @@ A worker knows its job and nothing else: no label, no timeout, no other task.
 
 from __future__ import annotations
 
-from typing import Any, Optional, Protocol
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional, Protocol
 
-from ..tasks import ExecutionMode, Outcome
+    from ..tasks import Outcome
+    from ..types import ExecutionMode
+else:
+    Protocol = object
 
 
 class Worker(Protocol):

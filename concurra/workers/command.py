@@ -19,7 +19,8 @@ import threading
 from contextlib import nullcontext
 from typing import Dict, Iterable, List, Optional, Tuple, Union
 
-from ..tasks import SUCCESSFUL, Command, CommandResult, ExecutionMode, Outcome
+from ..tasks import SUCCESSFUL, Command, Outcome
+from ..types import CommandResult, ExecutionMode
 from .children import POSIX, Child, Guardian, starting
 
 if POSIX:

@@ -8,15 +8,17 @@ they are spent.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
-from typing import Union
-
-from ..tasks import Call, Command, ExecutionMode, Job, Outcome, describe
+from ..tasks import Call, Command, Outcome, describe
 from . import Worker
 from .thread import FallbackWorker, ThreadWorker
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
+    from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+
+    from ..tasks import Job
+    from ..types import ExecutionMode
 
 
 class Crew:

@@ -28,7 +28,8 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any, List, Optional, Tuple
 
-from ..tasks import SUCCESSFUL, Call, ExecutionMode, Outcome, describe
+from ..tasks import SUCCESSFUL, Call, Outcome, describe
+from ..types import ExecutionMode
 from .children import POSIX, Child, Guardian, close_unshared, forking, starting
 from .children import unshared
 from .thread import flush, perform

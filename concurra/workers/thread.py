@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from types import CoroutineType
-from typing import Any, NoReturn, Optional, Tuple
 
-from ..tasks import FALLBACK_WARNING, SUCCESSFUL, Call, ExecutionMode, Outcome
+from ..tasks import FALLBACK_WARNING, SUCCESSFUL, Call, Outcome
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn, Optional, Tuple
+
+    from ..types import ExecutionMode
 
 #: How many forks lie between this process and the start of the program.
 _forks = 0

@@ -1,0 +1,53 @@
+"""What editors and type checkers are told of results; plain dicts at run time."""
+
+from __future__ import annotations
+
+from typing import Any, List, Literal, Optional, TypedDict, Union
+
+Status = Literal["Successful", "Failed", "Terminated"]
+ExecutionMode = Literal["thread", "process", "thread_fallback", "subprocess"]
+
+
+class Result(TypedDict):
+    """What became of a task: the values of the dict that a run returns.
+
+    A plain dict, made for the caller, who may change it. A type checker lets values
+    be replaced, but keys neither added nor removed; ``dict(result)`` has no such
+    limits.
+    """
+
+    task_name: str
+    start_time: Optional[str]
+    end_time: Optional[str]
+    duration: str
+    duration_seconds: float
+    result: Any
+    error: Optional[str]
+    trace: Optional[str]
+    status: Status
+    has_failed: bool
+    output: Any
+    execution_mode: Optional[ExecutionMode]
+    warning: Optional[str]
+    attempts: int
+    task_retries: int
+    retried: bool
+    retry_errors: List[str]
+
+
+class CommandResult(TypedDict):
+    """What a command's ``result`` holds: a plain dict.
+
+    ``command`` is as it was given: a list, or a string if it was a shell line.
+    ``returncode`` is the negative number of the signal if one ended the command.
+    ``stdout`` and ``stderr`` are strings; bytes after ``text=False``, None after
+    ``capture_output=False``. They are typed as `Any`, lest everybody has to tell
+    apart what they know.
+    """
+
+    command: Union[str, List[str]]
+    shell: bool
+    returncode: int
+    stdout: Any
+    stderr: Any
+    cwd: Optional[str]
