@@ -13,9 +13,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
-from concurra.tasks import Call, Command, Job, Outcome
+from concurra.tasks import Call, Command, Outcome
 from concurra.workers import Worker
 from concurra.workers.children import Guardian
 from concurra.workers.command import CommandWorker
@@ -23,6 +23,9 @@ from concurra.workers.crew import Crew, Hand
 from concurra.workers.process import ProcessWorker
 from concurra.workers.thread import FallbackWorker, ThreadWorker
 from tests.helpers import START_METHODS, alive, wait_until
+
+if TYPE_CHECKING:
+    from concurra.tasks import Job
 
 #: Seconds until a wait fails that should have been over long ago.
 BOUND = 20.0

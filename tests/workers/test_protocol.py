@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from concurra.tasks import FAILED, SUCCESSFUL, Command, Job, Outcome
+from concurra.tasks import FAILED, SUCCESSFUL, Command, Outcome
 from concurra.workers import Worker
 from tests.workers.support import (
     BOUND,
@@ -29,6 +29,9 @@ from tests.workers.support import (
     wait_for_end_of,
     write,
 )
+
+if TYPE_CHECKING:
+    from concurra.tasks import Job
 
 
 class Own(BaseException):
