@@ -386,10 +386,9 @@ class TaskRunner:
             raise
 
     def _start(self) -> None:
-        if self._started_at is None:
-            self._plan.check()
+        self._plan.check()
         scheduler = self._engage()
-        if self._started_at is not None or next(self._starts):
+        if next(self._starts):
             raise LifeCycleError(
                 "TaskRunner has already been started: create a new one to run again"
             )
