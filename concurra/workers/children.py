@@ -27,19 +27,8 @@ import threading
 import time
 from typing import Callable, Set
 
-from .births import POSIX, close_unshared, forking, no_more_births, starting, unshared
+from .births import POSIX, no_more_births
 from .guardian import Guardian
-
-__all__ = [
-    "POSIX",
-    "Child",
-    "Guardian",
-    "close_unshared",
-    "forking",
-    "say_farewell",
-    "starting",
-    "unshared",
-]
 
 #: Seconds that children are given at the end of the program, all together.
 FAREWELL = 1.0

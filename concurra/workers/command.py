@@ -21,7 +21,9 @@ from typing import Dict, Iterable, List, Optional, Tuple, Union
 
 from ..tasks import SUCCESSFUL, Command, Outcome
 from ..types import CommandResult, ExecutionMode
-from .children import POSIX, Child, Guardian, starting
+from .births import POSIX, starting
+from .children import Child
+from .guardian import Guardian
 
 if POSIX:
     import select

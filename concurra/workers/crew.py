@@ -50,7 +50,7 @@ class Crew:
         # What is not needed is not imported. What is needed is imported here: a program
         # that forks while another thread imports has half a module in the child.
         if commands or context is not None:
-            from .children import Guardian
+            from .guardian import Guardian
 
             self._guardian = guardian = Guardian()
         if commands:

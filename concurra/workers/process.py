@@ -13,7 +13,7 @@
 
 Nothing is shared between workers, so one that is killed while it writes hurts only
 itself. Only the worker and its parent hold the pipe: forked siblings and
-grandchildren let go of it at birth (see `children.unshared`), so its end is a
+grandchildren let go of it at birth (see `births.unshared`), so its end is a
 reliable sign.
 """
 
@@ -30,8 +30,9 @@ from typing import Any, List, Optional, Tuple
 
 from ..tasks import SUCCESSFUL, Call, Outcome, describe
 from ..types import ExecutionMode
-from .children import POSIX, Child, Guardian, close_unshared, forking, starting
-from .children import unshared
+from .births import POSIX, close_unshared, forking, starting, unshared
+from .children import Child
+from .guardian import Guardian
 from .thread import flush, perform
 from .transfer import Channel, Ended, Message, connect
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from concurra.workers import Worker
-from concurra.workers.children import Guardian
+from concurra.workers.guardian import Guardian
 from tests.workers.support import KINDS, Closing, Kind, guarded
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from concurra.tasks import Call, Command, Outcome
 from concurra.workers import Worker
-from concurra.workers.children import Guardian
+from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
 from concurra.workers.crew import Crew, Hand
 from concurra.workers.process import ProcessWorker

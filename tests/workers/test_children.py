@@ -17,7 +17,7 @@ import pytest
 
 from concurra.tasks import Command
 from concurra.workers import children
-from concurra.workers.children import Guardian
+from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
 from tests.helpers import HAS_PROC, START_METHODS, start_script, wait_until
 from tests.workers.support import BOUND, leave_pid, read, wait_for_end_of
@@ -97,7 +97,7 @@ def test_who_cannot_be_seen_may_be_alive(monkeypatch: pytest.MonkeyPatch) -> Non
 SCRIPT = """
 import multiprocessing, os, signal, sys, threading, time
 from concurra.tasks import Call, Command
-from concurra.workers.children import Guardian
+from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
 from concurra.workers.process import ProcessWorker
 

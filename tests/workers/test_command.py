@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from concurra.tasks import FAILED, Command
-from concurra.workers.children import Guardian
+from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
 from concurra.workers.crew import Crew
 from tests.helpers import alive, wait_until

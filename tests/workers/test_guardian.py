@@ -18,7 +18,7 @@ from typing import Callable
 import pytest
 
 from concurra.tasks import Command
-from concurra.workers.children import Guardian
+from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
 from concurra.workers.guardian import _Table
 from tests.helpers import HAS_PROC, alive, descendants, start_script, wait_until
@@ -279,7 +279,7 @@ def test_a_guardian_is_not_led_astray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 SCRIPT = """
 import signal
-from concurra.workers.children import Guardian
+from concurra.workers.guardian import Guardian
 
 guardian = Guardian()
 guardian.start()

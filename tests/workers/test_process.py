@@ -13,7 +13,7 @@ from typing import Any, Callable
 import pytest
 
 from concurra.tasks import FAILED, PICKLE_WARNING, Outcome
-from concurra.workers.children import Guardian
+from concurra.workers.guardian import Guardian
 from concurra.workers.crew import Crew, Hand
 from concurra.workers.process import ProcessWorker
 from tests.helpers import MARK, START_METHODS, alive, descendants

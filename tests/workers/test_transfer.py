@@ -16,7 +16,7 @@ from typing import Any, Callable
 import pytest
 
 from concurra.tasks import FAILED
-from concurra.workers.children import Guardian
+from concurra.workers.guardian import Guardian
 from concurra.workers.crew import Crew
 from concurra.workers.process import ProcessWorker
 from concurra.workers.transfer import CHUNK, PIECES, Channel, Ended, PipeChannel
