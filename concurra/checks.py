@@ -11,7 +11,7 @@ import operator
 import os
 from collections.abc import Hashable, Iterable, Mapping
 
-from .errors import show
+from .errors import LifeCycleError, show
 from .tasks import Call, Command
 
 TYPE_CHECKING = False
@@ -30,6 +30,16 @@ def text(parameter: str, value: Any, default: Optional[str] = None) -> str:
     if not isinstance(value, str):
         raise _wrong(TypeError, parameter, "a string", value)
     return value
+
+
+def flag(parameter: str, value: Any) -> bool:
+    """True or False, or what defines its own truth, as numbers and None do.
+
+    A string has none of its own: ``"no"`` and ``"False"`` would count as true.
+    """
+    if not hasattr(type(value), "__bool__"):
+        raise _wrong(TypeError, parameter, "True or False", value)
+    return bool(value)
 
 
 def whole(parameter: str, value: Any, least: Optional[int] = None) -> int:
@@ -54,7 +64,9 @@ def seconds(parameter: str, value: Any, *, zero: bool = False) -> None:
     except OverflowError:  # an integer beyond all floats
         finite = False
     if not finite or value < 0 or not (value or zero):
-        raise _wrong(ValueError, parameter, "a positive number of seconds", value)
+        least = "0 or more" if zero else "positive"
+        expected = f"a finite number of seconds, {least}"
+        raise _wrong(ValueError, parameter, expected, value)
 
 
 def logger(value: Any) -> logging.Logger:
@@ -88,6 +100,21 @@ def context(value: Union[str, BaseContext, None]) -> BaseContext:
         expected = f"one of {', '.join(methods)} (or a context)"
         raise _wrong(ValueError, "mp_context", expected, value)
     raise _wrong(TypeError, "mp_context", "a start method or a context", value)
+
+
+def main_guard(start_method: Union[str, BaseContext, None]) -> None:
+    """Refuse to start processes in one that is still being started itself.
+
+    There, the script is imported once more, to find the functions of the tasks.
+    """
+    from multiprocessing.process import current_process
+
+    starting = getattr(current_process(), "_inheriting", False)
+    if starting and context(start_method).get_start_method() != "fork":
+        raise LifeCycleError(
+            "A worker process that imports the script must not start a run: start the "
+            "runner under `if __name__ == '__main__':`"
+        )
 
 
 def labels(value: Any) -> Tuple[Hashable, ...]:
@@ -136,7 +163,7 @@ def call(func: Any, args: Any = None, kwargs: Any = None) -> Call:
     function(func)
     if args is None:
         args = ()
-    elif not isinstance(args, Iterable) or isinstance(args, Mapping):
+    elif not isinstance(args, Iterable) or isinstance(args, (str, bytes, Mapping)):
         hint = f"an iterable of arguments, such as ({show(args)},)"
         raise _wrong(TypeError, "args", hint, args)
     if kwargs is None:
@@ -179,8 +206,14 @@ def command(
     text: bool,
 ) -> Command:
     """A command, whose ``argv`` has been checked, with its options."""
-    options = bool(check), bool(capture_output), bool(text)
-    return Command(argv, directory(cwd), environ(env), *options)
+    return Command(
+        argv,
+        directory(cwd),
+        environ(env),
+        flag("check", check),
+        flag("capture_output", capture_output),
+        flag("text", text),
+    )
 
 
 def exec_argv(argv: Any) -> List[str]:
@@ -207,7 +240,7 @@ def shell_argv(argv: Any) -> str:
         hint = "a string (add_command takes a list)"
         raise _wrong(TypeError, "command", hint, argv)
     if not argv.strip():
-        raise _wrong(ValueError, "command", "a command, not an empty string", argv)
+        raise _wrong(ValueError, "command", "a line for the shell", argv)
     _passable("command", argv)
     return argv
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import sys
 import threading
 import time
+from weakref import WeakSet
 
 from . import checks, results
 from .errors import CommandExecutionError, ConcurraError, ExecutionError
@@ -90,12 +92,14 @@ class TaskRunner:
         self.timeout = timeout
         if timeout is not None:
             checks.seconds("timeout", timeout)
-        self.progress_stats = bool(progress_stats)
-        self.fast_fail = bool(fast_fail)
-        self.use_multiprocessing = bool(use_multiprocessing)
-        self.log_errors = bool(log_errors)
-        self.fallback_to_thread_on_pickle_error = bool(
-            fallback_to_thread_on_pickle_error
+        self.progress_stats = checks.flag("progress_stats", progress_stats)
+        self.fast_fail = checks.flag("fast_fail", fast_fail)
+        self.use_multiprocessing = checks.flag(
+            "use_multiprocessing", use_multiprocessing
+        )
+        self.log_errors = checks.flag("log_errors", log_errors)
+        self.fallback_to_thread_on_pickle_error = checks.flag(
+            "fallback_to_thread_on_pickle_error", fallback_to_thread_on_pickle_error
         )
         self.task_retries = checks.whole("task_retries", task_retries, least=0)
         self.mp_context = mp_context
@@ -328,6 +332,7 @@ class TaskRunner:
         """
         self._conduct(self._start)
         self._in_background = True
+        _unfetched.add(self)
 
     def get_background_results(
         self,
@@ -387,10 +392,13 @@ class TaskRunner:
 
     def _start(self) -> None:
         self._plan.check()
+        if self.use_multiprocessing:
+            checks.main_guard(self.mp_context)
         scheduler = self._engage()
         if next(self._starts):
             raise LifeCycleError(
-                "TaskRunner has already been started: create a new one to run again"
+                "TaskRunner has already been started: create a new one to run again "
+                "(get_background_results() has the results of this run)"
             )
         self._started_at = time.monotonic()
         scheduler.start()
@@ -439,6 +447,8 @@ class TaskRunner:
     def _conclude(
         self, verify: bool, raise_exception: bool, error_message: Optional[str]
     ) -> Results:
+        if self._plan.remaining:
+            raise LifeCycleError("A handler of the run's log cannot wait for its end")
         self._in_background = False
         if verify:
             self.verify(raise_exception, error_message)
@@ -521,6 +531,16 @@ class TaskRunner:
             if self.fast_fail:
                 self._emit("error", lambda: "terminating execution!")
 
+    def _tell_of_the_end(self) -> None:
+        left = self._plan.remaining
+        if left and self._in_background:
+            note = (
+                f"The program ends before {left} of the {len(self)} tasks of "
+                f"{self.name} in the background: get_background_results() would have "
+                "waited"
+            )
+            self._emit("warning", lambda: note)
+
     def _log_report(self, error_message: Optional[str]) -> None:
         tasks = self._plan.tasks.values()
         if self._failed():
@@ -548,12 +568,27 @@ class TaskRunner:
                 traceback.print_exc()
 
 
+#: Runners with work in the background, as long as they exist.
+_unfetched: WeakSet[TaskRunner] = WeakSet()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unfetched.clear)
+
+
+@atexit.register
+def _tell_of_unfetched() -> None:
+    """Work in the background ends with the program; who did not mean that is told."""
+    for runner in list(_unfetched):
+        runner._tell_of_the_end()
+
+
 def _wishes(
     verify: bool, raise_exception: bool, error_message: Optional[str]
 ) -> Tuple[bool, bool, Optional[str]]:
     """The parameters that `run` has in common with others, checked."""
     message = error_message and checks.text("error_message", error_message)
-    return bool(verify), bool(raise_exception), message
+    raises = checks.flag("raise_exception", raise_exception)
+    return checks.flag("verify", verify), raises, message
 
 
 def _nothing(ended: int) -> None:

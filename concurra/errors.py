@@ -86,7 +86,7 @@ class DuplicateLabelError(ConcurraError, ValueError):
         self.label = label
         message = f"Task {quote(label)} exists already: labels must be unique."
         if type(label) is int:
-            message += " Who gives none gets the number of tasks before as a label."
+            message += " A task without a label is named by its number."
         super().__init__(message)
 
     def __reduce__(self) -> Any:

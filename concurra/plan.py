@@ -24,7 +24,7 @@ from .tasks import FAILED, SUCCESSFUL, Outcome, Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Deque, Dict, Hashable, List, Mapping, Optional, Sequence, Set
+    from typing import Deque, Dict, List, Mapping, Optional, Sequence, Set
 
 
 class Plan:
@@ -67,12 +67,19 @@ class Plan:
 
         :raises UnknownDependencyError: tasks wait for labels that do not exist.
         """
-        unknown: Dict[Hashable, List[Hashable]] = {}
-        for label, namers in self._dag.missing.items():
-            for task in namers:
-                unknown.setdefault(task.label, []).append(label)
-        if unknown:
-            raise UnknownDependencyError(unknown)
+        missing = {
+            label: namers for label, namers in self._dag.missing.items() if namers
+        }
+        if missing:
+            waiting = {
+                task.index: task for namers in missing.values() for task in namers
+            }
+            raise UnknownDependencyError(
+                {
+                    task.label: [label for label in task.depends_on if label in missing]
+                    for _, task in sorted(waiting.items())
+                }
+            )
 
     def open(self) -> None:
         """Fill the ready queue; nothing can be added from here on."""
@@ -145,8 +152,8 @@ class Plan:
         if task.outcome is not None:
             return ()
         if outcome.status is SUCCESSFUL:
-            task.outcome = outcome
             task.ended = now
+            task.outcome = outcome  # the last: who sees it may read all the rest
             self.remaining -= 1
             lane = self._lane
             for dependent in task.dependents:
@@ -212,6 +219,6 @@ class Plan:
         if task in self._retrying:
             self._retrying.discard(task)
             self._stale += 1
-        task.outcome = outcome
         task.ended = now
+        task.outcome = outcome  # the last: who sees it may read all the rest
         self.remaining -= 1

@@ -26,7 +26,6 @@ does not come to it, because an interrupt could strike it there.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 
@@ -45,8 +44,10 @@ if TYPE_CHECKING:
 else:
     Protocol = object
 
-#: Seconds between two looks for Ctrl-C where it cannot interrupt a wait; -1 for none.
-_ATTENTION = -1 if os.name == "posix" else 0.25
+#: Seconds between two looks for Ctrl-C of a thread that waits. A signal mostly wakes it
+#: up, but not on Windows, and nowhere if it comes just before the thread falls asleep,
+#: or is but simulated, by `_thread.interrupt_main`.
+_ATTENTION = 0.25
 
 
 class Hand(Protocol):

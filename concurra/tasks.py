@@ -25,6 +25,11 @@ FAILED: Final = "Failed"
 TERMINATED: Final = "Terminated"
 
 PICKLE_WARNING = "Task was not picklable and thread fallback is disabled"
+PICKLE_HINT = """\
+(What goes to a process must be picklable: a function at the top level of a module, with
+arguments of that kind. With fallback_to_thread_on_pickle_error=True the rest is run in
+threads.)
+"""
 FALLBACK_WARNING = "Task was not picklable; ran in thread fallback"
 
 #: The packages whose frames are left out of tracebacks.
@@ -215,10 +220,9 @@ class Outcome:
         return cls.failed(mode, text, trace, retry=True)
 
     @classmethod
-    def unpicklable(cls, error: BaseException) -> Outcome:
+    def unpicklable(cls, error: str, trace: str) -> Outcome:
         """The job cannot be sent to another process, so it never began."""
-        text, trace = describe(error)
-        return cls.failed(None, text, trace, warning=PICKLE_WARNING)
+        return cls.failed(None, error, trace + PICKLE_HINT, warning=PICKLE_WARNING)
 
     @classmethod
     def lost(

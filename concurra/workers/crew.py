@@ -70,9 +70,6 @@ class Crew:
         """Start the stock of processes, for the first hands that need one.
 
         Under fork it is best to do that before the run has many threads.
-
-        :raises RuntimeError: this process is itself being started by `multiprocessing`,
-            because the script has no ``if __name__ == "__main__":``.
         """
         if self._processes:
             try:
@@ -132,7 +129,7 @@ class Hand:
         kind = type(job)
         try:
             outcome, spent = self._try(kind, job)
-            if spent and outcome.mode is None:
+            if spent and outcome.mode is None and not outcome.warning:
                 # The process was lost before the job began: another one may do it.
                 outcome, _ = self._try(kind, job)
             if outcome.warning and self._crew.fallback:

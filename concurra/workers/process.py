@@ -22,6 +22,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 from importlib import import_module
 from multiprocessing import connection, process
 from multiprocessing.context import BaseContext
@@ -38,6 +39,9 @@ from .transfer import Channel, Ended, Message, connect
 
 #: Seconds that a process has, after its pipe has ended, until it is taken for stuck.
 PATIENCE = 0.5
+
+#: How far a job came: its reply begins with that.
+_DONE, _RECEIVING, _CALLING, _ANSWERING = range(4)
 
 #: Seconds for which the operating system can be asked to wait.
 LONG = 1e6
@@ -106,7 +110,7 @@ class ProcessWorker:
         try:
             job = self._pipe.pack((call.func, call.args, call.kwargs))
         except BaseException as error:
-            return Outcome.unpicklable(error)
+            return Outcome.unpicklable(*describe(error))
         if self._child.stopped:
             return Outcome.stopped()
         try:
@@ -140,15 +144,16 @@ class ProcessWorker:
         except Ended:
             return self._lost(began)
         except BaseException as error:  # the user's __setstate__ may do anything
-            reply = False, *describe(error), False
+            reply = _ANSWERING, *describe(error)
         if self._left is not None:
             self._left -= 1
             self.spent = not self._left
-        succeeded, *rest = reply
-        if succeeded:
+        stage, *rest = reply
+        if stage == _DONE:
             return Outcome(SUCCESSFUL, self.mode, *rest)
-        text, trace, retry = rest
-        return Outcome.failed(self.mode, text, trace, retry=retry)
+        if stage == _RECEIVING:
+            return Outcome.unpicklable(*rest)
+        return Outcome.failed(self.mode, *rest, retry=stage == _CALLING)
 
     def _receive(self) -> Any:
         if not self._exit.or_readable(self._pipe):
@@ -164,10 +169,7 @@ class ProcessWorker:
         elif self._ready:
             when = "during the task"
         else:
-            when = (
-                "before it was ready (does the script start its runner under "
-                "`if __name__ == '__main__':`?)"
-            )
+            when = f"before it was ready ({_doubt()})"
         return Outcome.lost(self.mode if began else None, self._bury(), when)
 
     def _bury(self) -> Optional[int]:
@@ -184,6 +186,14 @@ class ProcessWorker:
             self._process.join()
         self._process.close()
         return exitcode
+
+
+def _doubt() -> str:
+    """What is most likely wrong if a process cannot even begin."""
+    path = getattr(sys.modules.get("__main__"), "__file__", None)
+    if path and not os.path.exists(path):
+        return f"it has to import the script, and '{path}' is not a file"
+    return "does the script start its runner under `if __name__ == '__main__':`?"
 
 
 class _Exit:
@@ -278,17 +288,17 @@ def _serve(pipe: Channel) -> None:
 
 def _do(pipe: Channel) -> Message:
     """Wait for a job and do it; its reply."""
-    retry = False
+    stage = _RECEIVING
     try:
         func, args, kwargs = pipe.receive()
-        retry = True
+        stage = _CALLING
         value = perform(Call(func, args, kwargs))
-        retry = False
-        return pipe.pack((True, value))
+        stage = _ANSWERING
+        return pipe.pack((_DONE, value))
     except Ended:
         raise
     except BaseException as error:  # SystemExit ends the task, not the worker
-        return pipe.pack((False, *describe(error), retry))
+        return pipe.pack((stage, *describe(error)))
 
 
 def _reset_signals() -> None:

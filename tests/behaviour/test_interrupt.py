@@ -117,6 +117,38 @@ def test_an_interrupt_of_the_whole_process_group(kind):
     assert "ERROR:concurra.core:Execution Failed" in err
 
 
+SILENT = """
+import _thread
+import threading
+
+import concurra
+
+
+def interrupt():
+    started.wait(20)
+    _thread.interrupt_main()
+    threading.Event().wait(60)
+
+
+started = threading.Event()
+runner = concurra.TaskRunner(max_concurrency=1)
+runner.add_task(interrupt)
+runner.execute_in_background()
+threading.Timer(0.2, started.set).start()
+try:
+    runner.get_background_results()
+except KeyboardInterrupt:
+    print(runner.results_registry[0]["error"])
+"""
+
+
+def test_an_interrupt_that_wakes_nobody_up():
+    """A simulated one, or one that comes just before the wait, is seen all the same."""
+    with start_script(SILENT, env=SAME_LIBRARY) as script:
+        assert script.wait() == 0, script
+        assert script.stdout() == f"{TERMINATED}\n"
+
+
 def test_an_interrupt_that_nobody_catches():
     """The program ends as it does by Ctrl-C anywhere else."""
     status, out, err = interrupt("thread", "run", catch="do not catch")

@@ -122,7 +122,47 @@ busy.wait(60)
 
 
 def test_the_program_ends_although_a_background_run_goes_on():
-    """Nobody asks for the results; the busy thread does not hold up the end."""
+    """Nobody asks for the results; the busy thread does not hold up the end. The log
+    tells of it."""
     with start_script(FORGOTTEN, env=SAME_LIBRARY) as script:
         assert script.wait() == 0, script
-        assert script.stderr() == ""
+        assert script.stderr() == (
+            "The program ends before 1 of the 1 tasks of TaskRunner in the background: "
+            "get_background_results() would have waited\n"
+        )
+
+
+FETCHED = """
+import os
+
+import concurra
+
+for end in ("get_background_results", "abort"):
+    runner = concurra.TaskRunner(max_concurrency=1)
+    runner.add_task(abs, -1)
+    runner.execute_in_background()
+    getattr(runner, end)()
+
+late = concurra.TaskRunner()
+late.add_task(abs, -1)
+late.execute_in_background()
+while not late.results_registry[0]:
+    pass
+if os.name == "posix":
+    busy = concurra.TaskRunner(max_concurrency=1)
+    busy.add_task(os.read, os.pipe()[0], 1)
+    busy.execute_in_background()
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        busy.abort()
+"""
+
+
+def test_the_log_tells_only_of_what_is_left_undone():
+    """Not of runs that were fetched, aborted, or done, nor of a parent's in a child."""
+    script = FETCHED.replace("abort()", "abort()\n        print('parent')")
+    with start_script(script, env=SAME_LIBRARY) as script:
+        assert script.wait() == 0, script
+        assert script.stdout() == "parent\n"
+        assert "The program ends" not in script.stderr()

@@ -6,15 +6,25 @@ import logging
 import multiprocessing
 import os
 import re
+import subprocess
 import sys
 import threading
 
 import pytest
 
 import concurra
-from tests.helpers import START_METHODS
+from tests.helpers import START_METHODS, run_script
 
-from .support import check, meet, read, statuses, wait_for_end_of, write
+from .support import (
+    BOUND,
+    SAME_LIBRARY,
+    check,
+    meet,
+    read,
+    statuses,
+    wait_for_end_of,
+    write,
+)
 
 FORK = pytest.mark.skipif("fork" not in START_METHODS, reason="no fork here")
 MARKER = []
@@ -367,3 +377,51 @@ def test_two_runners_at_once(tmp_path):
         for result in runner.get_background_results().values()
     ]
     assert len(set(pids)) == 2
+
+
+UNGUARDED = """
+import pathlib
+import sys
+
+import concurra
+
+runner = concurra.TaskRunner(use_multiprocessing=True, mp_context=sys.argv[1])
+runner.add_task(abs, -1)
+runner.add_command(["echo"], label="command")
+for result in runner.run(verify=False).values():
+    print(result["status"], result["error"])
+"""
+GUARD = "`if __name__ == '__main__':`"
+
+
+@pytest.mark.parametrize("start_method", [m for m in START_METHODS if m != "fork"])
+def test_a_script_without_the_guard(start_method):
+    """The worker that imports it starts no run, logs no report, and says what to do."""
+    done = run_script(UNGUARDED, start_method, env=SAME_LIBRARY, check=True)
+    assert done.stdout.splitlines() == [
+        "Failed RuntimeError: Worker process exited with code 1 before it was ready "
+        f"(does the script start its runner under {GUARD}?)",
+        "Successful None",
+    ]
+    assert "Execution Failed" not in done.stderr
+    *_, last = done.stderr.splitlines()
+    assert last == (
+        "concurra.errors.LifeCycleError: A worker process that imports the script must "
+        f"not start a run: start the runner under {GUARD}"
+    )
+
+
+@pytest.mark.skipif("forkserver" not in START_METHODS, reason="there is no forkserver")
+def test_a_script_from_standard_input():
+    """No guard would help there; the error says what is wrong."""
+    script = UNGUARDED.replace("sys.argv[1]", "'forkserver'")
+    done = subprocess.run(
+        [sys.executable, "-"],
+        input=script,
+        env={**os.environ, **SAME_LIBRARY},
+        capture_output=True,
+        text=True,
+        timeout=BOUND,
+    )
+    first = done.stdout.splitlines()[0]
+    assert first.endswith("(it has to import the script, and '<stdin>' is not a file)")

@@ -255,9 +255,14 @@ UNLOADABLE: dict[str, tuple[Any, str]] = {
 @processes
 @pytest.mark.parametrize("fault", UNLOADABLE)
 def test_an_argument_that_the_worker_cannot_unpickle(mode: str, fault: str) -> None:
-    """The task fails with the reason; its worker goes on."""
+    """The task never began, as if it could not be pickled; its worker goes on."""
     argument, pattern = UNLOADABLE[fault]
-    assert_failed(run_between(mode, deeds.same, argument), pattern)
+    result = run_between(mode, deeds.same, argument, task_retries=2)
+    assert_failed(result, pattern)
+    assert (result["execution_mode"], result["attempts"]) == (None, 0)
+    assert result["warning"] == (
+        "Task was not picklable and thread fallback is disabled"
+    )
 
 
 UNPICKLABLE: dict[str, tuple[Any, str]] = {
@@ -284,10 +289,10 @@ def test_an_argument_that_cannot_be_pickled(mode: str, fault: str) -> None:
     )
 
 
-@pytest.mark.parametrize("fault", UNPICKLABLE)
-def test_an_argument_that_cannot_be_pickled_falls_back(fault: str) -> None:
-    """Whatever its pickling raises, the task runs in a thread if it may."""
-    argument, _ = UNPICKLABLE[fault]
+@pytest.mark.parametrize("fault", [*UNLOADABLE, *UNPICKLABLE])
+def test_an_argument_that_cannot_travel_falls_back(fault: str) -> None:
+    """Whatever pickling or unpickling raises, the task runs in a thread if it may."""
+    argument, _ = {**UNLOADABLE, **UNPICKLABLE}[fault]
     runner = make_runner(START_METHODS[0], 1, fallback_to_thread_on_pickle_error=True)
     runner.add_task(deeds.same, argument, label="it")
     runner.add_task(os.getpid, label="after")

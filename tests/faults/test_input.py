@@ -160,14 +160,21 @@ def test_a_flag_without_a_truth_value(flag: str) -> None:
         new(**{flag: Bomb("bool")})
 
 
+# A string has no truth of its own: "False" would be true.
+NO_FLAGS: list[Any] = ["yes", "False", "", b"no", [], {}, (False,), object(), print]
+
+
 @pytest.mark.parametrize("flag", FLAGS)
 def test_flags_are_taken_by_their_truth(flag: str) -> None:
-    """Any value is true or false, as everywhere in Python."""
-    some: list[Any] = [None, 0, "yes", [], object()]
+    """Whatever is true or false by itself will do; all else is refused."""
+    some: list[Any] = [None, 0, 1, 0.0]
     for value in some:
         runner = new(**{flag: value, "max_concurrency": 1})
         runner.add_task(fine, label="a")
         assert runner.run(verify=False)["a"]["result"] == "fine"
+    for value in NO_FLAGS:
+        message = refused(TypeError, value, lambda: new(**{flag: value}))
+        assert message.startswith(f"{flag} must be True or False")
 
 
 @pytest.mark.parametrize(
@@ -494,7 +501,7 @@ def test_args_that_break_off() -> None:
 def test_empty_args() -> None:
     """Nothing, in every form, is no argument."""
     runner = new()
-    some: list[Any] = [None, (), [], "", range(0), iter(())]
+    some: list[Any] = [None, (), [], {}.keys(), range(0), iter(())]
     for args in some:
         runner.add_function(fine, args)
         runner.add_function(fine, args, {})
@@ -656,8 +663,12 @@ def test_flags_of_commands(adder: str, flag: str) -> None:
     runner = occupied()
     with pytest.raises(Explosion):
         COMMANDS[adder](runner, **{flag: Bomb("bool")})
+    for value in NO_FLAGS:
+        call = functools.partial(COMMANDS[adder], runner, **{flag: value})
+        message = refused(TypeError, value, call)
+        assert message.startswith(f"{flag} must be True or False")
     assert len(runner) == 1
-    some: list[Any] = [None, 0, 1, "no", object()]
+    some: list[Any] = [None, 0, 1]
     for value in some:
         COMMANDS[adder](runner, **{flag: value})
     assert not any(result["has_failed"] for result in runner.run().values())
@@ -702,6 +713,10 @@ def test_flags_of_runs_without_a_truth_value(collector: str, flag: str) -> None:
     runner = about_to(collector)
     with pytest.raises(Explosion):
         COLLECTORS[collector](runner, **{flag: Bomb("bool")})
+    for value in NO_FLAGS:
+        call = functools.partial(COLLECTORS[collector], runner, **{flag: value})
+        message = refused(TypeError, value, call)
+        assert message.startswith(f"{flag} must be True or False")
     assert COLLECTORS[collector](runner)["a"]["result"] == "fine"
 
 

@@ -66,6 +66,16 @@ def test_what_is_no_whole_number(bad: Any) -> None:
     refused(TypeError, "n must be an integer, not ", lambda: checks.whole("n", bad))
 
 
+def test_flags() -> None:
+    """Whatever defines its own truth: not strings, of which "no" would be true."""
+    good: list[Any] = [True, 1, 2.5, False, 0, None, 0.0]
+    assert [checks.flag("f", each) for each in good] == [True] * 3 + [False] * 4
+    bad_ones: list[Any] = ["no", "", b"", [], (True,), {}, object(), print]
+    for bad in bad_ones:
+        expected = "f must be True or False, not "
+        refused(TypeError, expected, lambda: checks.flag("f", bad))
+
+
 def test_whole_numbers_with_a_least() -> None:
     """It may be that, but not less."""
     assert checks.whole("n", 0, least=0) == 0
@@ -81,9 +91,8 @@ def test_seconds(value: float) -> None:
 @pytest.mark.parametrize("bad", [0, 0.0, -1, -0.5, NAN, INFINITY, -INFINITY])
 def test_seconds_out_of_range(bad: float) -> None:
     """Zero, negative, endless, or no number at all."""
-    refused(
-        ValueError, "timeout must be a posi", lambda: checks.seconds("timeout", bad)
-    )
+    expected = "timeout must be a finite number of seconds, positive, not "
+    refused(ValueError, expected, lambda: checks.seconds("timeout", bad))
 
 
 @pytest.mark.parametrize("bad", ["1", None, True, [1], 1j])
@@ -96,7 +105,8 @@ def test_seconds_that_may_be_zero() -> None:
     """But not less."""
     checks.seconds("t", 0, zero=True)
     for bad in (-0.5, NAN):
-        refused(ValueError, "t must be ", lambda: checks.seconds("t", bad, zero=True))
+        expected = "t must be a finite number of seconds, 0 or more, not "
+        refused(ValueError, expected, lambda: checks.seconds("t", bad, zero=True))
 
 
 # Loggers and contexts -----------------------------------------------------------------
@@ -272,8 +282,8 @@ def test_what_is_no_program(bad: Any, kind: type[Exception], hint: str) -> None:
     [
         (["ls"], TypeError, "add_command"),
         (b"ls", TypeError, "a string"),
-        ("", ValueError, "empty"),
-        (" \n", ValueError, "empty"),
+        ("", ValueError, "a line for the shell, not ''"),
+        (" \n", ValueError, "a line for the shell, not ' .n'"),
     ],
 )
 def test_shell_lines(bad: Any, kind: type[Exception], hint: str) -> None:
@@ -306,7 +316,7 @@ def test_environments() -> None:
 
 def test_commands() -> None:
     """Options become truth values."""
-    options: Any = 1, "", []
+    options: Any = 1, 0, None
     command = checks.command(["ls"], pathlib.Path("x"), {"A": "1"}, *options)
     flags = command.check, command.capture_output, command.text
     assert flags == (True, False, False)

@@ -153,7 +153,7 @@ def test_messages_name_the_labels() -> None:
 
 def test_a_taken_number_may_have_been_nobodys_choice() -> None:
     """Labels that are numbers can meet those that tasks get by themselves."""
-    hint = " Who gives none gets the number of tasks before as a label."
+    hint = " A task without a label is named by its number."
     assert str(DuplicateLabelError(1)).endswith(f"'1' exists already: {UNIQUE}{hint}")
     assert str(DuplicateLabelError("1")).endswith(f"'1' exists already: {UNIQUE}")
 

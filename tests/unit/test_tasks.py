@@ -226,7 +226,7 @@ def test_an_outcome_is_good_or_not() -> None:
     [
         (Outcome.failed("thread", "E: x"), FAILED, True, False),
         (Outcome.raised("thread", ValueError()), FAILED, True, True),
-        (Outcome.unpicklable(ValueError()), FAILED, True, False),
+        (Outcome.unpicklable("ValueError: ", "trace"), FAILED, True, False),
         (Outcome.lost("process", 1, "x"), FAILED, True, True),
         (Outcome.lost(None, 1, "x"), FAILED, True, False),
         (Outcome.exited("subprocess", {}, None), FAILED, True, True),

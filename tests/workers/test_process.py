@@ -232,10 +232,11 @@ def test_a_result_that_cannot_be_unpickled(worker: ProcessWorker) -> None:
 
 
 def test_arguments_that_cannot_be_unpickled(worker: ProcessWorker) -> None:
-    """There; the same."""
+    """There: the job never began, as if it could not be pickled."""
     outcome = worker.run(call(repr, ElsewhereOnly()))
     assert outcome.error == "ValueError: not here"
-    assert (outcome.status, outcome.mode) == (FAILED, "process")
+    assert (outcome.status, outcome.mode) == (FAILED, None)
+    assert outcome.warning == PICKLE_WARNING
     assert not outcome.retry
     assert worker.run(call(add, 1, 2)).value == 3
 
@@ -517,12 +518,32 @@ def test_a_function_that_cannot_be_pickled_may_run_in_a_thread(
         hand.close()
 
 
+def test_a_job_that_cannot_be_unpickled_may_run_in_a_thread(
+    crew: Callable[..., Crew],
+) -> None:
+    """It has not begun in the process; there is one attempt, with any limit."""
+    for limit in (None, 1):
+        hand = crew(fallback=True, max_tasks=limit).hire()
+        try:
+            outcome = hand.run(call(isinstance, ElsewhereOnly(), ElsewhereOnly))
+            assert outcome.mode == "thread_fallback"
+            assert outcome.warning == "Task was not picklable; ran in thread fallback"
+            assert outcome.value is True
+            assert pid_of(hand) != os.getpid()
+        finally:
+            hand.close()
+
+
 def test_without_the_fallback_it_fails(hand: Hand) -> None:
-    """With the pickling error and a warning."""
+    """With the pickling error, a warning, and in the trace what can be done."""
     outcome = hand.run(call(lambda: None))
     assert (outcome.status, outcome.mode) == (FAILED, None)
     assert outcome.warning == PICKLE_WARNING
     assert outcome.error and "lambda" in outcome.error
+    trace = str(outcome.trace)
+    assert trace.startswith("Traceback") and outcome.error in trace
+    assert "top level of a module" in trace
+    assert "fallback_to_thread_on_pickle_error=True" in trace
 
 
 def test_when_no_process_can_be_started(
