@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import concurra
+from tests.markdown import local_links
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,7 +49,7 @@ def test_the_version_is_the_one_of_the_package() -> None:
 def test_the_version_has_one_source() -> None:
     """`pyproject.toml` points to the package and has no number of its own."""
     text = (ROOT / "pyproject.toml").read_text("utf-8")
-    assert 'dynamic = ["version"]' in text
+    assert 'dynamic = ["version", ' in text
     assert '[tool.hatch.version]\npath = "concurra/__init__.py"' in text
     assert concurra.__version__ not in text
 
@@ -156,6 +157,18 @@ def test_the_top_of_the_project_is_tidy() -> None:
     """Everything has its place in one of a few folders."""
     found = {path.name for path in ROOT.iterdir() if not LEFT.fullmatch(path.name)}
     assert found | {"concurra"} == TOP
+
+
+def test_the_readme_of_an_index_leads_to_the_repository() -> None:
+    """It is the README, but what is a path there is an address here."""
+    description = installed().metadata.get_payload()  # type: ignore[attr-defined]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    links = local_links(readme)
+    assert "docs/tutorial.md" in links
+    assert local_links(description) == []
+    for link in links:
+        assert f"]({URL}/blob/main/{link})" in description
+    assert description.replace(f"]({URL}/blob/main/", "](").strip() == readme.strip()
 
 
 @pytest.mark.parametrize("name", ["README.md", "LICENSE"])
