@@ -65,7 +65,8 @@ class TaskRunner:
     :param max_tasks_per_child: tasks after which a process is replaced by a fresh one;
         None for never.
     :param terminate_timeout: seconds that terminated processes and commands have to
-        end after SIGTERM, all together, before they are killed.
+        end after SIGTERM, all together, before they are killed; and that a process
+        whose work is done has to end by itself.
     :raises TypeError: an argument is of the wrong type.
     :raises ValueError: an argument is out of its range.
     """
@@ -330,8 +331,7 @@ class TaskRunner:
 
         For errors, see `run`.
         """
-        self._conduct(self._start)
-        self._in_background = True
+        self._conduct(lambda: self._start(in_background=True))
         _unfetched.add(self)
 
     def get_background_results(
@@ -344,7 +344,8 @@ class TaskRunner:
 
         May be called again. For parameters, results and errors see `run`.
 
-        :raises RuntimeError: nothing was started.
+        :raises RuntimeError: nothing was started, or the caller is something that the
+            end would wait for: a task, or a handler of the log.
         """
         if self._scheduler is None:
             raise LifeCycleError("Nothing runs yet: call execute_in_background() first")
@@ -370,6 +371,9 @@ class TaskRunner:
         For any thread at any time, also before the start, after the end, twice, or
         from within a task. Functions in threads cannot be killed: they are recorded as
         terminated, and go on unheeded.
+
+        :raises RuntimeError: this is the copy of a runner that a fork has made, in a
+            worker process for one.
         """
         scheduler = self._engage()
         scheduler.stop()
@@ -378,34 +382,51 @@ class TaskRunner:
         self._log_report(None)
         return self._registry.complete()
 
-    def _conduct(self, *steps: Callable[[], None]) -> None:
-        """Take steps of a run; if one raises, Ctrl-C for one, terminate everything."""
+    def _conduct(self, *steps: Callable[[], Optional[ConcurraError]]) -> None:
+        """Take steps of a run, as long as nothing speaks against one.
+
+        :param steps: they return what does, and have had no effect then. If one raises,
+            Ctrl-C for one, everything is terminated.
+        """
         try:
             for step in steps:
-                step()
-        except ConcurraError:
-            raise  # the call came at the wrong time, and had no effect
+                refusal = step()
+                if refusal is not None:
+                    break
         except BaseException:
             if self._scheduler is not None:
                 self._terminate(self._scheduler)
             raise
+        if refusal is not None:
+            raise refusal
 
-    def _start(self) -> None:
-        self._plan.check()
-        if self.use_multiprocessing:
-            checks.main_guard(self.mp_context)
+    def _start(self, in_background: bool = False) -> Optional[ConcurraError]:
+        try:
+            self._plan.check()
+            if self.use_multiprocessing:
+                checks.main_guard(self.mp_context)
+        except ConcurraError as error:
+            return error
         scheduler = self._engage()
         if next(self._starts):
-            raise LifeCycleError(
+            return LifeCycleError(
                 "TaskRunner has already been started: create a new one to run again "
                 "(get_background_results() has the results of this run)"
             )
+        self._in_background = in_background
         self._started_at = time.monotonic()
         scheduler.start()
+        return None
 
-    def _wait(self) -> None:
-        assert self._scheduler is not None
-        self._scheduler.wait()
+    def _wait(self) -> Optional[ConcurraError]:
+        scheduler = self._scheduler
+        assert scheduler is not None
+        refusal = scheduler.refusal()
+        if refusal is None:
+            scheduler.wait()
+            if scheduler.failure is not None:
+                raise scheduler.failure
+        return refusal
 
     @property
     def _scheduler(self) -> Optional[Scheduler]:
@@ -565,7 +586,10 @@ class TaskRunner:
             if logging.raiseExceptions and sys.stderr is not None:
                 import traceback
 
-                traceback.print_exc()
+                try:
+                    traceback.print_exc()
+                except Exception:  # closed, or a pipe whose reader has gone
+                    pass
 
 
 #: Runners with work in the background, as long as they exist.

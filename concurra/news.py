@@ -50,6 +50,11 @@ class News:
                 self.untold.append((self._progress, ended))
                 self._milestone = min(ended + self._step, self._total)
 
+    @property
+    def wait_for_teller(self) -> bool:
+        """Whether there is something to tell, and nobody at it."""
+        return bool(self.untold) and not self._telling.locked()
+
     def tell(self) -> None:
         """Tell all, unless another thread is at it, which will then tell these too."""
         while self.untold and self._telling.acquire(False):

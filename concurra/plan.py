@@ -24,7 +24,7 @@ from .tasks import FAILED, SUCCESSFUL, Outcome, Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Deque, Dict, List, Mapping, Optional, Sequence, Set
+    from typing import Deque, Dict, Hashable, List, Mapping, Optional, Sequence, Set
 
 
 class Plan:
@@ -33,7 +33,7 @@ class Plan:
     def __init__(self) -> None:
         self._dag = Dag()
         self.tasks = self._dag.tasks
-        self.remaining = 0
+        self._ended = 0
         self._order: List[Task] = []
         # Two queues of ready indices: what becomes ready in the order of adding goes
         # to the lane, what comes late to the heap. The smaller head is next.
@@ -44,6 +44,11 @@ class Plan:
         self._retrying: Set[Task] = set()
         self._stale = 0
 
+    @property
+    def remaining(self) -> int:
+        """How many tasks have not ended."""
+        return len(self.tasks) - self._ended
+
     # -- before the run ----------------------------------------------------------
 
     def add(self, task: Task) -> None:
@@ -52,7 +57,6 @@ class Plan:
         For errors, see `Dag.add`.
         """
         self._dag.add(task)
-        self.remaining += 1
 
     def add_all(self, tasks: Sequence[Task]) -> None:
         """Add tasks that depend on nothing: all of them, or none.
@@ -60,36 +64,31 @@ class Plan:
         For errors, see `Dag.add`.
         """
         self._dag.add_all(tasks)
-        self.remaining += len(tasks)
 
     def check(self) -> None:
         """Raise if the plan cannot be opened.
 
         :raises UnknownDependencyError: tasks wait for labels that do not exist.
         """
-        missing = {
-            label: namers for label, namers in self._dag.missing.items() if namers
-        }
-        if missing:
-            waiting = {
-                task.index: task for namers in missing.values() for task in namers
-            }
-            raise UnknownDependencyError(
-                {
-                    task.label: [label for label in task.depends_on if label in missing]
-                    for _, task in sorted(waiting.items())
-                }
-            )
+        missing = {label for label, namers in self._dag.missing.items() if namers}
+        unknown: Dict[Hashable, List[Hashable]] = {}
+        for task in self.tasks.values() if missing else ():
+            absent = [label for label in task.depends_on if label in missing]
+            if absent:
+                unknown[task.label] = absent
+        if unknown:
+            raise UnknownDependencyError(unknown)
 
     def open(self) -> None:
         """Fill the ready queue; nothing can be added from here on."""
         with collection_paused(len(self.tasks)):
             self._dag.close()
         self._order = list(self.tasks.values())
-        for task in self._order:
+        for index, task in enumerate(self._order):
+            task.index = index
             task.blockers = blockers = len(task.depends_on)
             if not blockers:
-                self._lane.append(task.index)
+                self._lane.append(index)
 
     def width(self) -> int:
         """How many tasks can be at work together, at the most.
@@ -154,7 +153,7 @@ class Plan:
         if outcome.status is SUCCESSFUL:
             task.ended = now
             task.outcome = outcome  # the last: who sees it may read all the rest
-            self.remaining -= 1
+            self._ended += 1
             lane = self._lane
             for dependent in task.dependents:
                 dependent.blockers = blockers = dependent.blockers - 1
@@ -221,4 +220,4 @@ class Plan:
             self._stale += 1
         task.ended = now
         task.outcome = outcome  # the last: who sees it may read all the rest
-        self.remaining -= 1
+        self._ended += 1

@@ -78,7 +78,8 @@ class Recorder:
 class Registry(Mapping[Hashable, "Any"]):
     """The results by label, as they come; ``{}`` for a task that has none yet.
 
-    Each result is made when it is first asked for, and is the same dict ever after.
+    Each result is made when it is first asked for, and is the same dict ever after; but
+    one that can still grow is made anew each time, until the end of the run.
     """
 
     def __init__(
@@ -92,9 +93,12 @@ class Registry(Mapping[Hashable, "Any"]):
         result = self._made.get(label)
         if result is None:
             task = self._tasks[label]
-            if task.outcome is None:
+            outcome = task.outcome
+            if outcome is None:
                 return {}
-            result = self._made.setdefault(label, self._record(task))
+            result = self._record(task)
+            if not outcome.grows:
+                result = self._made.setdefault(label, result)
         return result
 
     def complete(self) -> Dict[Any, Result]:

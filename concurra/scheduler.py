@@ -8,7 +8,8 @@
                └── parked, until a task ─────┘          └──> observer (after the desk)
                    becomes ready
 
-    watchman: asleep until a deadline, a stop, or the end of a grace period
+    watchman: asleep until a deadline, a stop, or the end of a grace period. He calls no
+    observer, who may take his time.
 
 The worker that ends a task records its outcome and takes the next ready task in one
 visit to the desk: nobody polls and nobody hands over. Threads are hired when tasks are
@@ -26,6 +27,7 @@ does not come to it, because an interrupt could strike it there.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -78,6 +80,9 @@ class Crew(Protocol):
     def hire(self) -> Hand:
         """A new hand; called on any thread."""
 
+    def hurry(self) -> None:
+        """Kill all that is left, without any grace."""
+
     def close(self) -> None:
         """Called once, when all hands are closed."""
 
@@ -116,8 +121,8 @@ class Scheduler:
     :param clock: monotonic seconds.
 
     ``progress`` and ``report`` are called in the order of the events, by one thread
-    at a time, never under the lock. They must not raise. They may block, and they may
-    call anything of the runner.
+    at a time, never under the lock. They must not raise. They may block, which holds up
+    nothing but the end of the run, and they may call anything of the runner.
     """
 
     def __init__(
@@ -158,7 +163,9 @@ class Scheduler:
         self._halting = False
         self._forcing = False
 
-        self._failure: Optional[Exception] = None
+        #: What `Plan.open` or `Crew.prepare` raised; all tasks are terminated then.
+        self.failure: Optional[Exception] = None
+        self._pid = os.getpid()
         self._closing = False
         self._finished = False
         self._waiters: List[threading.Lock] = []
@@ -184,20 +191,32 @@ class Scheduler:
         # done by threads of the scheduler's own, which write themselves into the books.
         _start_thread(self._work, _Slot(self._crew.hire()), True)
 
+    def refusal(self) -> Optional[LifeCycleError]:
+        """Why the calling thread cannot wait for the end, or None."""
+        if self._pid != os.getpid():
+            # Nobody is at work here, and whoever held a lock never gives it back.
+            return LifeCycleError(
+                "This is the copy of a runner that a fork has made: only the original "
+                "can be waited for or aborted"
+            )
+        me = threading.get_ident()
+        if any(slot.thread == me and slot.task for slot in self._slots.copy()):
+            return LifeCycleError("A task cannot wait for the end of its own run")
+        return None
+
     def wait(self) -> None:
         """Wait until the run has finished.
 
         Returns at once in a thread for which the end would have to wait: within
         ``progress`` or ``report``.
 
-        :raises LifeCycleError: called by a task, which would wait for itself.
-        :raises Exception: what `Plan.open` or `Crew.prepare` raised.
+        :raises LifeCycleError: see `refusal`.
         """
+        refusal = self.refusal()
+        if refusal is not None:
+            raise refusal
         if self._news.is_teller():
             return
-        me = threading.get_ident()
-        if any(slot.thread == me and slot.task for slot in self._slots.copy()):
-            raise LifeCycleError("A task cannot wait for the end of its own run")
         # A lock of one's own, because an interrupt while it is held does no harm.
         waiter = threading.Lock()
         waiter.acquire()
@@ -205,14 +224,15 @@ class Scheduler:
         # Who comes too late to be released sees here that it is finished.
         while not (self._finished or waiter.acquire(timeout=_ATTENTION)):
             pass
-        if self._failure is not None:
-            raise self._failure
 
     def stop(self, force: bool = False) -> None:
         """End every task that has not ended; returns without waiting for it.
 
         :param force: kill at once, without the grace period.
+        :raises LifeCycleError: this is a copy, see `refusal`.
         """
+        if self._pid != os.getpid():
+            self.wait()  # raises
         self._forcing = self._forcing or force
         if threading.current_thread() is threading.main_thread():
             self._halting = True  # for the watchman
@@ -265,7 +285,7 @@ class Scheduler:
                     self._plan.open()
             self._crew.prepare()
         except Exception as error:
-            self._failure = error
+            self.failure = error
             self.stop()
         if self._timeout is not None:
             self._start_watch()
@@ -286,14 +306,12 @@ class Scheduler:
 
     def _next(self, slot: _Slot) -> Optional[Task]:
         """Wait for a task; None when the slot is to end."""
-        while True:
+        while not slot.dismissed:  # then nobody would wait for what it tells
             if self._halting or self._agenda.has_victims():
                 self._start_watch()
             self._news.tell()
             self._staff()
             with self._desk:
-                if slot.dismissed:
-                    return None
                 if not self._plan.remaining:
                     self._call_in()
                     return None
@@ -305,6 +323,7 @@ class Scheduler:
             slot.parking.acquire()
             with self._desk:
                 self._coming -= 1
+        return None
 
     def _record(self, task: Task, outcome: Outcome, now: float) -> None:
         fast_fail = self._fast_fail
@@ -426,15 +445,37 @@ class Scheduler:
                 idle = not (changed or due or over)
                 if idle:
                     self._wake_at = self._agenda.next_moment()
+            if self._forcing:
+                self._crew.hurry()
             if idle:
                 seconds = max(0.0, self._wake_at - now)
                 self._alarm.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
                 continue
             for victim in due:
                 self._put_down(victim)
-            self._news.tell()
+            self._have_told()
             self._staff(present=0)
         self._finish()
+
+    def _have_told(self) -> None:
+        """Have the news told by another thread, if there are any."""
+        if not self._news.wait_for_teller:
+            return
+        with self._desk:
+            self._threads += 1
+        try:
+            _start_thread(self._tell)
+        except Exception:  # no more threads: the next slot tells, or `_finish`
+            with self._desk:
+                self._threads -= 1
+
+    def _tell(self) -> None:
+        try:
+            self._news.tell()
+        finally:
+            with self._desk:
+                self._threads -= 1
+            self._ring()
 
     def _ring(self) -> None:
         """Let the watchman look around, now or when he next would fall asleep."""

@@ -199,6 +199,12 @@ class Outcome:
         """Whether the task succeeded."""
         return self.status is SUCCESSFUL
 
+    @property
+    def grows(self) -> bool:
+        """Whether the trace may not be complete yet."""
+        told = self.trace is None or isinstance(self.trace, str)
+        return self.status is TERMINATED and not told
+
     @classmethod
     def failed(
         cls,

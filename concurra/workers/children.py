@@ -45,7 +45,7 @@ class Child:
 
     def __init__(self, pid: int, guardian: Guardian) -> None:
         self.pid = pid
-        self._guardian = guardian
+        self.guardian = guardian
         self._lock = threading.Lock()
         self._reaped = False
         self._gone = threading.Event()
@@ -79,7 +79,7 @@ class Child:
             self._outlast()
         with self._lock:
             self._gone.set()
-        self._guardian.dismiss(self.pid, leftovers and _group_exists(self.pid))
+        self.guardian.dismiss(self.pid, leftovers and _group_exists(self.pid))
         _alive.discard(self)
 
     def _outlast(self) -> None:
@@ -95,6 +95,13 @@ class Child:
     def wait(self, timeout: float) -> None:
         """Wait until another thread has buried it, at most ``timeout`` seconds."""
         self._gone.wait(max(0.0, timeout))
+
+
+def kill_all(guardian: Guardian) -> None:
+    """Kill all children that ``guardian`` watches over."""
+    for child in list(_alive):
+        if child.guardian is guardian:
+            child.stop(force=True)
 
 
 def _signal_group(pid: int, force: bool, leader: bool) -> None:

@@ -50,8 +50,10 @@ class Crew:
         # What is not needed is not imported. What is needed is imported here: a program
         # that forks while another thread imports has half a module in the child.
         if commands or context is not None:
+            from .children import kill_all
             from .guardian import Guardian
 
+            self._kill = kill_all
             self._guardian = guardian = Guardian()
         if commands:
             from .command import CommandWorker
@@ -77,6 +79,11 @@ class Crew:
                     self._stock.append(self._makers[Call]())
             except OSError:
                 pass  # no more processes: those that there are may do
+
+    def hurry(self) -> None:
+        """Kill all processes and commands that are left."""
+        if self._guardian is not None:
+            self._kill(self._guardian)
 
     def hire(self) -> Union[Hand, ThreadWorker]:
         """A worker for any job of the run."""

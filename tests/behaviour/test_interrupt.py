@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 
 import pytest
 
+import concurra
 from tests.helpers import HAS_PROC, start_script
 
 from .support import SAME_LIBRARY, TERMINATED, check, statuses
@@ -115,6 +117,33 @@ def test_an_interrupt_of_the_whole_process_group(kind):
     assert registry["pending"]["status"] == "Terminated"
     assert registry["busy"]["has_failed"] is True
     assert "ERROR:concurra.core:Execution Failed" in err
+
+
+@pytest.mark.parametrize("error", [concurra.ConcurraError, concurra.LifeCycleError])
+def test_an_error_of_ours_from_a_signal_handler(error):
+    """It ends the run as any other, although such errors may mean that none began."""
+
+    def refuse(number, frame):
+        raise error("raised by a handler")
+
+    gate = threading.Event()
+
+    def send():
+        os.kill(os.getpid(), signal.SIGUSR1)
+        gate.wait(20)
+
+    runner = concurra.TaskRunner(progress_stats=False)
+    runner.add_task(send, label="busy")
+    runner.add_task(abs, -1, label="pending", depends_on=["busy"])
+    before = signal.signal(signal.SIGUSR1, refuse)
+    try:
+        with pytest.raises(error, match="^raised by a handler$"):
+            runner.run()
+        for result in runner.results_registry.values():
+            assert result["error"] == TERMINATED
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        gate.set()
 
 
 SILENT = """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 from typing import Any, Callable
 
@@ -102,3 +104,27 @@ def log_from_task(number: int) -> int:
     for line in range(50):
         log.warning("task %d: line %d", number, line)
     return number
+
+
+def run_without_stderr(broken: str) -> None:
+    """Run with a handler whose records, and whose errors, have nowhere to go."""
+    kept = os.dup(2)
+    if broken == "pipe":
+        source, sink = os.pipe()
+        os.close(source)
+        os.dup2(sink, 2)
+    logging.basicConfig(level=logging.INFO)
+    if broken == "closed":
+        sys.stderr.close()
+    runner = concurra.TaskRunner(2, log_errors=True, timeout=0.2)
+    gate = threading.Event()
+    runner.add_task(gate.wait, label="overdue")
+    runner.add_task(int, "x", label="bad")
+    runner.add_task(int, "1", label="good")
+    results = runner.run()
+    gate.set()
+    os.dup2(kept, 2)
+    assert results["good"]["status"] == "Successful", results
+    assert results["bad"]["status"] == "Failed", results
+    assert results["overdue"]["status"] == "Terminated", results
+    logging.disable()  # no more is to be written at the end

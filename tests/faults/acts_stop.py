@@ -269,6 +269,24 @@ def run_for_ever(mode: str, folder: str, grace: float, count: int = 2) -> None:
         print("obeyed")
 
 
+def run_lingerers(mode: str, folder: str, grace: float) -> None:
+    """Run tasks that leave a thread: their workers do not end when all is done."""
+    runner = make(mode, 2, terminate_timeout=grace)
+    for _ in range(2):
+        runner.add_task(_leave_a_thread, folder)
+    signal.signal(signal.SIGINT, _tell)
+    try:
+        runner.run(verify=False)
+    except KeyboardInterrupt:
+        for result in check_all(runner).values():
+            assert result["status"] == "Successful", result
+        print("obeyed")
+
+
+def _leave_a_thread(folder: str) -> None:
+    threading.Thread(target=linger, args=(folder,), daemon=False).start()
+
+
 def _tell(number: int, frame: FrameType | None) -> None:
     print("interrupted")
     raise KeyboardInterrupt

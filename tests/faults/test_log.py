@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.faults import acts_log
-from tests.faults.stage import BOUND, MODES, PLANNED, add, check_all, fail, make, quick
+from tests.faults.stage import BOUND, MODES, PLANNED, add, check_all, fail, in_script
+from tests.faults.stage import make, quick
 from tests.helpers import START_METHODS, wait_until
 
 
@@ -183,3 +184,9 @@ def test_tasks_log(mode: str, tmp_path: Path) -> None:
     if mode == "thread":
         text = (tmp_path / "log").read_text()
         assert text.count(": line ") == 20 * 50
+
+
+@pytest.mark.parametrize("broken", ["closed", "pipe"])
+def test_nothing_can_be_shown(broken: str) -> None:
+    """Neither a record nor the error about it can be written: the run goes on."""
+    in_script(acts_log.run_without_stderr, broken=broken)

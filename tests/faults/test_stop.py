@@ -251,6 +251,21 @@ def test_ctrl_c_ends_those_who_ignore_sigterm(mode: str, tmp_path: Path) -> None
         assert not script.survivors()
 
 
+@pytest.mark.parametrize("mode", START_METHODS)
+def test_second_ctrl_c_kills_workers_that_do_not_end(mode: str, tmp_path: Path) -> None:
+    """When all tasks are done, too: nobody waits for what these have left behind."""
+    act: dict[str, Any] = {"mode": mode, "folder": str(tmp_path), "grace": LINGER}
+    with started_script(acts_stop.run_lingerers, **act) as script:
+        pids = arrived(tmp_path, 2)
+        script.send_signal(signal.SIGINT)
+        script.wait_for("interrupted")
+        script.send_signal(signal.SIGINT)
+        assert script.wait(BOUND) == 0, script
+        assert "obeyed" in script.stdout()
+        gone(pids)
+        assert not script.survivors()
+
+
 @pytest.mark.parametrize("mode", KILLABLE)
 def test_second_ctrl_c_kills_at_once(mode: str, tmp_path: Path) -> None:
     """Who presses Ctrl-C again does not wait for the end of the grace period."""

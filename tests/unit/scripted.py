@@ -88,6 +88,9 @@ class ScriptedCrew:
         self.workers.append(worker)
         return worker
 
+    def hurry(self) -> None:
+        self.events.append("crew hurried")
+
     def close(self) -> None:
         self.events.append("crew closed")
 

@@ -257,6 +257,28 @@ def test_the_registry_keeps_its_dicts(registry: Registry) -> None:
     assert registry["a"] is registry["a"]
 
 
+def test_what_can_still_grow_is_not_kept(
+    registry: Registry, tasks: dict[Any, Task]
+) -> None:
+    """Until the end, when it is the last word."""
+
+    class Words:
+        """What a command has printed so far."""
+
+        said = "first"
+
+        def __str__(self) -> str:
+            return self.said
+
+    task = tasks["c"]
+    task.attempts, task.started, task.ended = 1, 1.0, 2.0
+    task.outcome = Outcome.stopped("subprocess", Words())
+    assert registry["c"]["trace"] == "first"
+    Words.said = "first, and last"
+    assert registry.complete()["c"]["trace"] == "first, and last"
+    assert registry["c"] is registry.complete()["c"]
+
+
 def test_what_is_added_later_is_there(
     registry: Registry, tasks: dict[Any, Task]
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Callable
 
 import pytest
 
+from concurra.errors import LifeCycleError
 from concurra.scheduler import Scheduler
 from concurra.tasks import FAILED, SUCCESSFUL, TERMINATED, Outcome, Task
 from tests.helpers import wait_until
@@ -523,6 +524,7 @@ def test_a_forced_stop_has_no_grace_period(schedule: Scheduling) -> None:
     run.scheduler.stop(force=True)
     run.end()
     assert worker.stops == [True]
+    assert "crew hurried" in run.crew.events
 
 
 def test_a_stop_can_be_forced_later(schedule: Scheduling) -> None:
@@ -532,9 +534,11 @@ def test_a_stop_can_be_forced_later(schedule: Scheduling) -> None:
     worker = stubborn.reached()
     run.scheduler.stop()
     wait_until(lambda: worker.stops, BOUND, "the stop")
+    assert "crew hurried" not in run.crew.events
     run.scheduler.stop(force=True)
     run.end()
     assert worker.stops == [False, True]
+    assert "crew hurried" in run.crew.events
 
 
 # Stop ---------------------------------------------------------------------------------
@@ -834,6 +838,57 @@ def test_a_callback_that_blocks_does_not_hinder_others(schedule: Scheduling) -> 
     assert run.told == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_callback_that_blocks_holds_up_no_deadline(schedule: Scheduling) -> None:
+    """Nor a stop: it is not called by the watchman."""
+    blocked, may_return = threading.Event(), threading.Event()
+
+    def block(task: Task) -> None:
+        blocked.set()
+        assert may_return.wait(BOUND)
+
+    early, late, waits = Meeting(), Meeting(), Meeting()
+    tasks = play("early", early), play("late", late), play("waits", waits)
+    run = schedule(*tasks, limit=2, timeout=TIMEOUT, on_report=block, step=9).start()
+    early.reached()
+    late.reached()
+    run.clock.now = TIMEOUT
+    assert blocked.wait(BOUND)
+    waits.reached()
+    run.clock.now = 2 * TIMEOUT
+    wait_until(lambda: not run.plan.remaining, BOUND, "the last deadline")
+    assert not run.scheduler.finished, "the run is over when every callback is"
+    may_return.set()
+    run.end()
+    assert run.told == ["early", "late", "waits", 3]
+
+
+def test_who_is_dismissed_tells_nothing(
+    schedule: Scheduling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run does not wait for him, but for everything that is told."""
+    tellers = []
+    stubborn, other = Meeting(heeds=None), Meeting()
+    run = schedule(play("stubborn", stubborn), play("other", other), timeout=TIMEOUT)
+    tell = run.scheduler._news.tell
+
+    def watched() -> None:
+        tellers.append(threading.get_ident())
+        tell()
+
+    monkeypatch.setattr(run.scheduler._news, "tell", watched)
+    run.start()
+    stubborn.reached()
+    (slot,) = run.scheduler._slots
+    run.clock.now = TIMEOUT
+    other.reached()
+    tellers.clear()
+    stubborn.end()
+    wait_until(lambda: slot.left, BOUND, "the end of the dismissed")
+    other.end()
+    run.end()
+    assert tellers and slot.thread not in tellers
+
+
 def test_a_callback_may_stop_the_run(schedule: Scheduling) -> None:
     """And wait for its end, which returns at once there, for it would wait for ever."""
     busy = Meeting()
@@ -878,6 +933,24 @@ def test_many_may_wait(schedule: Scheduling) -> None:
         thread.join(BOUND)
         assert not thread.is_alive()
     run.scheduler.wait()
+
+
+def test_a_copy_in_another_process_is_of_no_use(
+    schedule: Scheduling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever were to wait there would do so for ever, and a stop would hit others."""
+    busy = Meeting()
+    run = schedule(play("busy", busy)).start()
+    worker = busy.reached()
+    with monkeypatch.context() as patch:
+        patch.setattr("concurra.scheduler.os.getpid", lambda: -1)
+        for method in (run.scheduler.stop, run.scheduler.wait):
+            with pytest.raises(LifeCycleError, match="^This is the copy of a runner"):
+                method()
+    assert worker.stops == []
+    busy.end()
+    run.end()
+    assert run.statuses() == {"busy": SUCCESSFUL}
 
 
 def test_a_task_cannot_wait_for_its_own_run(schedule: Scheduling) -> None:
@@ -1019,13 +1092,12 @@ def test_the_crew_is_prepared_first(schedule: Scheduling) -> None:
 
 
 def test_a_crew_that_cannot_be_prepared_ends_the_run(schedule: Scheduling) -> None:
-    """No task starts, and whoever waits gets the error."""
+    """No task starts, and the error is kept for those who want to know."""
     run = schedule(play("a", well()), play("b", well()))
-    run.crew.unprepared = RuntimeError("no main guard")
+    run.crew.unprepared = RuntimeError("no such worker")
     run.start().end()
-    for _ in range(2):
-        with pytest.raises(RuntimeError, match="^no main guard$"):
-            run.scheduler.wait()
+    run.scheduler.wait()
+    assert run.scheduler.failure is run.crew.unprepared
     assert run.statuses() == {"a": TERMINATED, "b": TERMINATED}
     assert [task.attempts for task in run.tasks.values()] == [0, 0]
     assert run.crew.events[-1] == "crew closed"
@@ -1034,7 +1106,7 @@ def test_a_crew_that_cannot_be_prepared_ends_the_run(schedule: Scheduling) -> No
 def test_a_plan_that_cannot_be_opened_ends_the_run(
     schedule: Scheduling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No task starts, and whoever waits gets the error: a label's own, for one."""
+    """No task starts, and the error is kept: a label's own, for one."""
     run = schedule(play("a", well()), play("b", well()))
 
     def refuse() -> None:
@@ -1042,8 +1114,7 @@ def test_a_plan_that_cannot_be_opened_ends_the_run(
 
     monkeypatch.setattr(run.plan, "open", refuse)
     run.start().end()
-    with pytest.raises(ArithmeticError, match="a label's own __hash__"):
-        run.scheduler.wait()
+    assert isinstance(run.scheduler.failure, ArithmeticError)
     assert run.statuses() == {"a": TERMINATED, "b": TERMINATED}
 
 
