@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from . import checks, results
 from .errors import CommandExecutionError, ConcurraError, ExecutionError
@@ -332,7 +332,10 @@ class TaskRunner:
         For errors, see `run`.
         """
         self._conduct(lambda: self._start(in_background=True))
-        _unfetched.add(self)
+        _unfetched[id(self)] = self
+        # What is registered last comes first: before the workers are ended, that is.
+        atexit.unregister(_tell_of_unfetched)
+        atexit.register(_tell_of_unfetched)
 
     def get_background_results(
         self,
@@ -356,8 +359,8 @@ class TaskRunner:
     def is_running(self) -> bool:
         """Whether what `execute_in_background` started has not been fetched yet.
 
-        It does not tell whether tasks are still at work: it stays true until
-        `get_background_results` or `abort` has returned.
+        Not to be polled for the end: it stays true until `get_background_results`,
+        which waits for that, or `abort` has returned.
         """
         return self._in_background
 
@@ -593,16 +596,15 @@ class TaskRunner:
 
 
 #: Runners with work in the background, as long as they exist.
-_unfetched: WeakSet[TaskRunner] = WeakSet()
+_unfetched: WeakValueDictionary[int, TaskRunner] = WeakValueDictionary()
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unfetched.clear)
 
 
-@atexit.register
 def _tell_of_unfetched() -> None:
     """Work in the background ends with the program; who did not mean that is told."""
-    for runner in list(_unfetched):
+    for runner in list(_unfetched.values()):
         runner._tell_of_the_end()
 
 

@@ -132,6 +132,32 @@ def test_the_program_ends_although_a_background_run_goes_on():
         )
 
 
+UNFETCHED = """
+import concurra
+
+
+class Runner(concurra.TaskRunner):
+    def __eq__(self, other):  # so it has no hash
+        return self is other
+
+
+runner = Runner(max_concurrency=1, name="Nightly")
+runner.add_command(["sleep", "600"])
+runner.add_command(["sleep", "600"])
+runner.execute_in_background()
+while not runner.get_active_runner_count():
+    pass
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX commands")
+def test_the_log_tells_of_what_is_left_undone_before_it_is_ended():
+    """All of it; the end of the commands is not taken for theirs."""
+    with start_script(UNFETCHED, env=SAME_LIBRARY) as script:
+        assert script.wait() == 0, script
+        assert "The program ends before 2 of the 2 tasks of Nightly" in script.stderr()
+
+
 FETCHED = """
 import os
 
