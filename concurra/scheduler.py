@@ -434,15 +434,15 @@ class Scheduler:
             if self._watching or self._closing:
                 return
             self._watching = True
-        over = False
-        while not over:
+        while True:
             with self._desk:
                 self._wake_at = 0.0
                 now = self._clock()
                 changed = self._halt(now) | self._expire(now)
                 due = self._agenda.due(now, self._forcing)
-                over = self._is_over()
-                idle = not (changed or due or over)
+                if self._is_over():
+                    break
+                idle = not (changed or due)
                 if idle:
                     self._wake_at = self._agenda.next_moment()
             if self._forcing:
