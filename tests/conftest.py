@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Callable
@@ -11,6 +12,12 @@ import pytest
 from tests.helpers import START_METHODS
 
 pytest_plugins = ["tests.guards"]
+
+
+def pytest_configure() -> None:
+    """A shell's background jobs ignore Ctrl-C; here, it is for the tests to say."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ def test_sigterm_comes_before_sigkill(tmp_path: Path) -> None:
     runner = make("command", terminate_timeout=BOUND)
     line = (
         f"trap 'echo cleaned; touch {tmp_path}/cleaned; exit 0' TERM; cd {tmp_path}; "
-        f"echo $$ > $$.tmp; mv $$.tmp $$.pid; sleep {LINGER:g} & wait"
+        f"sleep {LINGER:g} & echo $$ > $$.tmp; mv $$.tmp $$.pid; wait"
     )
     runner.add_shell_command(line)
     _, results = abort_when_arrived(runner, tmp_path, 1)
