@@ -131,6 +131,7 @@ def _in_child() -> None:
     _forking, _turn = threading.Lock(), threading.RLock()
     _counting, _busy, _starters = threading.Lock(), threading.Lock(), 0
     kept = _kept.get(threading.get_ident())
+    _kept.clear()  # its own children are to keep nothing
     for end in list(_unshared):
         if end is not kept:
             try:

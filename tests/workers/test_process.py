@@ -417,6 +417,19 @@ def test_a_forked_grandchild_keeps_nothing(
 
 
 @forks
+def test_a_grandchild_does_not_hide_an_idle_death(hand: Hand, tmp_path: Path) -> None:
+    """It has nothing of the worker's pipe, so the next job is not sent there."""
+    pid_file, until = str(tmp_path / "pid"), str(tmp_path / "until")
+    first = pid_of(hand)
+    assert hand.run(call(fork_lingering, pid_file, until, True)).ok
+    os.kill(first, signal.SIGKILL)
+    wait_for_end_of(first)
+    assert pid_of(hand) != first
+    write(until, "now")
+    wait_for_end_of(read(pid_file))
+
+
+@forks
 def test_close_does_not_wait_for_a_grandchild(
     worker: ProcessWorker, close: Callable[[], None], tmp_path: Path
 ) -> None:
