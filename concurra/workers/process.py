@@ -302,10 +302,16 @@ def _do(pipe: Channel) -> Message:
 
 
 def _reset_signals() -> None:
-    """Forget the handlers and the mask that a fork inherits from the program."""
+    """Forget the handlers and the mask that a fork inherits from the program.
+
+    Signals that came since a fork have been held back (see `births.forking`). Those to
+    this process have their effect now. A Ctrl-C was for the program's whole group, to
+    which this process belonged then, and is dropped.
+    """
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # drops one that is held back
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.util import register_after_fork
 from pathlib import Path
 from typing import Any, Callable
 
@@ -16,7 +19,7 @@ from concurra.tasks import FAILED, PICKLE_WARNING, Outcome
 from concurra.workers.guardian import Guardian
 from concurra.workers.crew import Crew, Hand
 from concurra.workers.process import ProcessWorker
-from tests.helpers import MARK, START_METHODS, alive, descendants
+from tests.helpers import MARK, START_METHODS, alive, descendants, wait_until
 from tests.workers.support import (
     BOUND,
     Running,
@@ -346,6 +349,69 @@ def test_signal_handlers_and_mask_are_the_defaults(
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+class Newborn:
+    """While it is there, each forked worker gets a signal before it runs our code."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        register_after_fork(self, Newborn._strike)
+
+    def _strike(self) -> None:
+        os.kill(os.getpid(), self._number)
+
+
+@contextmanager
+def host_handles(number: int) -> Iterator[tuple[list[int], socket.socket]]:
+    """A program with a handler and a wakeup fd, as asyncio has; what they are told."""
+    told: list[int] = []
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.setblocking(False)
+    wakeup = signal.set_wakeup_fd(theirs.fileno())
+    handler = signal.signal(number, lambda *args: told.append(os.write(1, b"handled")))
+    try:
+        yield told, ours
+    finally:
+        signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup)
+        ours.close()
+        theirs.close()
+
+
+@forks
+def test_a_stop_of_a_newborn_worker_does_not_reach_the_host(
+    guardian: Guardian, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """SIGTERM ends the worker, by none of the handlers that it was forked with."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    context = multiprocessing.get_context("fork")
+    with host_handles(signal.SIGTERM) as (told, wakeups):
+        newborn = Newborn(signal.SIGTERM)
+        worker = ProcessWorker(context, guardian, grace=BOUND)
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
+        outcome = worker.run(call(add, 1))
+        with pytest.raises(BlockingIOError):
+            wakeups.recv(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_until(lambda: told, what="the host's own SIGTERM")
+    del newborn
+    assert outcome.error and "SIGTERM before it was ready" in outcome.error
+    assert capfd.readouterr().out == "handled", "once, by the host"
+
+
+@forks
+def test_a_newborn_worker_is_not_interrupted_with_its_host(guardian: Guardian) -> None:
+    """Ctrl-C is for the whole group of the host, which the worker is about to leave."""
+    newborn = Newborn(signal.SIGINT)
+    context = multiprocessing.get_context("fork")
+    worker = ProcessWorker(context, guardian, grace=BOUND)
+    del newborn
+    try:
+        assert worker.run(call(add, 1, 2)).value == 3
+    finally:
+        worker.close()
 
 
 @posix
