@@ -23,6 +23,7 @@ import os
 import select
 import signal
 import sys
+import time
 from importlib import import_module
 from multiprocessing import connection, process
 from multiprocessing.context import BaseContext
@@ -74,8 +75,9 @@ class ProcessWorker:
         max_tasks: Optional[int] = None,
         grace: float = 1.0,
     ) -> None:
-        #: Whether it can do no more jobs, and is to be closed.
+        #: Whether it can do no more jobs: its process is to end, and to be closed.
         self.spent = False
+        self._ends_by = 0.0
         self._left = max_tasks
         self._grace = grace
         self._ready = False
@@ -116,7 +118,7 @@ class ProcessWorker:
         try:
             return self._exchange(job)
         except BaseException as error:
-            self.spent = True
+            self._retire()
             return Outcome.raised(self.mode, error)
 
     def stop(self, force: bool = False) -> bool:
@@ -127,10 +129,17 @@ class ProcessWorker:
     def close(self) -> None:
         """End the process and all that is left of its group."""
         if not self._buried:
-            close_unshared(self._pipe)
-            if not self._exit.wait(self._grace):
+            self._retire()
+            if not self._exit.wait(max(0.0, self._ends_by - time.monotonic())):
                 self._child.stop(force=True)
             self._bury()
+
+    def _retire(self) -> None:
+        """Let the process end by itself; its time for that begins now."""
+        if not self.spent:
+            self.spent = True
+            self._ends_by = time.monotonic() + self._grace
+            close_unshared(self._pipe)
 
     def _exchange(self, job: Message) -> Outcome:
         began = False
@@ -147,7 +156,8 @@ class ProcessWorker:
             reply = _ANSWERING, *describe(error)
         if self._left is not None:
             self._left -= 1
-            self.spent = not self._left
+            if not self._left:
+                self._retire()
         stage, *rest = reply
         if stage == _DONE:
             return Outcome(SUCCESSFUL, self.mode, *rest)

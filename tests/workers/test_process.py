@@ -7,8 +7,10 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.util import register_after_fork
 from pathlib import Path
 from typing import Any, Callable
@@ -644,3 +646,63 @@ def test_when_no_process_can_be_started(
         assert hand.run(call(add, 1, 2)).value == 3
     finally:
         hand.close()
+
+
+def leave_thread(until: str) -> int:
+    """Leave a thread that lingers, and that the end of the process waits for."""
+    wait = partial(wait_until, lambda: os.path.exists(until), 10 * BOUND)
+    threading.Thread(target=wait, daemon=False).start()
+    return os.getpid()
+
+
+@pytest.fixture
+def short_lived(guardian: Guardian) -> Iterator[Callable[[float], Hand]]:
+    """Makes hands whose processes do one job each; closed when the test ends."""
+    crews: list[Crew] = []
+    hands: list[Hand] = []
+
+    def make(grace: float) -> Hand:
+        context = multiprocessing.get_context(START_METHODS[0])
+        crews.append(Crew(context, max_tasks=1, grace=grace))
+        hands.append(crews[-1].hire())  # type: ignore[arg-type]
+        return hands[-1]
+
+    yield make
+    for each in (*hands, *crews):
+        each.close()
+
+
+def test_an_outcome_does_not_wait_for_the_end_of_a_process(
+    short_lived: Callable[[float], Hand], tmp_path: Path
+) -> None:
+    """The job has ended, however long its process has yet to live; the next one waits
+    for that."""
+    hand = short_lived(10 * BOUND)
+    first = hand.run(call(leave_thread, str(tmp_path / "until"))).value
+    assert alive(first)
+    second = Running(hand, call(alive, first))
+    write(tmp_path / "until", "now")
+    assert second.outcome().value is False
+
+
+def test_a_process_that_does_not_end_is_killed_before_the_next(
+    short_lived: Callable[[float], Hand], tmp_path: Path
+) -> None:
+    """After its grace period, which may be over by then: they do not pile up."""
+    hand = short_lived(0.0)
+    first = hand.run(call(leave_thread, str(tmp_path / "never"))).value
+    assert hand.run(call(alive, first)).value is False
+
+
+@posix
+def test_a_stop_reaches_a_process_that_does_not_end(
+    short_lived: Callable[[float], Hand], tmp_path: Path
+) -> None:
+    """It may be what the job at hand waits for, and that must return soon."""
+    hand = short_lived(10 * BOUND)
+    first = hand.run(call(leave_thread, str(tmp_path / "never"))).value
+    hand.forget()
+    second = Running(hand, call(add, 1))
+    hand.stop()
+    assert not second.outcome().ok
+    assert not alive(first)
