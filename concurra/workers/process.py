@@ -8,6 +8,7 @@
     pickle the call ─────── its own, a ───────> unpickle, call
     unpickle the reply <─── `Channel` ───────── pickle value or error
                                                 put directory, environment back
+    (if that fails, "last" comes before the reply, and the process ends after it)
     end of the pipe before a reply: the process is lost, the task failed
     end of the pipe before a call: the worker process ends
 
@@ -142,7 +143,7 @@ class ProcessWorker:
             close_unshared(self._pipe)
 
     def _exchange(self, job: Message) -> Outcome:
-        began = False
+        began = last = False
         try:
             if not self._ready:
                 self._receive()
@@ -150,14 +151,17 @@ class ProcessWorker:
             self._pipe.send(job)
             began = True
             reply = self._receive()
+            if reply == "last":
+                last = True
+                reply = self._pipe.receive()
         except Ended:
             return self._lost(began)
         except BaseException as error:  # the user's __setstate__ may do anything
             reply = _ANSWERING, *describe(error)
         if self._left is not None:
             self._left -= 1
-            if not self._left:
-                self._retire()
+        if last or self._left == 0:
+            self._retire()
         stage, *rest = reply
         if stage == _DONE:
             return Outcome(SUCCESSFUL, self.mode, *rest)
@@ -255,19 +259,21 @@ class _Surroundings:
         self._directory = os.open(".", os.O_RDONLY) if POSIX else os.getcwd()
         self._environ = dict(os.environ)
         self._raw = dict(self._look())
+        #: Whether they could not be put back, so that no other task may find them.
+        self.spoiled = False
 
     def restore(self) -> None:
-        """Put both back.
-
-        :raises OSError: the directory cannot be entered.
-        """
-        if isinstance(self._directory, int):
-            os.fchdir(self._directory)
-        else:
-            os.chdir(self._directory)
-        if self._look() != self._raw:
-            os.environ.clear()
-            os.environ.update(self._environ)
+        """Put both back, if that is possible."""
+        try:
+            if isinstance(self._directory, int):
+                os.fchdir(self._directory)
+            else:
+                os.chdir(self._directory)
+            if self._look() != self._raw:
+                os.environ.clear()
+                os.environ.update(self._environ)
+        except Exception:  # a task has closed it, removed it, put None in its place
+            self.spoiled = True
 
     @staticmethod
     def _look() -> Any:
@@ -285,15 +291,15 @@ def _serve(pipe: Channel) -> None:
     surroundings = _Surroundings()
     try:
         pipe.send(pipe.pack("ready"))
-        while True:
+        while not surroundings.spoiled:
             reply = _do(pipe)
-            try:
-                surroundings.restore()
-            finally:
-                flush()
-                pipe.send(reply)
-    except (Ended, OSError):
-        pass  # the parent has closed the pipe, or the task has, or spoiled too much
+            surroundings.restore()
+            if surroundings.spoiled:
+                pipe.send(pipe.pack("last"))
+            flush()
+            pipe.send(reply)
+    except Ended:
+        pass  # the parent has closed the pipe, or a task has
 
 
 def _do(pipe: Channel) -> Message:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import stat
 import sys
 import threading
 from collections.abc import Iterator
@@ -309,6 +310,33 @@ def test_directory_and_environment_are_put_back(
     for folder, ok in ((tmp_path, True), (tmp_path / "nowhere", False)):
         assert worker.run(call(spoil, str(folder))).ok is ok
         assert worker.run(call(look)).value == before
+
+
+def close_all_directories() -> str:
+    for fd in range(3, 256):
+        try:
+            if stat.S_ISDIR(os.fstat(fd).st_mode):
+                os.close(fd)
+        except OSError:
+            pass
+    return "well done"
+
+
+def replace_environment() -> str:
+    os.environ = None  # type: ignore[assignment]
+    return "well done"
+
+
+@posix
+@pytest.mark.parametrize("spoil", [close_all_directories, replace_environment])
+def test_what_cannot_be_put_back_costs_the_process_only(
+    hand: Hand, spoil: Callable[[], str]
+) -> None:
+    """Neither the task that has done it, nor the next: that has another process."""
+    for _ in range(5):
+        assert hand.run(call(spoil)).value == "well done"
+        outcome = hand.run(call(os.getcwd))
+        assert outcome.value == os.getcwd(), outcome.error
 
 
 def print_partly(path: str) -> None:
