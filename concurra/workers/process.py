@@ -31,7 +31,7 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any, List, Optional, Tuple
 
-from ..tasks import SUCCESSFUL, Call, Outcome, describe
+from ..tasks import SUCCESSFUL, Call, Outcome, describe, ending
 from ..types import ExecutionMode
 from .births import POSIX, close_unshared, forking, starting, unshared
 from .children import Child
@@ -177,14 +177,14 @@ class ProcessWorker:
     def _lost(self, began: bool) -> Outcome:
         """The pipe has ended, so the process has, or is about to."""
         self.spent = True
+        mode = self.mode if began else None
         if not self._exit.wait(PATIENCE) and self._process.is_alive():
-            when = "was ended because it had closed its connection"
             self._child.stop(force=True)
-        elif self._ready:
-            when = "during the task"
-        else:
-            when = f"before it was ready ({_doubt()})"
-        return Outcome.lost(self.mode if began else None, self._bury(), when)
+            self._bury()
+            how = "was ended because it had closed its connection"
+            return Outcome.lost(mode, how)
+        when = "during the task" if self._ready else f"before it was ready ({_doubt()})"
+        return Outcome.lost(mode, f"{ending(self._bury())} {when}")
 
     def _bury(self) -> Optional[int]:
         """Reap the process, and let go of it; its exit code, if that can be had."""

@@ -126,6 +126,21 @@ def test_a_process_that_loses_its_pipe_is_a_failure(worker: ProcessWorker) -> No
     assert worker.spent
 
 
+def close_all_files_and_stay() -> None:
+    close_all_files()
+    threading.Event().wait(BOUND)
+
+
+def test_a_process_that_stays_without_its_pipe_is_ended(worker: ProcessWorker) -> None:
+    """The error says why, and nothing of the signal that ended it."""
+    outcome = worker.run(call(close_all_files_and_stay))
+    assert outcome.error == (
+        "RuntimeError: Worker process was ended because it had closed its connection"
+    )
+    assert outcome.mode == "process" and outcome.retry
+    assert worker.spent
+
+
 @posix
 def test_a_job_that_did_not_begin_is_told_apart(worker: ProcessWorker) -> None:
     """The process died while it was idle: no mode, so that another may do the job."""
