@@ -29,7 +29,7 @@ from importlib import import_module
 from multiprocessing import connection, process
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from typing import Any, List, Optional, Tuple
+from typing import Any, List, Optional, Tuple, Union
 
 from ..tasks import SUCCESSFUL, Call, Outcome, describe, ending
 from ..types import ExecutionMode
@@ -44,6 +44,9 @@ PATIENCE = 0.5
 
 #: How far a job came: its reply begins with that.
 _DONE, _RECEIVING, _CALLING, _ANSWERING = range(4)
+
+#: How to open a directory that is only to be entered, which needs no right to read it.
+TO_ENTER = getattr(os, "O_PATH", os.O_RDONLY)
 
 #: Seconds for which the operating system can be asked to wait.
 LONG = 1e6
@@ -256,7 +259,11 @@ class _Surroundings:
     """The working directory and the environment, as a worker found them."""
 
     def __init__(self) -> None:
-        self._directory = os.open(".", os.O_RDONLY) if POSIX else os.getcwd()
+        self._directory: Union[int, str, None] = None
+        try:
+            self._directory = os.open(".", TO_ENTER) if POSIX else os.getcwd()
+        except OSError:
+            pass  # nobody may read it: tasks that leave it are to come back themselves
         self._environ = dict(os.environ)
         self._raw = dict(self._look())
         #: Whether they could not be put back, so that no other task may find them.
@@ -267,7 +274,7 @@ class _Surroundings:
         try:
             if isinstance(self._directory, int):
                 os.fchdir(self._directory)
-            else:
+            elif self._directory is not None:
                 os.chdir(self._directory)
             if self._look() != self._raw:
                 os.environ.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -352,6 +353,37 @@ def test_what_cannot_be_put_back_costs_the_process_only(
         assert hand.run(call(spoil)).value == "well done"
         outcome = hand.run(call(os.getcwd))
         assert outcome.value == os.getcwd(), outcome.error
+
+
+def leave_directory(folder: str) -> int:
+    os.chdir(folder)
+    return os.getpid()
+
+
+@forks
+@pytest.mark.parametrize("enter", [True, False])
+def test_a_directory_that_cannot_be_read(
+    guardian: Guardian, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enter: bool
+) -> None:
+    """It is put back as well if the system can open what may be entered; and if not,
+    tasks do their work all the same."""
+    real_open = os.open
+
+    def refuse(path: str, flags: int, *args: Any) -> int:
+        if path == "." and not (enter and flags & getattr(os, "O_PATH", 0)):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return real_open(path, flags, *args)
+
+    monkeypatch.setattr(os, "open", refuse)
+    worker = ProcessWorker(multiprocessing.get_context("fork"), guardian, grace=BOUND)
+    try:
+        first = worker.run(call(leave_directory, str(tmp_path)))
+        assert (first.ok, first.error) == (True, None)
+        after = os.getcwd() if enter and hasattr(os, "O_PATH") else str(tmp_path)
+        assert worker.run(call(os.getcwd)).value == after
+        assert pid_of(worker) == first.value
+    finally:
+        worker.close()
 
 
 def print_partly(path: str) -> None:
