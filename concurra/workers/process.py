@@ -24,6 +24,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from importlib import import_module
 from multiprocessing import connection, process
@@ -294,6 +295,9 @@ def _serve(pipe: Channel) -> None:
     if POSIX:
         os.setsid()
         _reset_signals()
+    # A fork of a daemon thread has one for its main thread, and threads of tasks would
+    # inherit that. There is no public way to say that it is none.
+    threading.current_thread()._daemonic = False  # type: ignore[attr-defined]
     unshared(pipe)
     surroundings = _Surroundings()
     try:

@@ -509,6 +509,31 @@ def test_a_worker_leads_a_session_of_its_own(worker: ProcessWorker) -> None:
     assert len(set(worker.run(call(family)).value)) == 1
 
 
+def daemons() -> list[bool]:
+    main = threading.main_thread()
+    return [threading.current_thread() is main, main.daemon, threading.Thread().daemon]
+
+
+def test_the_threads_of_tasks_are_no_daemons(
+    guardian: Guardian, start_method: str
+) -> None:
+    """Unless they say so, though the scheduler's threads, which fork, are."""
+    context = multiprocessing.get_context(start_method)
+    workers: list[ProcessWorker] = []
+
+    def hire() -> None:
+        workers.append(ProcessWorker(context, guardian, grace=BOUND))
+
+    thread = threading.Thread(target=hire, daemon=True)
+    thread.start()
+    thread.join(BOUND)
+    (worker,) = workers
+    try:
+        assert worker.run(call(daemons)).value == [True, False, False]
+    finally:
+        worker.close()
+
+
 def use_multiprocessing() -> int | None:
     child = multiprocessing.get_context("spawn").Process(target=add, args=(1,))
     child.start()
