@@ -179,7 +179,7 @@ def _start(
                 read_end, write_end = os.pipe()
                 ours.append(read_end)
                 theirs.append(write_end)
-            with guardian.expecting(ours[0]) if ours else nullcontext():
+            with guardian.expecting(ours[0]) if guardian.seeks else nullcontext():
                 process = _open(command, theirs)
                 return process, Child(process.pid, guardian), ours
         except BaseException:

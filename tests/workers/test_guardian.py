@@ -336,6 +336,30 @@ def test_a_guardian_ends_with_its_program() -> None:
         wait_for_end_of(guardian.pid)
 
 
+@pytest.mark.parametrize("capture_output", [True, False])
+def test_where_nobody_can_be_sought_no_pipe_is_told(
+    monkeypatch: pytest.MonkeyPatch, capture_output: bool
+) -> None:
+    """Its number would be of no use, and may be too long for a line of the table."""
+    told: list[str] = []
+    add = _Table.add
+
+    def note(table: _Table, what: str, number: int) -> None:
+        told.append(what)
+        add(table, what, number)
+
+    monkeypatch.setattr(Guardian, "seeks", False)
+    monkeypatch.setattr(_Table, "add", note)
+    guardian = Guardian()
+    worker = CommandWorker(guardian)
+    try:
+        assert worker.run(Command(["true"], capture_output=capture_output)).ok
+    finally:
+        worker.close()
+        guardian.close()
+    assert told == ["+"]
+
+
 # What it costs ------------------------------------------------------------------------
 
 
