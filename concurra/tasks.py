@@ -231,11 +231,9 @@ class Outcome:
         return cls.failed(None, error, trace + PICKLE_HINT, warning=PICKLE_WARNING)
 
     @classmethod
-    def lost(
-        cls, mode: Optional[ExecutionMode], exitcode: Optional[int], when: str
-    ) -> Outcome:
-        """The worker process died ``when`` (words) with ``exitcode``."""
-        error = f"RuntimeError: Worker process {_end(exitcode)} {when}"
+    def lost(cls, mode: Optional[ExecutionMode], how: str) -> Outcome:
+        """The worker process died, and ``how`` (words)."""
+        error = f"RuntimeError: Worker process {how}"
         return cls.failed(mode, error, retry=mode is not None)
 
     @classmethod
@@ -299,7 +297,8 @@ def _warning(mode: Optional[ExecutionMode]) -> Optional[str]:
     return FALLBACK_WARNING if mode == "thread_fallback" else None
 
 
-def _end(exitcode: Optional[int]) -> str:
+def ending(exitcode: Optional[int]) -> str:
+    """How a process ended, in words."""
     if exitcode is None:
         return "ended without an exit code"
     if exitcode >= 0:

@@ -10,6 +10,7 @@ it closes at birth.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from contextlib import contextmanager
 from typing import Dict, Iterator, Protocol
@@ -71,15 +72,29 @@ def _count(change: int) -> None:
 def forking(keep: Closeable) -> Iterator[None]:
     """Held by whoever forks a worker, who is to ``keep`` its end of an unshared pipe.
 
+    The worker is born with all signals blocked: the handlers that it inherits are the
+    program's, and it is for the worker to forget them first.
+
     :raises RuntimeError: this program is ending.
     """
-    with _forking:
+    with _forking, _signals_blocked():
         _refuse_at_the_end()
         _kept[threading.get_ident()] = keep
         try:
             yield
         finally:
             del _kept[threading.get_ident()]
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Signals to this thread wait until the end of the block."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def unshared(end: Closeable) -> None:
@@ -131,6 +146,7 @@ def _in_child() -> None:
     _forking, _turn = threading.Lock(), threading.RLock()
     _counting, _busy, _starters = threading.Lock(), threading.Lock(), 0
     kept = _kept.get(threading.get_ident())
+    _kept.clear()  # its own children are to keep nothing
     for end in list(_unshared):
         if end is not kept:
             try:

@@ -179,7 +179,7 @@ def _start(
                 read_end, write_end = os.pipe()
                 ours.append(read_end)
                 theirs.append(write_end)
-            with guardian.expecting(ours[0]) if ours else nullcontext():
+            with guardian.expecting(ours[0]) if guardian.seeks else nullcontext():
                 process = _open(command, theirs)
                 return process, Child(process.pid, guardian), ours
         except BaseException:
@@ -196,7 +196,7 @@ def _open(command: Command, pipes: List[int]) -> subprocess.Popen[bytes]:
         command.argv,
         shell=command.shell,
         cwd=command.cwd,
-        env={**os.environ, **command.env} if command.env else None,
+        env={**_environment(), **command.env} if command.env else None,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
@@ -204,6 +204,15 @@ def _open(command: Command, pipes: List[int]) -> subprocess.Popen[bytes]:
         start_new_session=POSIX,
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
+
+
+def _environment() -> Dict[str, str]:
+    """The variables of this program, whose threads may change them meanwhile."""
+    while True:
+        try:
+            return dict(os.environ)
+        except (KeyError, RuntimeError):
+            pass
 
 
 def _close(ends: Iterable[int]) -> None:

@@ -3,7 +3,7 @@
 A thread of the scheduler holds one `Hand`, and the hand has a tool for each kind of
 job: a thread worker for functions, or a process worker where the run uses processes,
 and a command worker. Tools are made when they are first needed, and replaced when
-they are spent.
+they are spent: a hand lets go of one before it makes the next.
 """
 
 from __future__ import annotations
@@ -115,6 +115,7 @@ class Hand:
         self._crew = crew
         self._tools: Dict[type, Worker] = {}
         self._active: Optional[Worker] = None
+        self._retired: Optional[Worker] = None  # spent, and not closed yet
         self._stopped = False
 
     spent = False
@@ -149,12 +150,20 @@ class Hand:
         """Do the job with the tool for its kind; whether that tool is spent now."""
         tool = self._tools.get(kind)
         if tool is None:
+            # A process may take its time to end. It is not waited for when it is spent:
+            # its last task has ended, and would seem to be at work. So this is part of
+            # the next task, which needs the place.
+            self._close_retired()
             tool = self._tools[kind] = self._crew.tool(kind)
         outcome, spent = self._use(tool, job), tool.spent
         if spent:
-            del self._tools[kind]
-            tool.close()
+            self._retired = self._tools.pop(kind)
         return outcome, spent
+
+    def _close_retired(self) -> None:
+        if self._retired is not None:
+            self._retired.close()
+            self._retired = None
 
     def _use(self, tool: Worker, job: Job) -> Outcome:
         # A stop that comes before the assignment is seen here; a later one finds the
@@ -179,10 +188,13 @@ class Hand:
     def stop(self, force: bool = False) -> bool:
         """See `Worker.stop`."""
         self._stopped = True
-        active = self._active
+        active, retired = self._active, self._retired
+        if retired is not None:
+            retired.stop(force)  # it may be what the job at hand waits for
         return active is None or active.stop(force)
 
     def close(self) -> None:
         """See `Worker.close`."""
+        self._close_retired()
         for tool in self._tools.values():
             tool.close()

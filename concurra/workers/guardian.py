@@ -5,12 +5,12 @@
     this process ──> table, a file: a line for each child, replaced where it stands
          │                            │ read once, in the end
          └───────── pipe ───────> guardian (sh, in a session of its own)
-                                      at the pipe's end: SIGKILL to all groups
+                                      at its end, or a line: SIGKILL to all groups
 
 Handlers do not run on SIGKILL or `os._exit`, so what must survive those lives outside.
 The guardian sleeps until the end of the pipe, whose write end only this process holds;
-nobody ever writes to it. So a child costs a few small writes to a file that has no
-name, and wakes nobody.
+nothing is written to it until the run is over. So a child costs a few small writes to a
+file that has no name, and wakes nobody.
 """
 
 from __future__ import annotations
@@ -111,11 +111,20 @@ class Guardian:
         with self._lock:
             self._useless = True
             table, self._table = self._table, None
+        self._say_the_end()
         for end in (table, self._pipe):
             if end is not None:
                 close_unshared(end)
         if self._shell is not None:
             self._shell.wait()
+
+    def _say_the_end(self) -> None:
+        # The pipe may not end: a child that was forked behind Python's back has a copy.
+        # Nor must it be written to if nobody reads, as SIGPIPE may be at its default.
+        shell, pipe = self._shell, self._pipe
+        if shell is not None and pipe is not None and shell.poll() is None:
+            with suppress(OSError):
+                os.write(pipe.fd, b"\n")
 
     def _add(self, what: str, number: int) -> None:
         with self._lock, suppress(OSError):  # no space: that one goes unguarded

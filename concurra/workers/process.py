@@ -8,6 +8,7 @@
     pickle the call ─────── its own, a ───────> unpickle, call
     unpickle the reply <─── `Channel` ───────── pickle value or error
                                                 put directory, environment back
+    (if that fails, "last" comes before the reply, and the process ends after it)
     end of the pipe before a reply: the process is lost, the task failed
     end of the pipe before a call: the worker process ends
 
@@ -23,13 +24,15 @@ import os
 import select
 import signal
 import sys
+import threading
+import time
 from importlib import import_module
 from multiprocessing import connection, process
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from typing import Any, List, Optional, Tuple
+from typing import Any, List, Optional, Tuple, Union
 
-from ..tasks import SUCCESSFUL, Call, Outcome, describe
+from ..tasks import SUCCESSFUL, Call, Outcome, describe, ending
 from ..types import ExecutionMode
 from .births import POSIX, close_unshared, forking, starting, unshared
 from .children import Child
@@ -42,6 +45,9 @@ PATIENCE = 0.5
 
 #: How far a job came: its reply begins with that.
 _DONE, _RECEIVING, _CALLING, _ANSWERING = range(4)
+
+#: How to open a directory that is only to be entered, which needs no right to read it.
+TO_ENTER = getattr(os, "O_PATH", os.O_RDONLY)
 
 #: Seconds for which the operating system can be asked to wait.
 LONG = 1e6
@@ -74,8 +80,9 @@ class ProcessWorker:
         max_tasks: Optional[int] = None,
         grace: float = 1.0,
     ) -> None:
-        #: Whether it can do no more jobs, and is to be closed.
+        #: Whether it can do no more jobs: its process is to end, and to be closed.
         self.spent = False
+        self._ends_by = 0.0
         self._left = max_tasks
         self._grace = grace
         self._ready = False
@@ -116,7 +123,7 @@ class ProcessWorker:
         try:
             return self._exchange(job)
         except BaseException as error:
-            self.spent = True
+            self._retire()
             return Outcome.raised(self.mode, error)
 
     def stop(self, force: bool = False) -> bool:
@@ -127,13 +134,20 @@ class ProcessWorker:
     def close(self) -> None:
         """End the process and all that is left of its group."""
         if not self._buried:
-            close_unshared(self._pipe)
-            if not self._exit.wait(self._grace):
+            self._retire()
+            if not self._exit.wait(max(0.0, self._ends_by - time.monotonic())):
                 self._child.stop(force=True)
             self._bury()
 
+    def _retire(self) -> None:
+        """Let the process end by itself; its time for that begins now."""
+        if not self.spent:
+            self.spent = True
+            self._ends_by = time.monotonic() + self._grace
+            close_unshared(self._pipe)
+
     def _exchange(self, job: Message) -> Outcome:
-        began = False
+        began = last = False
         try:
             if not self._ready:
                 self._receive()
@@ -141,13 +155,17 @@ class ProcessWorker:
             self._pipe.send(job)
             began = True
             reply = self._receive()
+            if reply == "last":
+                last = True
+                reply = self._pipe.receive()
         except Ended:
             return self._lost(began)
         except BaseException as error:  # the user's __setstate__ may do anything
             reply = _ANSWERING, *describe(error)
         if self._left is not None:
             self._left -= 1
-            self.spent = not self._left
+        if last or self._left == 0:
+            self._retire()
         stage, *rest = reply
         if stage == _DONE:
             return Outcome(SUCCESSFUL, self.mode, *rest)
@@ -163,14 +181,14 @@ class ProcessWorker:
     def _lost(self, began: bool) -> Outcome:
         """The pipe has ended, so the process has, or is about to."""
         self.spent = True
+        mode = self.mode if began else None
         if not self._exit.wait(PATIENCE) and self._process.is_alive():
-            when = "was ended because it had closed its connection"
             self._child.stop(force=True)
-        elif self._ready:
-            when = "during the task"
-        else:
-            when = f"before it was ready ({_doubt()})"
-        return Outcome.lost(self.mode if began else None, self._bury(), when)
+            self._bury()
+            how = "was ended because it had closed its connection"
+            return Outcome.lost(mode, how)
+        when = "during the task" if self._ready else f"before it was ready ({_doubt()})"
+        return Outcome.lost(mode, f"{ending(self._bury())} {when}")
 
     def _bury(self) -> Optional[int]:
         """Reap the process, and let go of it; its exit code, if that can be had."""
@@ -242,22 +260,28 @@ class _Surroundings:
     """The working directory and the environment, as a worker found them."""
 
     def __init__(self) -> None:
-        self._directory = os.open(".", os.O_RDONLY) if POSIX else os.getcwd()
+        self._directory: Union[int, str, None] = None
+        try:
+            self._directory = os.open(".", TO_ENTER) if POSIX else os.getcwd()
+        except OSError:
+            pass  # nobody may read it: tasks that leave it are to come back themselves
         self._environ = dict(os.environ)
         self._raw = dict(self._look())
+        #: Whether they could not be put back, so that no other task may find them.
+        self.spoiled = False
 
     def restore(self) -> None:
-        """Put both back.
-
-        :raises OSError: the directory cannot be entered.
-        """
-        if isinstance(self._directory, int):
-            os.fchdir(self._directory)
-        else:
-            os.chdir(self._directory)
-        if self._look() != self._raw:
-            os.environ.clear()
-            os.environ.update(self._environ)
+        """Put both back, if that is possible."""
+        try:
+            if isinstance(self._directory, int):
+                os.fchdir(self._directory)
+            elif self._directory is not None:
+                os.chdir(self._directory)
+            if self._look() != self._raw:
+                os.environ.clear()
+                os.environ.update(self._environ)
+        except Exception:  # a task has closed it, removed it, put None in its place
+            self.spoiled = True
 
     @staticmethod
     def _look() -> Any:
@@ -271,19 +295,22 @@ def _serve(pipe: Channel) -> None:
     if POSIX:
         os.setsid()
         _reset_signals()
+    # A fork of a daemon thread has one for its main thread, and threads of tasks would
+    # inherit that. There is no public way to say that it is none.
+    threading.current_thread()._daemonic = False  # type: ignore[attr-defined]
     unshared(pipe)
     surroundings = _Surroundings()
     try:
         pipe.send(pipe.pack("ready"))
-        while True:
+        while not surroundings.spoiled:
             reply = _do(pipe)
-            try:
-                surroundings.restore()
-            finally:
-                flush()
-                pipe.send(reply)
-    except (Ended, OSError):
-        pass  # the parent has closed the pipe, or the task has, or spoiled too much
+            surroundings.restore()
+            if surroundings.spoiled:
+                pipe.send(pipe.pack("last"))
+            flush()
+            pipe.send(reply)
+    except Ended:
+        pass  # the parent has closed the pipe, or a task has
 
 
 def _do(pipe: Channel) -> Message:
@@ -302,10 +329,16 @@ def _do(pipe: Channel) -> Message:
 
 
 def _reset_signals() -> None:
-    """Forget the handlers and the mask that a fork inherits from the program."""
+    """Forget the handlers and the mask that a fork inherits from the program.
+
+    Signals that came since a fork have been held back (see `births.forking`). Those to
+    this process have their effect now. A Ctrl-C was for the program's whole group, to
+    which this process belonged then, and is dropped.
+    """
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # drops one that is held back
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -414,7 +414,7 @@ def test_an_attempt_that_never_began_counts_for_nothing() -> None:
 def test_a_second_attempt_that_never_began_leaves_the_first_counted() -> None:
     """With its error and its start."""
     plan = opened(make("a", retries=5))
-    for moment, outcome in ((1.0, failure("E: 1")), (2.0, Outcome.lost(None, 1, "x"))):
+    for moment, outcome in ((1.0, failure("E: 1")), (2.0, Outcome.lost(None, "x"))):
         task = plan.take(moment)
         assert task
         plan.settle(task, outcome, moment + 0.5)
@@ -518,7 +518,7 @@ def test_a_success_after_a_skip_wakes_nobody() -> None:
         Outcome.timed_out(4, "thread", None),
         Outcome.stopped("thread"),
         Outcome.unpicklable("TypeError: no", "trace"),
-        Outcome.lost("process", -9, "during the task"),
+        Outcome.lost("process", "was killed"),
     ],
     ids=["timeout", "stop", "not picklable", "lost worker"],
 )

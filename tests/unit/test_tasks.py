@@ -18,6 +18,7 @@ from concurra.tasks import (
     Command,
     Outcome,
     describe,
+    ending,
 )
 from tests.unit.support import nothing
 
@@ -227,8 +228,8 @@ def test_an_outcome_is_good_or_not() -> None:
         (Outcome.failed("thread", "E: x"), FAILED, True, False),
         (Outcome.raised("thread", ValueError()), FAILED, True, True),
         (Outcome.unpicklable("ValueError: ", "trace"), FAILED, True, False),
-        (Outcome.lost("process", 1, "x"), FAILED, True, True),
-        (Outcome.lost(None, 1, "x"), FAILED, True, False),
+        (Outcome.lost("process", "x"), FAILED, True, True),
+        (Outcome.lost(None, "x"), FAILED, True, False),
         (Outcome.exited("subprocess", {}, None), FAILED, True, True),
         (Outcome.timed_out(1, "thread", None), TERMINATED, True, False),
         (Outcome.stopped("thread"), TERMINATED, False, False),
@@ -267,8 +268,7 @@ KILLED = "was killed by"
 )
 def test_the_end_of_a_lost_process_has_a_name(exitcode: int | None, end: str) -> None:
     """The exit code, or the signal."""
-    outcome = Outcome.lost("process", exitcode, "during the task")
-    assert outcome.error == f"RuntimeError: Worker process {end} during the task"
+    assert ending(exitcode) == end
 
 
 def test_a_skip_shows_labels_as_they_are() -> None:

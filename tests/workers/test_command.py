@@ -6,6 +6,8 @@ import os
 import shlex
 import signal
 import sys
+from collections import UserDict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -151,6 +153,32 @@ def test_variables_are_set_beside_those_that_there_are(
     job = sh('echo "$CONCURRA_HERE $CONCURRA_NEW"', env={"CONCURRA_NEW": "new"})
     assert worker.run(job).value["stdout"] == "here new\n"
     assert "CONCURRA_NEW" not in os.environ
+
+
+class Changing(UserDict[str, str]):
+    """An environment that another thread changes while it is copied, a few times."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(os.environ)
+        self._errors = [error, error]
+
+    def __iter__(self) -> Iterator[str]:
+        names = super().__iter__()
+        yield next(names)
+        if self._errors:
+            raise self._errors.pop()
+        yield from names
+
+
+@pytest.mark.parametrize("error", [KeyError("X"), RuntimeError("changed size")])
+def test_variables_may_change_meanwhile(
+    worker: CommandWorker, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Whoever changes them in another thread fails no command."""
+    monkeypatch.setenv("CONCURRA_HERE", "here")
+    monkeypatch.setattr(os, "environ", Changing(error))
+    job = sh('echo "$CONCURRA_HERE $CONCURRA_NEW"', env={"CONCURRA_NEW": "new"})
+    assert worker.run(job).value["stdout"] == "here new\n"
 
 
 def test_a_command_leads_a_session_of_its_own(worker: CommandWorker) -> None:

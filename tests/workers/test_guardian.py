@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable
@@ -22,7 +23,7 @@ from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
 from concurra.workers.guardian import _Table
 from tests.helpers import HAS_PROC, alive, descendants, start_script, wait_until
-from tests.workers.support import leave_pid, read, sh, wait_for_end_of
+from tests.workers.support import BOUND, leave_pid, read, sh, wait_for_end_of
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX"),
@@ -102,6 +103,43 @@ def test_a_guardian_kills_what_is_alive(start: Start) -> None:
     guardian.close()
     for process in processes:
         assert process.wait(20) == -signal.SIGKILL
+
+
+def test_a_guardian_that_is_closed_does_not_wait_for_others(start: Start) -> None:
+    """A child that is forked by a library in C has a copy of the pipe's end."""
+    guardian = started()
+    process = start("sleep", "60")
+    guardian.watch(process.pid)
+    assert guardian._pipe is not None
+    copy = os.dup(guardian._pipe.fd)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            closing = pool.submit(guardian.close)
+            try:
+                closing.result(BOUND)
+            finally:
+                os.close(copy)
+    finally:
+        assert process.wait(20) == -signal.SIGKILL
+
+
+def test_a_guardian_that_was_killed_can_be_closed() -> None:
+    """Also by a program that dies of writing to nobody, as shell tools do."""
+    code = """
+    import os, signal
+    from concurra.workers.guardian import Guardian
+
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    guardian = Guardian()
+    guardian.start()
+    os.kill(guardian._shell.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, guardian._shell.pid, os.WEXITED | os.WNOWAIT)
+    guardian.close()
+    print("closed")
+    """
+    with start_script(code, env=ROOT) as script:
+        assert script.wait() == 0
+        assert script.stdout() == "closed\n"
 
 
 def test_a_guardian_forgets_what_is_dismissed(start: Start) -> None:
@@ -296,6 +334,30 @@ def test_a_guardian_ends_with_its_program() -> None:
         script.send_signal(signal.SIGKILL)
         script.wait()
         wait_for_end_of(guardian.pid)
+
+
+@pytest.mark.parametrize("capture_output", [True, False])
+def test_where_nobody_can_be_sought_no_pipe_is_told(
+    monkeypatch: pytest.MonkeyPatch, capture_output: bool
+) -> None:
+    """Its number would be of no use, and may be too long for a line of the table."""
+    told: list[str] = []
+    add = _Table.add
+
+    def note(table: _Table, what: str, number: int) -> None:
+        told.append(what)
+        add(table, what, number)
+
+    monkeypatch.setattr(Guardian, "seeks", False)
+    monkeypatch.setattr(_Table, "add", note)
+    guardian = Guardian()
+    worker = CommandWorker(guardian)
+    try:
+        assert worker.run(Command(["true"], capture_output=capture_output)).ok
+    finally:
+        worker.close()
+        guardian.close()
+    assert told == ["+"]
 
 
 # What it costs ------------------------------------------------------------------------

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
+import socket
+import stat
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing.util import register_after_fork
 from pathlib import Path
 from typing import Any, Callable
 
@@ -16,7 +23,7 @@ from concurra.tasks import FAILED, PICKLE_WARNING, Outcome
 from concurra.workers.guardian import Guardian
 from concurra.workers.crew import Crew, Hand
 from concurra.workers.process import ProcessWorker
-from tests.helpers import MARK, START_METHODS, alive, descendants
+from tests.helpers import MARK, START_METHODS, alive, descendants, wait_until
 from tests.workers.support import (
     BOUND,
     Running,
@@ -117,6 +124,21 @@ def test_a_process_that_loses_its_pipe_is_a_failure(worker: ProcessWorker) -> No
     outcome = worker.run(call(close_all_files))
     assert outcome.status == FAILED
     assert outcome.error and outcome.error.startswith("RuntimeError: Worker process ")
+    assert worker.spent
+
+
+def close_all_files_and_stay() -> None:
+    close_all_files()
+    threading.Event().wait(BOUND)
+
+
+def test_a_process_that_stays_without_its_pipe_is_ended(worker: ProcessWorker) -> None:
+    """The error says why, and nothing of the signal that ended it."""
+    outcome = worker.run(call(close_all_files_and_stay))
+    assert outcome.error == (
+        "RuntimeError: Worker process was ended because it had closed its connection"
+    )
+    assert outcome.mode == "process" and outcome.retry
     assert worker.spent
 
 
@@ -306,6 +328,64 @@ def test_directory_and_environment_are_put_back(
         assert worker.run(call(look)).value == before
 
 
+def close_all_directories() -> str:
+    for fd in range(3, 256):
+        try:
+            if stat.S_ISDIR(os.fstat(fd).st_mode):
+                os.close(fd)
+        except OSError:
+            pass
+    return "well done"
+
+
+def replace_environment() -> str:
+    os.environ = None  # type: ignore[assignment]
+    return "well done"
+
+
+@posix
+@pytest.mark.parametrize("spoil", [close_all_directories, replace_environment])
+def test_what_cannot_be_put_back_costs_the_process_only(
+    hand: Hand, spoil: Callable[[], str]
+) -> None:
+    """Neither the task that has done it, nor the next: that has another process."""
+    for _ in range(5):
+        assert hand.run(call(spoil)).value == "well done"
+        outcome = hand.run(call(os.getcwd))
+        assert outcome.value == os.getcwd(), outcome.error
+
+
+def leave_directory(folder: str) -> int:
+    os.chdir(folder)
+    return os.getpid()
+
+
+@forks
+@pytest.mark.parametrize("enter", [True, False])
+def test_a_directory_that_cannot_be_read(
+    guardian: Guardian, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enter: bool
+) -> None:
+    """It is put back as well if the system can open what may be entered; and if not,
+    tasks do their work all the same."""
+    real_open = os.open
+
+    def refuse(path: str, flags: int, *args: Any) -> int:
+        if path == "." and not (enter and flags & getattr(os, "O_PATH", 0)):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return real_open(path, flags, *args)
+
+    monkeypatch.setattr(os, "open", refuse)
+    worker = ProcessWorker(multiprocessing.get_context("fork"), guardian, grace=BOUND)
+    try:
+        first = worker.run(call(leave_directory, str(tmp_path)))
+        assert (first.ok, first.error) == (True, None)
+        after = os.getcwd() if enter and hasattr(os, "O_PATH") else str(tmp_path)
+        assert worker.run(call(os.getcwd)).value == after
+        assert pid_of(worker) == first.value
+    finally:
+        worker.close()
+
+
 def print_partly(path: str) -> None:
     sys.stdout = open(path, "w")
     print("no newline", end="")
@@ -348,6 +428,69 @@ def test_signal_handlers_and_mask_are_the_defaults(
             signal.signal(number, handler)
 
 
+class Newborn:
+    """While it is there, each forked worker gets a signal before it runs our code."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        register_after_fork(self, Newborn._strike)
+
+    def _strike(self) -> None:
+        os.kill(os.getpid(), self._number)
+
+
+@contextmanager
+def host_handles(number: int) -> Iterator[tuple[list[int], socket.socket]]:
+    """A program with a handler and a wakeup fd, as asyncio has; what they are told."""
+    told: list[int] = []
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.setblocking(False)
+    wakeup = signal.set_wakeup_fd(theirs.fileno())
+    handler = signal.signal(number, lambda *args: told.append(os.write(1, b"handled")))
+    try:
+        yield told, ours
+    finally:
+        signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup)
+        ours.close()
+        theirs.close()
+
+
+@forks
+def test_a_stop_of_a_newborn_worker_does_not_reach_the_host(
+    guardian: Guardian, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """SIGTERM ends the worker, by none of the handlers that it was forked with."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    context = multiprocessing.get_context("fork")
+    with host_handles(signal.SIGTERM) as (told, wakeups):
+        newborn = Newborn(signal.SIGTERM)
+        worker = ProcessWorker(context, guardian, grace=BOUND)
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
+        outcome = worker.run(call(add, 1))
+        with pytest.raises(BlockingIOError):
+            wakeups.recv(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_until(lambda: told, what="the host's own SIGTERM")
+    del newborn
+    assert outcome.error and "SIGTERM before it was ready" in outcome.error
+    assert capfd.readouterr().out == "handled", "once, by the host"
+
+
+@forks
+def test_a_newborn_worker_is_not_interrupted_with_its_host(guardian: Guardian) -> None:
+    """Ctrl-C is for the whole group of the host, which the worker is about to leave."""
+    newborn = Newborn(signal.SIGINT)
+    context = multiprocessing.get_context("fork")
+    worker = ProcessWorker(context, guardian, grace=BOUND)
+    del newborn
+    try:
+        assert worker.run(call(add, 1, 2)).value == 3
+    finally:
+        worker.close()
+
+
 @posix
 def test_an_interrupt_of_the_task_ends_the_task_only(worker: ProcessWorker) -> None:
     """SIGINT raises `KeyboardInterrupt` there, as everywhere."""
@@ -364,6 +507,31 @@ def family() -> tuple[int, int, int]:
 def test_a_worker_leads_a_session_of_its_own(worker: ProcessWorker) -> None:
     """Ctrl-C in the terminal does not reach it, and a stop reaches its children."""
     assert len(set(worker.run(call(family)).value)) == 1
+
+
+def daemons() -> list[bool]:
+    main = threading.main_thread()
+    return [threading.current_thread() is main, main.daemon, threading.Thread().daemon]
+
+
+def test_the_threads_of_tasks_are_no_daemons(
+    guardian: Guardian, start_method: str
+) -> None:
+    """Unless they say so, though the scheduler's threads, which fork, are."""
+    context = multiprocessing.get_context(start_method)
+    workers: list[ProcessWorker] = []
+
+    def hire() -> None:
+        workers.append(ProcessWorker(context, guardian, grace=BOUND))
+
+    thread = threading.Thread(target=hire, daemon=True)
+    thread.start()
+    thread.join(BOUND)
+    (worker,) = workers
+    try:
+        assert worker.run(call(daemons)).value == [True, False, False]
+    finally:
+        worker.close()
 
 
 def use_multiprocessing() -> int | None:
@@ -414,6 +582,19 @@ def test_a_forked_grandchild_keeps_nothing(
     assert alive(grandchild)
     write(until, "now")
     wait_for_end_of(grandchild)
+
+
+@forks
+def test_a_grandchild_does_not_hide_an_idle_death(hand: Hand, tmp_path: Path) -> None:
+    """It has nothing of the worker's pipe, so the next job is not sent there."""
+    pid_file, until = str(tmp_path / "pid"), str(tmp_path / "until")
+    first = pid_of(hand)
+    assert hand.run(call(fork_lingering, pid_file, until, True)).ok
+    os.kill(first, signal.SIGKILL)
+    wait_for_end_of(first)
+    assert pid_of(hand) != first
+    write(until, "now")
+    wait_for_end_of(read(pid_file))
 
 
 @forks
@@ -565,3 +746,63 @@ def test_when_no_process_can_be_started(
         assert hand.run(call(add, 1, 2)).value == 3
     finally:
         hand.close()
+
+
+def leave_thread(until: str) -> int:
+    """Leave a thread that lingers, and that the end of the process waits for."""
+    wait = partial(wait_until, lambda: os.path.exists(until), 10 * BOUND)
+    threading.Thread(target=wait, daemon=False).start()
+    return os.getpid()
+
+
+@pytest.fixture
+def short_lived(guardian: Guardian) -> Iterator[Callable[[float], Hand]]:
+    """Makes hands whose processes do one job each; closed when the test ends."""
+    crews: list[Crew] = []
+    hands: list[Hand] = []
+
+    def make(grace: float) -> Hand:
+        context = multiprocessing.get_context(START_METHODS[0])
+        crews.append(Crew(context, max_tasks=1, grace=grace))
+        hands.append(crews[-1].hire())  # type: ignore[arg-type]
+        return hands[-1]
+
+    yield make
+    for each in (*hands, *crews):
+        each.close()
+
+
+def test_an_outcome_does_not_wait_for_the_end_of_a_process(
+    short_lived: Callable[[float], Hand], tmp_path: Path
+) -> None:
+    """The job has ended, however long its process has yet to live; the next one waits
+    for that."""
+    hand = short_lived(10 * BOUND)
+    first = hand.run(call(leave_thread, str(tmp_path / "until"))).value
+    assert alive(first)
+    second = Running(hand, call(alive, first))
+    write(tmp_path / "until", "now")
+    assert second.outcome().value is False
+
+
+def test_a_process_that_does_not_end_is_killed_before_the_next(
+    short_lived: Callable[[float], Hand], tmp_path: Path
+) -> None:
+    """After its grace period, which may be over by then: they do not pile up."""
+    hand = short_lived(0.0)
+    first = hand.run(call(leave_thread, str(tmp_path / "never"))).value
+    assert hand.run(call(alive, first)).value is False
+
+
+@posix
+def test_a_stop_reaches_a_process_that_does_not_end(
+    short_lived: Callable[[float], Hand], tmp_path: Path
+) -> None:
+    """It may be what the job at hand waits for, and that must return soon."""
+    hand = short_lived(10 * BOUND)
+    first = hand.run(call(leave_thread, str(tmp_path / "never"))).value
+    hand.forget()
+    second = Running(hand, call(add, 1))
+    hand.stop()
+    assert not second.outcome().ok
+    assert not alive(first)
