@@ -19,7 +19,6 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-
 @pytest.fixture
 def gate() -> Iterator[Callable[[], threading.Event]]:
     """Makes events that are set when the test ends, before leaks are looked for.
