@@ -19,7 +19,7 @@ from typing import Any, Optional
 
 from . import deeds
 from .conduct import MISSING, Record, Result, Results
-from .scenario import Scenario, Spec
+from .scenario import FIXED, Scenario, Spec
 
 FIELDS = {
     "task_name": str,
@@ -43,6 +43,7 @@ FIELDS = {
 STOPPED = "RuntimeError: Execution terminated before completion"
 PICKLE_WARNING = "Task was not picklable and thread fallback is disabled"
 FALLBACK_WARNING = "Task was not picklable; ran in thread fallback"
+POISONED = "RuntimeError: this was poisoned"
 UNPICKLABLE = r"(AttributeError|PicklingError|TypeError): .+"
 
 
@@ -85,7 +86,8 @@ def ideal(scenario: Scenario, spec: Spec) -> Ideal:
     """How the task ends when its dependencies succeed and nobody ends it."""
     mode, warning = _mode(scenario, spec)
     if mode is None:
-        return Ideal("Failed", None, 0, [UNPICKLABLE], None, PICKLE_WARNING)
+        error = POISONED if spec.wrapper == "booby" else UNPICKLABLE
+        return Ideal("Failed", None, 0, [error], None, PICKLE_WARNING)
     outcome = Ideal(mode=mode, warning=warning)
     for attempt in range(1, scenario.retries_of(spec) + 2):
         act = _act(spec, mode, attempt)
@@ -105,7 +107,7 @@ def _mode(scenario: Scenario, spec: Spec) -> tuple[Optional[str], Optional[str]]
         return "subprocess", None
     if scenario.mode == "thread":
         return "thread", None
-    if spec.wrapper not in ("lambda", "closure"):
+    if spec.wrapper not in FIXED:
         return "process", None
     return ("thread_fallback", FALLBACK_WARNING) if scenario.fallback else (None, None)
 
@@ -116,8 +118,6 @@ def _act(spec: Spec, mode: str, attempt: int) -> Act:
     act = spec.acts[min(attempt, len(spec.acts)) - 1]
     if spec.kind != "call":
         return _shell_act(spec, act)
-    if mode == "process" and spec.wrapper == "booby":
-        return Act(error="RuntimeError: this was poisoned", retry=False)
     return _call_act(spec.number, mode, attempt, act)
 
 
@@ -138,8 +138,8 @@ def _call_act(number: int, mode: str, attempt: int, act: str) -> Act:
     if act in ("hang", "stubborn"):
         return Act(hangs=True)
     if act in ("unpicklable", "poison") and mode == "process":
-        poison = "RuntimeError: this was poisoned"
-        return Act(error=poison if act == "poison" else UNPICKLABLE, retry=False)
+        error = POISONED if act == "poison" else UNPICKLABLE
+        return Act(error=error, retry=False)
     if act in ("unpicklable", "poison"):
         return Act(ANYTHING)
     if act == "none":
@@ -342,8 +342,8 @@ class _Oracle:
         if not _match(ideal.errors[: len(errors)], errors):
             yield f"retry_errors are {errors}, not {ideal.errors}"
         modes, most = {None, ideal.mode}, ideal.attempts
-        if spec.wrapper in ("lambda", "closure") and self.scenario.method:
-            # It was on its way to a process, until it was found not to be picklable.
+        if spec.wrapper in FIXED and self.scenario.method:
+            # It was on its way to a process, until it was found that it cannot travel.
             modes.add("process")
             most = max(1, most)
         if attempts > most:
@@ -397,7 +397,6 @@ class _Oracle:
         if seen != list(range(1, len(seen) + 1)):
             yield f"attempts were started in the order {seen}"
         silent = not ideal.mode or spec.kind == "missing"
-        silent = silent or (spec.wrapper == "booby" and ideal.mode == "process")
         if silent and seen:
             yield "it was started, which is impossible"
         elif way == "by itself" and not silent and len(seen) != result["attempts"]:

@@ -25,6 +25,9 @@ PROCESS_BAD = ["kill", "kill", "hard exit", "hard exit well"]
 SHELL_GOOD = ["value"] * 6 + ["silent", "garbage", "big", "leftover"]
 SHELL_BAD = ["fail", "fail", "fail silently", "kill", "terminate"]
 
+#: Wrappers that cannot be pickled here, or unpickled by a worker.
+FIXED = ("lambda", "closure", "booby")
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -41,7 +44,7 @@ class Spec:
     kind: str  # call, exec, shell, missing (a program that is not there)
     acts: tuple[str, ...]
     adder: str
-    wrapper: str = "plain"  # plain, partial, async, lambda, booby, closure
+    wrapper: str = "plain"  # plain, partial, async, or one of FIXED
     deps_form: str = "list"
     pause: float = 0.0
     retries: Optional[int] = None
@@ -236,10 +239,8 @@ def _call_acts(
 ) -> tuple[tuple[str, ...], str]:
     wrapper = rng.choice(["plain"] * 10 + ["partial", "async"])
     if rng.random() < 0.06:
-        wrapper = rng.choice(["lambda", "closure", "booby"])
-    alone = mode != "thread" and not (
-        mode.startswith("fallback") and wrapper in ("lambda", "closure")
-    )
+        wrapper = rng.choice(FIXED)
+    alone = mode != "thread" and not (mode.startswith("fallback") and wrapper in FIXED)
     bad = BAD + (PROCESS_BAD * 2 if alone else [])
     good = GOOD + (PROCESS_GOOD if alone else [])
     acts = []
