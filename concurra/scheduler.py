@@ -58,6 +58,13 @@ class Hand(Protocol):
     def run(self, job: Any) -> Outcome:
         """See `Worker.run`."""
 
+    @property
+    def untidy(self) -> bool:
+        """Whether something of the last job is to be cleared away before the next."""
+
+    def tidy(self) -> None:
+        """Clear it away; this may take its time."""
+
     def forget(self) -> None:
         """The outcome of the last job is known: no job is at hand now."""
 
@@ -298,7 +305,7 @@ class Scheduler:
         slot.task = None
         try:
             self._record(task, outcome, now)
-            if not (self._news.untold or self._is_short()):
+            if not (self._news.untold or slot.hand.untidy or self._is_short()):
                 self._take(slot, now)
         except BaseException:  # no memory left, say: rather an aborted run than a hang
             self._halting = True
@@ -311,6 +318,7 @@ class Scheduler:
                 self._start_watch()
             self._news.tell()
             self._staff()
+            slot.hand.tidy()
             with self._desk:
                 if not self._plan.remaining:
                     self._call_in()

@@ -150,26 +150,33 @@ class Hand:
         """Do the job with the tool for its kind; whether that tool is spent now."""
         tool = self._tools.get(kind)
         if tool is None:
-            # A process may take its time to end. It is not waited for when it is spent:
-            # its last task has ended, and would seem to be at work. So this is part of
-            # the next task, which needs the place.
-            self._close_retired()
+            self.tidy()
             tool = self._tools[kind] = self._crew.tool(kind)
         outcome, spent = self._use(tool, job), tool.spent
         if spent:
             self._retired = self._tools.pop(kind)
         return outcome, spent
 
-    def _close_retired(self) -> None:
-        if self._retired is not None:
-            self._retired.close()
-            self._retired = None
-
     def _use(self, tool: Worker, job: Job) -> Outcome:
         # A stop that comes before the assignment is seen here; a later one finds the
         # tool there, and stops it.
         self._active = tool
         return Outcome.stopped() if self._stopped else tool.run(job)
+
+    @property
+    def untidy(self) -> bool:
+        """Whether a spent tool is still there.
+
+        A process may take its time to end. It is waited for neither in its last task,
+        which would seem to be at work, nor in the next one.
+        """
+        return self._retired is not None
+
+    def tidy(self) -> None:
+        """Wait for the end of a spent tool."""
+        if self._retired is not None:
+            self._retired.close()
+            self._retired = None
 
     def forget(self) -> None:
         """The outcome of the last job is known: no job is at hand now."""
@@ -195,6 +202,6 @@ class Hand:
 
     def close(self) -> None:
         """See `Worker.close`."""
-        self._close_retired()
+        self.tidy()
         for tool in self._tools.values():
             tool.close()

@@ -103,6 +103,11 @@ class ThreadWorker:
             return self._returned_none
         return Outcome(SUCCESSFUL, self.mode, value)
 
+    untidy = False
+
+    def tidy(self) -> None:
+        """See `Hand.tidy`."""
+
     def forget(self) -> None:
         """See `Hand.forget`."""
         self._at_work = False

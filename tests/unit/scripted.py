@@ -47,6 +47,11 @@ class ScriptedWorker:
         with self.crew.at_work(self):
             return job.func(self)  # type: ignore[no-any-return]
 
+    untidy = False
+
+    def tidy(self) -> None:
+        pass
+
     def forget(self) -> None:
         pass
 

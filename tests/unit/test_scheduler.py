@@ -199,6 +199,28 @@ def test_who_is_parked_is_woken(schedule: Scheduling) -> None:
     assert len(run.crew.workers) == 3
 
 
+def test_who_is_untidy_tidies_up_before_the_next_task(schedule: Scheduling) -> None:
+    """That counts neither for the last task nor for the next one."""
+    seen: list[Any] = []
+
+    def litter(worker: ScriptedWorker) -> Outcome:
+        def tidy() -> None:
+            if worker.untidy:
+                tasks = run.tasks.values()
+                seen.append([(task.started, task.ended) for task in tasks])
+                run.clock.now = 2.0
+                worker.untidy = False
+
+        worker.tidy = tidy  # type: ignore[method-assign]
+        worker.untidy = True
+        return well()
+
+    run = schedule(play("first", litter), play("next", well()))
+    run.start().end()
+    assert seen == [[(0.0, 0.0), (None, None)]]
+    assert (run.tasks["next"].started, run.tasks["next"].ended) == (2.0, 2.0)
+
+
 def test_a_failed_attempt_is_tried_again(schedule: Scheduling) -> None:
     """Until the retries are used up, and only the end is reported."""
     outcomes = iter([badly("E: 1"), badly("E: 2"), well("third")])
