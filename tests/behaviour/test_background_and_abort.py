@@ -12,11 +12,9 @@ import pytest
 import concurra
 from concurra.scheduler import Scheduler
 from concurra.workers.crew import Crew
-from tests.helpers import run_script
 
 from .support import (
     BOUND,
-    SAME_LIBRARY,
     STAY,
     TERMINATED,
     Gate,
@@ -399,46 +397,6 @@ def test_abort_after_the_end(background):
     assert statuses(results) == {"a": "Successful", "b": "Failed"}
 
 
-COPIES = """
-import os
-
-import concurra
-
-
-def abort_copy():
-    runner.abort()
-
-
-def leave():
-    return os.read(source, 1)
-
-
-source, sink = os.pipe()
-runner = concurra.TaskRunner(
-    2, use_multiprocessing=True, mp_context="fork", progress_stats=False
-)
-runner.add_task(abort_copy, label="copy")
-runner.add_command(["true"], label="original", depends_on=["wait"])
-runner.add_task(leave, label="wait")
-runner.execute_in_background()
-while not runner.results_registry["copy"]:
-    pass
-print(runner.results_registry["copy"]["error"], flush=True)
-child = os.fork()
-if not child:
-    for method in runner.get_background_results, runner.abort:
-        try:
-            method()
-        except concurra.LifeCycleError as error:
-            print(f"LifeCycleError: {error}", flush=True)
-    os._exit(0)
-os.waitpid(child, 0)
-os.write(sink, b".")
-results = runner.get_background_results(verify=False)
-print("original", results["original"]["status"])
-"""
-
-
 @pytest.mark.parametrize("timeout", [None, 60])
 @pytest.mark.parametrize("background", [True, False])
 def test_abort_from_inside_a_task(background, timeout):
@@ -471,17 +429,6 @@ def test_abort_from_inside_a_task(background, timeout):
         assert returned.wait(BOUND)
         assert seen == [results]
         assert runner.abort() == results
-
-
-@POSIX
-def test_abort_from_a_copy_of_the_runner(tmp_path):
-    """What a fork has copied says that it is a copy, and stops nobody."""
-    done = run_script(COPIES, env=SAME_LIBRARY, check=True)
-    copy = "LifeCycleError: This is the copy of a runner that a fork has made: "
-    *lines, last = done.stdout.splitlines()
-    assert len(lines) == 3
-    assert all(line.startswith(copy) for line in lines)
-    assert last == "original Successful"
 
 
 def test_abort_after_a_start_that_failed(monkeypatch):

@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 
 from tests.faults import acts_log
-from tests.faults.stage import BOUND, MODES, PLANNED, add, check_all, fail, in_script
+from tests.faults.stage import (
+    AMPLE,
+    BOUND,
+    KILLABLE,
+    LINGER,
+    MODES,
+    PLANNED,
+    add,
+    check_all,
+    fail,
+    in_script,
+)
 from tests.faults.stage import make, quick
 from tests.helpers import START_METHODS, wait_until
 
@@ -102,6 +113,30 @@ def test_handler_blocks(mode: str, logger: logging.Logger) -> None:
         go_on.set()
     runner.get_background_results()
     check_results(runner)
+
+
+@pytest.mark.parametrize("mode", KILLABLE)
+def test_timeouts_strike_while_a_handler_blocks(
+    mode: str, logger: logging.Logger
+) -> None:
+    """A handler that sends mail, say, holds up no deadline."""
+    go_on = threading.Event()
+    handler = acts_log.Handler(lambda: acts_log.wait_for(go_on))
+    logger.addHandler(handler)
+    timeout = AMPLE.get(mode, 0.5)
+    runner = make(mode, 2, timeout=timeout, logger=logger, log_errors=True)
+    add(runner, mode, fail, label="bad")
+    add(runner, mode, quick, "late", LINGER, label="late")
+    runner.execute_in_background()
+    try:
+        wait_until(lambda: handler.calls, BOUND, "the first record")
+        wait_until(lambda: runner.results_registry["late"], BOUND, "the timeout")
+        error = f"TimeoutError: Task exceeded timeout of {timeout} seconds"
+        assert runner.results_registry["late"]["error"] == error
+        assert handler.calls == 1
+    finally:
+        go_on.set()
+    check_all(runner)
 
 
 @pytest.mark.parametrize("mode", MODES)

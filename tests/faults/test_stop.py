@@ -25,7 +25,8 @@ from tests.faults.stage import (
 )
 from tests.faults.stage import check_all, in_script, linger, make, new_seed, quick
 from tests.faults.stage import started_script, stubborn
-from tests.helpers import START_METHODS, alive, wait_until
+from tests.behaviour.support import SAME_LIBRARY
+from tests.helpers import START_METHODS, alive, run_script, wait_until
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="there are no POSIX signals")
 
@@ -291,6 +292,57 @@ def test_ctrl_c_leaves_busy_threads_alone() -> None:
 
 
 # Each other ---------------------------------------------------------------------------
+
+
+COPIES = """
+import os
+
+import concurra
+
+
+def abort_copy():
+    runner.abort()
+
+
+def leave():
+    return os.read(source, 1)
+
+
+source, sink = os.pipe()
+runner = concurra.TaskRunner(
+    2, use_multiprocessing=True, mp_context="fork", progress_stats=False
+)
+runner.add_task(abort_copy, label="copy")
+runner.add_command(["true"], label="original", depends_on=["wait"])
+runner.add_task(leave, label="wait")
+runner.execute_in_background()
+while not runner.results_registry["copy"]:
+    pass
+print(runner.results_registry["copy"]["error"], flush=True)
+child = os.fork()
+if not child:
+    for method in runner.get_background_results, runner.abort:
+        try:
+            method()
+        except concurra.LifeCycleError as error:
+            print(f"LifeCycleError: {error}", flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+os.write(sink, b".")
+results = runner.get_background_results(verify=False)
+print("original", results["original"]["status"])
+"""
+
+
+@pytest.mark.skipif("fork" not in START_METHODS, reason="nothing is copied")
+def test_abort_from_a_copy_of_the_runner() -> None:
+    """What a fork has copied says that it is a copy, and stops nobody."""
+    done = run_script(COPIES, env=SAME_LIBRARY, check=True)
+    copy = "LifeCycleError: This is the copy of a runner that a fork has made: "
+    *lines, last = done.stdout.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith(copy) for line in lines)
+    assert last == "original Successful"
 
 
 @pytest.mark.parametrize("mode", MODES)
