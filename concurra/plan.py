@@ -164,10 +164,11 @@ class Plan:
                     else:
                         heappush(self._late, index)
             return (task,)
-        if outcome.status is FAILED and outcome.mode is not None:
+        again = outcome.retry and task.attempts <= task.retries
+        if again or (outcome.status is FAILED and outcome.mode is not None):
             task.errors = [*task.errors, outcome.error or ""]
-            task.mode = outcome.mode
-            if outcome.retry and task.attempts <= task.retries:
+            task.mode = outcome.mode or task.mode
+            if again:
                 self._retrying.add(task)
                 heappush(self._late, task.index)
                 return ()

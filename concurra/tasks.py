@@ -233,8 +233,7 @@ class Outcome:
     @classmethod
     def lost(cls, mode: Optional[ExecutionMode], how: str) -> Outcome:
         """The worker process died, and ``how`` (words)."""
-        error = f"RuntimeError: Worker process {how}"
-        return cls.failed(mode, error, retry=mode is not None)
+        return cls.failed(mode, f"RuntimeError: Worker process {how}", retry=True)
 
     @classmethod
     def exited(

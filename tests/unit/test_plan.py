@@ -413,7 +413,7 @@ def test_an_attempt_that_never_began_counts_for_nothing() -> None:
 
 def test_a_second_attempt_that_never_began_leaves_the_first_counted() -> None:
     """With its error and its start."""
-    plan = opened(make("a", retries=5))
+    plan = opened(make("a", retries=1))
     for moment, outcome in ((1.0, failure("E: 1")), (2.0, Outcome.lost(None, "x"))):
         task = plan.take(moment)
         assert task
@@ -421,6 +421,21 @@ def test_a_second_attempt_that_never_began_leaves_the_first_counted() -> None:
     assert status_of(task) == FAILED
     assert (task.attempts, list(task.errors)) == (1, ["E: 1"])
     assert (task.started, task.ended, task.mode) == (1.0, 2.5, "thread")
+
+
+def test_a_loss_before_the_beginning_is_tried_again() -> None:
+    """As an attempt like any other; only the last one counts for nothing."""
+    lost = Outcome.lost(None, "was killed")
+    for last, attempts in ((success(7), 3), (lost, 2)):
+        plan = opened(make("a", retries=2))
+        for moment, outcome in enumerate((lost, lost, last)):
+            task = plan.take(moment)
+            assert task
+            plan.settle(task, outcome, moment + 0.5)
+        assert plan.remaining == 0
+        assert (task.started, task.ended) == (0.0, 2.5)
+        assert task.attempts == attempts
+        assert list(task.errors) == ["RuntimeError: Worker process was killed"] * 2
 
 
 def test_a_task_that_ended_while_it_waited_for_its_retry_is_never_taken() -> None:

@@ -229,7 +229,7 @@ def test_an_outcome_is_good_or_not() -> None:
         (Outcome.raised("thread", ValueError()), FAILED, True, True),
         (Outcome.unpicklable("ValueError: ", "trace"), FAILED, True, False),
         (Outcome.lost("process", "x"), FAILED, True, True),
-        (Outcome.lost(None, "x"), FAILED, True, False),
+        (Outcome.lost(None, "x"), FAILED, True, True),
         (Outcome.exited("subprocess", {}, None), FAILED, True, True),
         (Outcome.timed_out(1, "thread", None), TERMINATED, True, False),
         (Outcome.stopped("thread"), TERMINATED, False, False),
