@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from tests.faults.stage import BOUND, add, ample, arrive, check_all, linger, make, quick
+from tests.faults.stage import BOUND, add, arrive, check_all, linger, make, quick
 from tests.faults.stage import set_up
 from tests.helpers import wait_until
 
@@ -60,10 +60,9 @@ def run_suspended(mode: str, folder: str) -> None:
     print("right")
 
 
-def overdue_when_it_wakes(mode: str, folder: str) -> None:
+def overdue_when_it_wakes(mode: str, folder: str, timeout: float) -> None:
     """Run with a timeout that goes by while the program is suspended."""
     set_up()
-    timeout = ample(mode)
     runner = make(mode, timeout=timeout, terminate_timeout=0.2)
     add(runner, mode, linger, folder)
     runner.run(verify=False)

@@ -84,6 +84,7 @@ def host_is_busy(method: str, tasks: int, per_child: int) -> None:
     """Run process tasks while threads of the host log, print, import and allocate."""
     logging.basicConfig(stream=sys.stdout)
     set_up()
+    sys.setswitchinterval(0.0005)  # or the run waits for the others most of the time
     with _busy(_log, _print, _import, _allocate):
         runner = make(method, 4, max_tasks_per_child=per_child)
         for number in range(tasks):

@@ -10,6 +10,7 @@ No pytest here, so that spawned workers load this quickly.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -37,8 +38,6 @@ KILLABLE = (*START_METHODS, "command")
 
 BOUND = 20.0
 
-#: A timeout that lets a task begin also on a busy machine: spawned workers are slow.
-AMPLE = {"spawn": 4.0, "forkserver": 2.5}
 LINGER = 120.0
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -281,9 +280,15 @@ def started_script(
         yield script
 
 
+@functools.lru_cache(maxsize=None)
 def ample(mode: str) -> float:
-    """Seconds in which a task of this mode begins for sure."""
-    return AMPLE.get(mode, 1.5)
+    """Seconds in which a task of this mode begins for sure: some times what one takes,
+    on this machine, as busy as it is."""
+    started = time.monotonic()
+    runner = make(mode, 1)
+    add(runner, mode, quick, 1)
+    runner.run(verify=False)
+    return round(max(1.0, 8 * (time.monotonic() - started)), 3)
 
 
 def new_seed() -> int:

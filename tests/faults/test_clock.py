@@ -107,11 +107,12 @@ def test_program_that_is_suspended(mode: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", KILLABLE)
 def test_timeout_that_goes_by_in_suspension(mode: str, tmp_path: Path) -> None:
     """A timeout that went by while the program was suspended is obeyed afterwards."""
-    act = {"mode": mode, "folder": str(tmp_path)}
+    timeout = ample(mode)
+    act: dict[str, Any] = {"mode": mode, "folder": str(tmp_path), "timeout": timeout}
     with started_script(acts_clock.overdue_when_it_wakes, **act) as script:
         pids = arrived(tmp_path, 1)
         suspend([script.pid])
-        time.sleep(ample(mode))  # the timeout
+        time.sleep(timeout)
         resume([script.pid])
         assert script.wait(BOUND) == 0, script
         assert "overdue" in script.stdout()

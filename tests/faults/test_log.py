@@ -12,13 +12,12 @@ import pytest
 
 from tests.faults import acts_log
 from tests.faults.stage import (
-    AMPLE,
     BOUND,
-    KILLABLE,
     LINGER,
     MODES,
     PLANNED,
     add,
+    ample,
     check_all,
     fail,
     in_script,
@@ -115,7 +114,7 @@ def test_handler_blocks(mode: str, logger: logging.Logger) -> None:
     check_results(runner)
 
 
-@pytest.mark.parametrize("mode", KILLABLE)
+@pytest.mark.parametrize("mode", ["command", *START_METHODS[:1]])
 def test_timeouts_strike_while_a_handler_blocks(
     mode: str, logger: logging.Logger
 ) -> None:
@@ -123,7 +122,7 @@ def test_timeouts_strike_while_a_handler_blocks(
     go_on = threading.Event()
     handler = acts_log.Handler(lambda: acts_log.wait_for(go_on))
     logger.addHandler(handler)
-    timeout = AMPLE.get(mode, 0.5)
+    timeout = ample(mode)
     runner = make(mode, 2, timeout=timeout, logger=logger, log_errors=True)
     add(runner, mode, fail, label="bad")
     add(runner, mode, quick, "late", LINGER, label="late")
