@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 else:
     Protocol = object
 
-#: Seconds between two looks for Ctrl-C of a thread that waits. A signal wakes it up, but
-#: not if it comes just before the thread falls asleep, or is but simulated, by
+#: Seconds between two looks for Ctrl-C of a thread that waits. A signal wakes it up,
+#: but not if it comes just before the thread falls asleep, or is but simulated, by
 #: `_thread.interrupt_main`; and never on Windows.
 _ATTENTION = 1.0 if os.name == "posix" else 0.25
 
