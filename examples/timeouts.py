@@ -42,9 +42,9 @@ def wait_for_answer() -> None:
 if __name__ == "__main__":
     ports = {"process": free_port(), "command": free_port()}
     # A runner has its functions either in processes or in threads: take two.
-    processes = concurra.TaskRunner(timeout=3, use_multiprocessing=True)
+    processes = concurra.TaskRunner(timeout=2, use_multiprocessing=True)
     processes.add_task(wait_for_caller, ports["process"], label="process")
-    others = concurra.TaskRunner(timeout=3, max_concurrency=2)
+    others = concurra.TaskRunner(timeout=2, max_concurrency=2)
     web_server = [sys.executable, "-u", "-m", "http.server", "--bind", HOST]
     others.add_command([*web_server, str(ports["command"])], label="command")
     others.add_task(wait_for_answer, label="thread")

@@ -263,9 +263,9 @@ TABLE: dict[str, list[Entry]] = {
     "timeouts.py": [
         Runs(
             """
-            command: Terminated, TimeoutError: Task exceeded timeout of 3 seconds
-            thread: Terminated, TimeoutError: Task exceeded timeout of 3 seconds
-            process: Terminated, TimeoutError: Task exceeded timeout of 3 seconds
+            command: Terminated, TimeoutError: Task exceeded timeout of 2 seconds
+            thread: Terminated, TimeoutError: Task exceeded timeout of 2 seconds
+            process: Terminated, TimeoutError: Task exceeded timeout of 2 seconds
             The command had printed: Serving HTTP on 127.0.0.1 port {}
             Ports that are free: process command
             The function in the thread has ended: False

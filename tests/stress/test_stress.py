@@ -17,9 +17,9 @@ from .scenario import MODES, Scenario, generate
 
 # How many runs of each mode; a fresh interpreter for each worker costs the most.
 COUNTS = {
-    "thread": 32,
-    "fork": 12,
-    "fallback-fork": 6,
+    "thread": 24,
+    "fork": 8,
+    "fallback-fork": 4,
     "forkserver": 4,
     "fallback-forkserver": 2,
     "spawn": 3,
