@@ -439,7 +439,17 @@ class _Oracle:
                 yield f"call {number} returned {list(other)}"
                 continue
             yield from self._differences(other, f"as call {number} returned it")
-        yield from self._differences(record.early, "as the watcher saw it first")
+        early = {
+            # What a terminated command prints before it is dead comes later.
+            label: (
+                {**result, "trace": self.results[label]["trace"]}
+                if result["status"] == "Terminated"
+                and result["execution_mode"] == "subprocess"
+                else result
+            )
+            for label, result in record.early.items()
+        }
+        yield from self._differences(early, "as the watcher saw it first")
 
     def _differences(self, other: Results, told: str) -> Iterator[str]:
         for label, result in other.items():
