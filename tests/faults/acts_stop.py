@@ -15,13 +15,20 @@ from types import FrameType
 from typing import Any, Callable
 
 import concurra
-from tests.faults.stage import PLANNED, Footprint, add, arrived, check_all, fail
+from tests.faults.stage import (
+    OVERDUE,
+    PLANNED,
+    Footprint,
+    add,
+    arrived,
+    check_all,
+    fail,
+)
 from tests.faults.stage import line, linger, make, quick, set_up, stubborn, value_of
 from tests.helpers import wait_until
 
 SKIPPED = "RuntimeError: Skipped: dependency ["
 STOPPED = "RuntimeError: Execution terminated before completion"
-OVERDUE = "TimeoutError: Task exceeded timeout of "
 
 #: Tasks take this long at the most.
 LONGEST = 0.02

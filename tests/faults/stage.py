@@ -44,6 +44,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = Path(concurra.__file__).resolve().parents[1]
 
 PLANNED = "planned failure"
+OVERDUE = "TimeoutError: Task exceeded timeout of "
 
 
 # Tasks --------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from tests.behaviour.support import SAME_LIBRARY
 from tests.helpers import START_METHODS, alive, run_script, wait_until
 
 from . import deeds
+from .stage import OVERDUE, ample
 from .deeds import Loading, Saving
 from .support import MODES, add, assert_failed, assert_skipped, by_modes, check_all
 from .support import execution_mode, make_runner, run_between
@@ -225,7 +226,8 @@ def test_a_result_whose_unpickling_outlasts_the_timeout(
 ) -> None:
     """Unpickling is a part of the task, and the task's time ends; others go on."""
     sign = tmp_path / "sign"
-    runner = make_runner(mode, 1, timeout=1, terminate_timeout=0.1)
+    timeout = ample(mode)
+    runner = make_runner(mode, 1, timeout=timeout, terminate_timeout=0.1)
     runner.add_task(
         deeds.give_loading, deeds.load_slowly, str(sign), label="it", task_retries=3
     )
@@ -235,7 +237,7 @@ def test_a_result_whose_unpickling_outlasts_the_timeout(
     (tmp_path / "sign.go").touch()
     check_all(results)
     assert results["it"]["status"] == "Terminated"
-    assert results["it"]["error"] == "TimeoutError: Task exceeded timeout of 1 seconds"
+    assert results["it"]["error"] == f"{OVERDUE}{timeout} seconds"
     assert results["after"]["result"] == 1
 
 
@@ -399,7 +401,8 @@ def test_a_task_that_ignores_all_signals_is_killed_in_time(
 ) -> None:
     """A timeout ends it all the same, and the next task has a fresh worker."""
     sign = tmp_path / "sign"
-    runner = make_runner(mode, 1, timeout=1, terminate_timeout=0.1)
+    timeout = ample(mode)
+    runner = make_runner(mode, 1, timeout=timeout, terminate_timeout=0.1)
     runner.add_task(deeds.ignore_signals, str(sign), label="it")
     runner.add_task(abs, -1, label="after")
     results = runner.run(verify=False)

@@ -21,6 +21,7 @@ from tests.behaviour.support import SAME_LIBRARY, statuses
 from tests.helpers import START_METHODS, alive, descendants, run_script, wait_until
 
 from . import deeds
+from .stage import OVERDUE, ample
 from .support import assert_failed, by_modes, check_all, make_runner, run_between
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals, fork, /proc")
@@ -315,13 +316,14 @@ def test_a_worker_that_is_stopped_by_sigstop_is_killed_in_time(
     mode: str,
 ) -> None:
     """It can neither answer nor obey SIGTERM; a timeout ends it all the same."""
-    runner = make_runner(mode, 1, timeout=1, terminate_timeout=0.1)
+    timeout = ample(mode)
+    runner = make_runner(mode, 1, timeout=timeout, terminate_timeout=0.1)
     runner.add_task(deeds.die_by, signal.SIGSTOP, label="it")
     runner.add_task(abs, -1, label="after")
     results = runner.run(verify=False)
     check_all(results)
     assert results["it"]["status"] == "Terminated"
-    assert results["it"]["error"] == "TimeoutError: Task exceeded timeout of 1 seconds"
+    assert results["it"]["error"] == f"{OVERDUE}{timeout} seconds"
     assert results["after"]["result"] == 1
 
 

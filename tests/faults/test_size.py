@@ -19,6 +19,7 @@ import pytest
 from tests.helpers import START_METHODS, wait_until
 
 from . import deeds
+from .stage import OVERDUE, ample
 from .support import MODES, by_modes, check_all, make_runner, run_between
 
 processes = by_modes(*START_METHODS)
@@ -75,13 +76,14 @@ def test_a_timeout_in_the_middle_of_a_large_result(mode: str) -> None:
     """The worker stops for ever with half of its result in the pipe: terminated."""
     if os.name != "posix":
         pytest.skip("signals")
-    runner = make_runner(mode, 1, timeout=1, terminate_timeout=0.1)
+    timeout = ample(mode)
+    runner = make_runner(mode, 1, timeout=timeout, terminate_timeout=0.1)
     runner.add_task(deeds.die_while_sending, 64 * MIB, signal.SIGSTOP, label="it")
     runner.add_task(abs, -1, label="after")
     results = runner.run(verify=False)
     check_all(results)
     assert results["it"]["status"] == "Terminated"
-    assert results["it"]["error"] == "TimeoutError: Task exceeded timeout of 1 seconds"
+    assert results["it"]["error"] == f"{OVERDUE}{timeout} seconds"
     assert results["after"]["result"] == 1
 
 

@@ -23,7 +23,15 @@ from tests.faults.stage import (
     arrived,
     breed,
 )
-from tests.faults.stage import check_all, in_script, linger, make, new_seed, quick
+from tests.faults.stage import (
+    OVERDUE,
+    check_all,
+    in_script,
+    linger,
+    make,
+    new_seed,
+    quick,
+)
 from tests.faults.stage import started_script, stubborn
 from tests.behaviour.support import SAME_LIBRARY
 from tests.helpers import START_METHODS, alive, run_script, wait_until
@@ -31,7 +39,6 @@ from tests.helpers import START_METHODS, alive, run_script, wait_until
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="there are no POSIX signals")
 
 TERMINATED = "RuntimeError: Execution terminated before completion"
-OVERDUE = "TimeoutError: Task exceeded timeout of "
 
 
 def gone(pids: list[int]) -> None:
