@@ -492,6 +492,8 @@ class TaskRunner:
                 continue
         self._in_background = False
         self._log_report(None)
+        if scheduler.finished:
+            self._registry.complete()
 
     # -- looking -----------------------------------------------------------------
 

@@ -51,7 +51,7 @@ class News:
                 self._milestone = min(ended + self._step, self._total)
 
     @property
-    def wait_for_teller(self) -> bool:
+    def needs_teller(self) -> bool:
         """Whether there is something to tell, and nobody at it."""
         return bool(self.untold) and not self._telling.locked()
 

@@ -165,7 +165,8 @@ class Plan:
                         heappush(self._late, index)
             return (task,)
         again = outcome.retry and task.attempts <= task.retries
-        if again or (outcome.status is FAILED and outcome.mode is not None):
+        counts = outcome.mode is not None or (outcome.retry and task.errors)
+        if again or (outcome.status is FAILED and counts):
             task.errors = [*task.errors, outcome.error or ""]
             task.mode = outcome.mode or task.mode
             if again:

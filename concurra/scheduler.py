@@ -129,7 +129,8 @@ class Scheduler:
 
     ``progress`` and ``report`` are called in the order of the events, by one thread
     at a time, never under the lock. They must not raise. They may block, which holds up
-    nothing but the end of the run, and they may call anything of the runner.
+    no deadline, but the worker that calls them and the end of the run; and they may
+    call anything of the runner.
     """
 
     def __init__(
@@ -200,7 +201,7 @@ class Scheduler:
 
     def refusal(self) -> Optional[LifeCycleError]:
         """Why the calling thread cannot wait for the end, or None."""
-        if self._pid != os.getpid():
+        if self._pid != os.getpid() and not self._finished:
             # Nobody is at work here, and whoever held a lock never gives it back.
             return LifeCycleError(
                 "This is the copy of a runner that a fork has made: only the original "
@@ -238,8 +239,11 @@ class Scheduler:
         :param force: kill at once, without the grace period.
         :raises LifeCycleError: this is a copy, see `refusal`.
         """
-        if self._pid != os.getpid():
-            self.wait()  # raises
+        if self._finished:
+            return
+        refusal = self.refusal()
+        if refusal is not None and self._pid != os.getpid():
+            raise refusal
         self._forcing = self._forcing or force
         if threading.current_thread() is threading.main_thread():
             self._halting = True  # for the watchman
@@ -313,9 +317,13 @@ class Scheduler:
 
     def _next(self, slot: _Slot) -> Optional[Task]:
         """Wait for a task; None when the slot is to end."""
-        while not slot.dismissed:  # then nobody would wait for what it tells
+        # Nobody would wait for what the dismissed tells. It needs no look under the
+        # lock: only who is at work is ever dismissed.
+        while not slot.dismissed:
             if self._halting or self._agenda.has_victims():
                 self._start_watch()
+            if self._news.untold or slot.hand.untidy:
+                self._wake()
             self._news.tell()
             self._staff()
             slot.hand.tidy()
@@ -399,6 +407,13 @@ class Scheduler:
                     self._halting = self._halting or not self._hired
                 return
 
+    def _wake(self) -> None:
+        """Let those who are parked take what is ready, as this slot is to be late."""
+        with self._desk:
+            while self._parked and self._plan.ready > self._coming:
+                self._coming += 1
+                self._parked.pop().parking.release()
+
     def _call_in(self) -> None:
         """There is nothing left to do: let all who are parked find that out."""
         self._coming += len(self._parked)
@@ -467,7 +482,7 @@ class Scheduler:
 
     def _have_told(self) -> None:
         """Have the news told by another thread, if there are any."""
-        if not self._news.wait_for_teller:
+        if not self._news.needs_teller:
             return
         with self._desk:
             self._threads += 1
@@ -531,6 +546,10 @@ class Scheduler:
         self._news.note(self._plan.terminate(outcomes, now))
         for slot in at_work.values():
             self._dismiss(slot, now)
+        for slot in self._slots:
+            if slot.hand.untidy:  # what it waits for is not to take its time any more
+                self._agenda.add_victim(slot, now)
+                self._ring()
         self._call_in()
 
     def _dismiss(self, slot: _Slot, now: float) -> None:

@@ -72,12 +72,12 @@ def _count(change: int) -> None:
 def forking(keep: Closeable) -> Iterator[None]:
     """Held by whoever forks a worker, who is to ``keep`` its end of an unshared pipe.
 
-    The worker is born with all signals blocked: the handlers that it inherits are the
-    program's, and it is for the worker to forget them first.
+    The worker is born with those signals blocked for which the program has handlers. It
+    inherits these, and is to forget them first.
 
     :raises RuntimeError: this program is ending.
     """
-    with _forking, _signals_blocked():
+    with _forking, _handled_signals_blocked():
         _refuse_at_the_end()
         _kept[threading.get_ident()] = keep
         try:
@@ -87,11 +87,12 @@ def forking(keep: Closeable) -> Iterator[None]:
 
 
 @contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Signals to this thread wait until the end of the block."""
+def _handled_signals_blocked() -> Iterator[None]:
+    """What would call a handler in this thread waits until the end of the block."""
+    handled = {n for n in signal.valid_signals() if callable(signal.getsignal(n))}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        signal.pthread_sigmask(signal.SIG_BLOCK, handled)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

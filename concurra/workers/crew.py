@@ -175,7 +175,10 @@ class Hand:
     def tidy(self) -> None:
         """Wait for the end of a spent tool."""
         if self._retired is not None:
-            self._retired.close()
+            try:
+                self._retired.close()
+            except OSError:
+                pass  # it can be no more than left alone
             self._retired = None
 
     def forget(self) -> None:

@@ -96,8 +96,8 @@ class ProcessWorker:
             self._process: BaseProcess = context.Process(  # type: ignore[attr-defined]
                 target=_serve, args=(theirs,), name="concurra-worker", daemon=False
             )
-            forks = context.get_start_method() == "fork"
-            with forking(keep=theirs) if forks else starting():
+            self._forked = context.get_start_method() == "fork"
+            with forking(keep=theirs) if self._forked else starting():
                 self._process.start()
                 # Out of the book by which `multiprocessing` waits at the end of the
                 # program, and reaps processes behind our back.
@@ -187,7 +187,9 @@ class ProcessWorker:
             self._bury()
             how = "was ended because it had closed its connection"
             return Outcome.lost(mode, how)
-        when = "during the task" if self._ready else f"before it was ready ({_doubt()})"
+        when = "during the task" if began else "before the task"
+        if not self._ready:
+            when = "before it was ready" + ("" if self._forked else f" ({_doubt()})")
         return Outcome.lost(mode, f"{ending(self._bury())} {when}")
 
     def _bury(self) -> Optional[int]:

@@ -250,7 +250,7 @@ class PipeChannel:
         """See `Channel.receive`."""
         try:
             message = self.source.recv_bytes()
-        except Exception as error:  # if memory fails, the rest is still in the pipe
+        except BaseException as error:  # the rest may still be in the pipe
             raise Ended from error
         return pickle.loads(message)
 

@@ -221,6 +221,52 @@ def test_who_is_untidy_tidies_up_before_the_next_task(schedule: Scheduling) -> N
     assert (run.tasks["next"].started, run.tasks["next"].ended) == (2.0, 2.0)
 
 
+def test_who_tidies_up_is_told_to_hurry_by_a_stop(schedule: Scheduling) -> None:
+    """What it waits for is asked to stop, then forced, as everything is."""
+    tidying = threading.Event()
+
+    def litter(worker: ScriptedWorker) -> Outcome:
+        def tidy() -> None:
+            if worker.untidy:
+                tidying.set()
+                wait_until(lambda: True in worker.stops, BOUND, "the force")
+                worker.untidy = False
+
+        worker.tidy = tidy  # type: ignore[method-assign]
+        worker.untidy = True
+        return well()
+
+    run = schedule(play("first", litter), play("next", well()), grace=0.0).start()
+    assert tidying.wait(BOUND)
+    run.scheduler.stop()
+    run.end()
+    assert run.crew.workers[0].stops == [False, True]
+    assert run.statuses() == {"first": SUCCESSFUL, "next": TERMINATED}
+
+
+def test_who_is_parked_is_woken_before_somebody_tells(schedule: Scheduling) -> None:
+    """A callback that takes its time holds up no task for which others are free."""
+    blocked, may_return = threading.Event(), threading.Event()
+
+    def block(ended: int) -> None:
+        if ended == 2:
+            blocked.set()
+            assert may_return.wait(BOUND)
+
+    first, third = Meeting(), Meeting()
+    tasks = play("first", first), play("second", well()), play("third", third, "first")
+    run = schedule(*tasks, limit=2, on_progress=block).start()
+    first.reached()
+    wait_until(lambda: run.scheduler._parked, BOUND, "the second to have nothing to do")
+    first.end()
+    assert blocked.wait(BOUND)
+    third.reached()
+    may_return.set()
+    third.end()
+    run.end()
+    assert set(run.statuses().values()) == {SUCCESSFUL}
+
+
 def test_a_failed_attempt_is_tried_again(schedule: Scheduling) -> None:
     """Until the retries are used up, and only the end is reported."""
     outcomes = iter([badly("E: 1"), badly("E: 2"), well("third")])
@@ -973,6 +1019,10 @@ def test_a_copy_in_another_process_is_of_no_use(
     busy.end()
     run.end()
     assert run.statuses() == {"busy": SUCCESSFUL}
+    with monkeypatch.context() as patch:  # nobody waits for a run that has ended
+        patch.setattr("concurra.scheduler.os.getpid", lambda: -1)
+        run.scheduler.stop()
+        run.scheduler.wait()
 
 
 def test_a_task_cannot_wait_for_its_own_run(schedule: Scheduling) -> None:
