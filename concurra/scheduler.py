@@ -51,6 +51,11 @@ else:
 #: `_thread.interrupt_main`; and never on Windows.
 _ATTENTION = 1.0 if os.name == "posix" else 0.25
 
+_COPY = (
+    "This is the copy of a runner that a fork has made: only the original can be waited "
+    "for or aborted"
+)
+
 
 class Hand(Protocol):
     """What does the jobs of one slot: a worker that can be dismissed."""
@@ -201,12 +206,8 @@ class Scheduler:
 
     def refusal(self) -> Optional[LifeCycleError]:
         """Why the calling thread cannot wait for the end, or None."""
-        if self._pid != os.getpid() and not self._finished:
-            # Nobody is at work here, and whoever held a lock never gives it back.
-            return LifeCycleError(
-                "This is the copy of a runner that a fork has made: only the original "
-                "can be waited for or aborted"
-            )
+        if self._is_copy():
+            return LifeCycleError(_COPY)
         me = threading.get_ident()
         if any(slot.thread == me and slot.task for slot in self._slots.copy()):
             return LifeCycleError("A task cannot wait for the end of its own run")
@@ -239,11 +240,8 @@ class Scheduler:
         :param force: kill at once, without the grace period.
         :raises LifeCycleError: this is a copy, see `refusal`.
         """
-        if self._finished:
-            return
-        refusal = self.refusal()
-        if refusal is not None and self._pid != os.getpid():
-            raise refusal
+        if self._is_copy():
+            raise LifeCycleError(_COPY)
         self._forcing = self._forcing or force
         if threading.current_thread() is threading.main_thread():
             self._halting = True  # for the watchman
@@ -252,6 +250,13 @@ class Scheduler:
                 self._terminate(self._clock())
         self._ring()
         self._start_watch()
+
+    def _is_copy(self) -> bool:
+        """Whether this is a process that was forked during the run.
+
+        Nobody is at work there, and whoever held a lock never gives it back.
+        """
+        return self._pid != os.getpid() and not self._finished
 
     # -- the loop, in the thread of each slot ------------------------------------
 
