@@ -52,8 +52,8 @@ else:
 _ATTENTION = 1.0 if os.name == "posix" else 0.25
 
 _COPY = (
-    "This is the copy of a runner that a fork has made: only the original can be waited "
-    "for or aborted"
+    "This is the copy of a runner that a fork has made: only the original can be "
+    "waited for or aborted"
 )
 
 

@@ -343,6 +343,20 @@ def test_an_interrupt_within_a_message(
                 other.receive()
 
 
+def test_an_interrupt_of_who_waits_at_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Does the same there, where nobody knows whether a message was begun."""
+    one, other = pipes(multiprocessing.get_context(START_METHODS[0]))
+
+    def interrupted() -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(other.source, "recv_bytes", interrupted)
+    with pytest.raises(Ended):
+        other.receive()
+    one.close()
+    other.close()
+
+
 # Through a worker ---------------------------------------------------------------------
 
 
