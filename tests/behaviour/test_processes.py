@@ -380,7 +380,6 @@ def test_two_runners_at_once(tmp_path):
 
 
 UNGUARDED = """
-import pathlib
 import sys
 
 import concurra

@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
@@ -259,12 +259,11 @@ def test_ctrl_c_ends_those_who_ignore_sigterm(mode: str, tmp_path: Path) -> None
         assert not script.survivors()
 
 
-@pytest.mark.parametrize("mode", START_METHODS)
-def test_second_ctrl_c_kills_workers_that_do_not_end(mode: str, tmp_path: Path) -> None:
-    """When all tasks are done, too: nobody waits for what these have left behind."""
-    act: dict[str, Any] = {"mode": mode, "folder": str(tmp_path), "grace": LINGER}
-    with started_script(acts_stop.run_lingerers, **act) as script:
-        pids = arrived(tmp_path, 2)
+def interrupt_twice(run: Callable[..., object], mode: str, folder: Path) -> None:
+    """Let it run with a long grace period, which a second Ctrl-C is to end."""
+    act: dict[str, Any] = {"mode": mode, "folder": str(folder), "grace": LINGER}
+    with started_script(run, **act) as script:
+        pids = arrived(folder, 2)
         script.send_signal(signal.SIGINT)
         script.wait_for("interrupted")
         script.send_signal(signal.SIGINT)
@@ -272,21 +271,18 @@ def test_second_ctrl_c_kills_workers_that_do_not_end(mode: str, tmp_path: Path) 
         assert "obeyed" in script.stdout()
         gone(pids)
         assert not script.survivors()
+
+
+@pytest.mark.parametrize("mode", START_METHODS)
+def test_second_ctrl_c_kills_workers_that_do_not_end(mode: str, tmp_path: Path) -> None:
+    """When all tasks are done, too: nobody waits for what these have left behind."""
+    interrupt_twice(acts_stop.run_lingerers, mode, tmp_path)
 
 
 @pytest.mark.parametrize("mode", KILLABLE)
 def test_second_ctrl_c_kills_at_once(mode: str, tmp_path: Path) -> None:
     """Who presses Ctrl-C again does not wait for the end of the grace period."""
-    act: dict[str, Any] = {"mode": mode, "folder": str(tmp_path), "grace": LINGER}
-    with started_script(acts_stop.run_for_ever, **act) as script:
-        pids = arrived(tmp_path, 2)
-        script.send_signal(signal.SIGINT)
-        script.wait_for("interrupted")
-        script.send_signal(signal.SIGINT)
-        assert script.wait(BOUND) == 0, script
-        assert "obeyed" in script.stdout()
-        gone(pids)
-        assert not script.survivors()
+    interrupt_twice(acts_stop.run_for_ever, mode, tmp_path)
 
 
 def test_ctrl_c_leaves_busy_threads_alone() -> None:

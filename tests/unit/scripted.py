@@ -47,10 +47,17 @@ class ScriptedWorker:
         with self.crew.at_work(self):
             return job.func(self)  # type: ignore[no-any-return]
 
-    untidy = False
+    #: What there is to tidy up, if anything.
+    litter: Callable[[ScriptedWorker], object] | None = None
+
+    @property
+    def untidy(self) -> bool:
+        return self.litter is not None
 
     def tidy(self) -> None:
-        pass
+        if self.litter is not None:
+            self.litter(self)
+            self.litter = None
 
     def forget(self) -> None:
         pass

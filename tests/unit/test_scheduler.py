@@ -203,16 +203,12 @@ def test_who_is_untidy_tidies_up_before_the_next_task(schedule: Scheduling) -> N
     """That counts neither for the last task nor for the next one."""
     seen: list[Any] = []
 
-    def litter(worker: ScriptedWorker) -> Outcome:
-        def tidy() -> None:
-            if worker.untidy:
-                tasks = run.tasks.values()
-                seen.append([(task.started, task.ended) for task in tasks])
-                run.clock.now = 2.0
-                worker.untidy = False
+    def tidy(worker: ScriptedWorker) -> None:
+        seen.append([(task.started, task.ended) for task in run.tasks.values()])
+        run.clock.now = 2.0
 
-        worker.tidy = tidy  # type: ignore[method-assign]
-        worker.untidy = True
+    def litter(worker: ScriptedWorker) -> Outcome:
+        worker.litter = tidy
         return well()
 
     run = schedule(play("first", litter), play("next", well()))
@@ -225,15 +221,12 @@ def test_who_tidies_up_is_told_to_hurry_by_a_stop(schedule: Scheduling) -> None:
     """What it waits for is asked to stop, then forced, as everything is."""
     tidying = threading.Event()
 
-    def litter(worker: ScriptedWorker) -> Outcome:
-        def tidy() -> None:
-            if worker.untidy:
-                tidying.set()
-                wait_until(lambda: True in worker.stops, BOUND, "the force")
-                worker.untidy = False
+    def tidy(worker: ScriptedWorker) -> None:
+        tidying.set()
+        wait_until(lambda: True in worker.stops, BOUND, "the force")
 
-        worker.tidy = tidy  # type: ignore[method-assign]
-        worker.untidy = True
+    def litter(worker: ScriptedWorker) -> Outcome:
+        worker.litter = tidy
         return well()
 
     run = schedule(play("first", litter), play("next", well()), grace=0.0).start()
