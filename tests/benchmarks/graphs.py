@@ -106,6 +106,14 @@ def with_graphlib(graph: Graph) -> dict[Label, None]:
     return results
 
 
+def sort(graph: Graph) -> dict[Label, None]:
+    """The calls, in an order that the standard library finds; no threads."""
+    from graphlib import TopologicalSorter
+
+    order = TopologicalSorter(dict(graph)).static_order()
+    return {label: noop() for label in order}  # type: ignore[func-returns-value]
+
+
 def loop(graph: Graph) -> dict[Label, None]:
     """The calls, in an order that was known beforehand."""
     return {label: noop() for label, _ in graph}  # type: ignore[func-returns-value]
@@ -120,6 +128,7 @@ def check(graph: Graph, results: Any) -> None:
 SYSTEMS = [
     System(OURS, with_concurra),
     System("ThreadPoolExecutor + graphlib", with_graphlib, needs=["graphlib"]),
+    System("graphlib alone", sort, needs=["graphlib"], limit=True),
     System("bare loop", loop, limit=True),
 ]
 

@@ -11,15 +11,18 @@ its documentation would have it:
 
 from __future__ import annotations
 
+import os
+import pickle
+import socket
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from typing import Any, Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any, Callable, NoReturn
 
 import concurra
 
 from .rows import OURS, Faster, Measured, Missing, Results, Row, System, expect
-from .rows import run, values
+from .rows import fork, run, values
 
 WORKERS = 2
 CPU_SECONDS = 0.02
@@ -127,6 +130,47 @@ def loop(calls: Calls) -> Measured:
     return Measured((time.perf_counter() - start) / WORKERS, results)
 
 
+def over_sockets(calls: Calls) -> list[Any]:
+    """The least that is sent one task at a time: a thread and a socket a worker."""
+    func, arguments = calls
+    tasks = iter(enumerate(arguments))
+    results: dict[int, Any] = {}
+
+    def work(ours: socket.socket) -> None:
+        for index, argument in tasks:
+            ours.send(pickle.dumps((func, (argument,)), pickle.HIGHEST_PROTOCOL))
+            results[index] = pickle.loads(ours.recv(MIB))
+
+    children: list[int] = []
+    sockets: list[socket.socket] = []
+    for _ in range(WORKERS):
+        ours, theirs = socket.socketpair()
+        child = fork()
+        if not child:
+            for each in (ours, *sockets):
+                each.close()
+            _serve(theirs)
+        theirs.close()
+        children.append(child)
+        sockets.append(ours)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(work, sockets))
+    for ours in sockets:
+        ours.close()
+    for child in children:
+        os.waitpid(child, 0)
+    return [results[index] for index in range(len(arguments))]
+
+
+def _serve(theirs: socket.socket) -> NoReturn:
+    while True:
+        message = theirs.recv(MIB)
+        if not message:
+            os._exit(0)
+        func, args = pickle.loads(message)
+        theirs.send(pickle.dumps(func(*args), pickle.HIGHEST_PROTOCOL))
+
+
 def copy(calls: Calls) -> list[Any]:
     """Copy each argument there and back."""
     _, arguments = calls
@@ -198,7 +242,7 @@ ROWS = [
         "{n} no-ops, 2 processes",
         5_000,
         Faster(2),
-        SYSTEMS,
+        [*SYSTEMS, System("bare sockets", over_sockets, limit=True)],
         check_numbers,
         numbers,
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -15,6 +16,14 @@ OURS = "concurra"
 
 class Missing(Exception):
     """A system is not there, for the reason that is its message."""
+
+
+def fork() -> int:
+    """`os.fork`, where there is one."""
+    try:
+        return os.fork()
+    except AttributeError:
+        raise Missing("this system does not fork") from None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -81,6 +82,23 @@ def submits(task: Callable[[], None], workers: int) -> Callable[[int], list[None
     return executor_run
 
 
+def threads_alone(n: int) -> list[None]:
+    """The sleeps in bare threads, which share a counter."""
+    left = iter(range(n))
+    results = []
+
+    def work() -> None:
+        for _ in left:
+            results.append(nap())  # type: ignore[func-returns-value]
+
+    threads = [threading.Thread(target=work) for _ in range(SLEEPERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
 def loop(n: int) -> list[None]:
     """The calls, and nothing else."""
     return [noop() for _ in range(n)]  # type: ignore[func-returns-value]
@@ -147,6 +165,7 @@ ROWS = [
         [
             System(OURS, runs(nap, SLEEPERS)),
             System("ThreadPoolExecutor", submits(nap, SLEEPERS)),
+            System("bare threads", threads_alone, limit=True),
         ],
         check_count,
     ),

@@ -12,7 +12,8 @@ from typing import Any
 
 import concurra
 
-from .rows import OURS, Faster, Measured, Row, System, Within, expect, run, values
+from .rows import OURS, Faster, Measured, Row, System, Within, expect, fork, run
+from .rows import values
 
 #: The longest sleep of a task that is ended before.
 LONG = 60
@@ -145,7 +146,7 @@ def kill_and_wait(n: int) -> Measured:
     """What the system takes for the end of ``n`` forked processes, and nothing else."""
     children = []
     for _ in range(n):
-        child = os.fork()
+        child = fork()
         if not child:
             time.sleep(LONG)
             os._exit(0)
