@@ -8,12 +8,12 @@ import json
 import os
 import platform
 import sys
-from typing import Any, Optional
+from typing import Optional
 
 from .catalogue import ROWS
 from .measure import Bench, Finding
 from .plot import plot
-from .table import details, table
+from .table import Saved, details, table
 
 PEERS = ("pebble", "joblib", "mpire", "numpy")
 
@@ -29,6 +29,7 @@ def parse() -> argparse.Namespace:
     add("--rounds", type=int, default=5, help="measurements of each system (5)")
     add("--scale", type=float, default=1.0, help="fraction of the tasks (1)")
     add("--json", metavar="FILE", help="write every measurement to FILE")
+    add("--beside", metavar="FILE", help="show the results of that --json as well")
     add("--plot", metavar="FILE.svg", help="measure, and draw, how the cost grows")
     add("--published", metavar="PYTHON", help="an interpreter with concurra==1.1.12")
     arguments = parser.parse_args()
@@ -38,11 +39,14 @@ def parse() -> argparse.Namespace:
         parser.error(f"no such row: {', '.join(unknown)}")
     if arguments.rounds < 1 or arguments.scale <= 0:
         parser.error("--rounds and --scale must be positive")
+    if arguments.beside:
+        with open(arguments.beside, encoding="utf-8") as file:
+            arguments.beside = json.load(file)
     arguments.rows = [] if arguments.plot and not arguments.only else names
     return arguments
 
 
-def surroundings() -> dict[str, Any]:
+def surroundings() -> Saved:
     """What the figures depend on."""
     return {
         "python": platform.python_version(),
@@ -80,7 +84,7 @@ def main() -> None:
     except KeyboardInterrupt:
         tell("interrupted: here is what there is")
     if findings:
-        report(findings, around)
+        report(findings, around, arguments.beside)
     if arguments.plot:
         try:
             plot(bench, arguments.plot, arguments.scale)
@@ -88,21 +92,21 @@ def main() -> None:
             sys.exit(f"no plot: {error}")
 
 
-def save(path: str, findings: list[Finding], around: dict[str, Any]) -> None:
+def save(path: str, findings: list[Finding], around: Saved) -> None:
     """Write what was found so far."""
     rows = {each.row.name: each.to_json() for each in findings}
     with open(path, "w", encoding="utf-8") as file:
         json.dump({"surroundings": around, "rows": rows}, file, indent=2)
 
 
-def report(findings: list[Finding], around: dict[str, Any]) -> None:
+def report(findings: list[Finding], around: Saved, beside: Optional[Saved]) -> None:
     """Print what was found."""
     peers = around["peers"].items()
     versions = [f"{name} {version or 'is missing'}" for name, version in peers]
     load = f", load {around['load']:.1f}" if around["load"] is not None else ""
     print(f"Python {around['python']}, {around['cpus']} CPUs{load}")
     print(", ".join(versions))
-    print(f"\n{table(findings)}\n\n{details(findings)}")
+    print(f"\n{table(findings, beside)}\n\n{details(findings)}")
 
 
 if __name__ == "__main__":

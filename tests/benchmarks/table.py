@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Optional
+from typing import Any, Optional
 
 from tabulate import tabulate
 
 from .measure import Figures, Finding
-from .rows import Faster, Within
+from .rows import Faster, Row, Within
+
+#: What a run has written as JSON.
+Saved = dict[str, Any]
 
 #: The most that ten times as many tasks may cost.
 GROWTH = 11
 
 
-def table(findings: Iterable[Finding]) -> str:
-    """A line for each row, in Markdown."""
-    headers = ["row", "work", "concurra", "best peer", "ratio or excess", "bar", ""]
+def table(findings: Iterable[Finding], beside: Optional[Saved] = None) -> str:
+    """A line for each row, in Markdown; what falls short is bold.
+
+    :param beside: what another run has written, by another Python for one.
+    """
+    headers = ["row", "work", "concurra", "best peer", "result", "aim"]
+    headers += [beside["surroundings"]["python"]] if beside else []
     headers += ["10 x tasks", "bytes a task"]
     return tabulate(
-        [_line(finding) for finding in findings],
+        [_line(finding, beside) for finding in findings],
         headers=headers,
         tablefmt="github",
         disable_numparse=True,
@@ -46,22 +53,25 @@ def duration(seconds: float) -> str:
     return f"{seconds / 1e-6:.3g} us"
 
 
-def _line(finding: Finding) -> list[str]:
+def _line(finding: Finding, beside: Optional[Saved]) -> list[str]:
     row = finding.row
-    work = row.work.format(n=f"{finding.tasks:,}")
-    reached, bar = _bar(finding)
-    verdict = {True: "ok", False: "MISSED", None: ""}[finding.passed]
-    return [
-        row.name,
-        work,
+    line = [
+        f"`{row.name}`",
+        row.work.format(n=f"{finding.tasks:,}"),
         _cost(finding, finding.ours),
         _best(finding),
-        reached,
-        bar,
-        verdict,
-        _against(finding.growth, GROWTH, ".1f"),
-        _against(finding.memory, row.most_bytes, ",.0f"),
+        _result(row, finding.ratio, finding.excess, finding.passed),
+        _aim(row),
     ]
+    if beside:
+        there = beside["rows"].get(row.name)
+        keys = ("ratio", "excess", "passed")
+        line.append(_result(row, *(there[key] for key in keys)) if there else "")
+    growth, memory, most = finding.growth, finding.memory, row.most_bytes
+    line.append(_mark(f"{growth:.1f}", growth <= GROWTH) if growth else "")
+    if memory is None or most is None:
+        return [*line, ""]
+    return [*line, _mark(f"{memory:,.0f} of {most:,}", memory <= most)]
 
 
 def _cost(finding: Finding, figures: Figures) -> str:
@@ -78,20 +88,24 @@ def _best(finding: Finding) -> str:
     return f"missing: {missing[0]}" if missing else ""
 
 
-def _bar(finding: Finding) -> tuple[str, str]:
-    bar, ratio = finding.row.bar, finding.ratio
-    if isinstance(bar, Within):
-        return duration(finding.excess), f"at most {duration(bar.seconds)}"
-    if isinstance(bar, Faster):
-        return "" if ratio is None else f"{ratio:.2f} x", f"{bar.ratio:g} x"
-    return duration(finding.ours.median), ""
+def _result(
+    row: Row, ratio: Optional[float], excess: float, passed: Optional[bool]
+) -> str:
+    if not isinstance(row.bar, Faster):
+        text = duration(excess)
+    else:
+        text = "" if ratio is None else f"{ratio:.2f} x"
+    return _mark(text, passed is not False)
 
 
-def _against(value: Optional[float], most: Optional[float], style: str) -> str:
-    if value is None or most is None:
-        return ""
-    mark = "" if value <= most else " MISSED"
-    return f"{value:{style}} of {most:,}{mark}"
+def _aim(row: Row) -> str:
+    if isinstance(row.bar, Within):
+        return f"at most {duration(row.bar.seconds)}"
+    return f"{row.bar.ratio:g} x" if row.bar else ""
+
+
+def _mark(text: str, reached: bool) -> str:
+    return text if reached else f"**{text}**"
 
 
 def _system(finding: Finding, figures: Figures) -> list[str]:

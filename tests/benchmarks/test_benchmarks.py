@@ -96,4 +96,28 @@ def test_growth_is_against_a_tenth_of_the_tasks() -> None:
     found = finding("chain", concurra=12.0)
     found.tenth = Figures([1.0], [1.0])
     assert found.growth == 12
-    assert "12.0 of 11 MISSED" in table([found])
+    assert "| **12.0** " in table([found])
+
+
+def test_another_run_is_shown_beside() -> None:
+    """Each row has the result of both, as far as the other has it."""
+    chain, threads = finding("chain", concurra=1.0), finding("threads", concurra=1.0)
+    chain.systems["ThreadPoolExecutor + graphlib"] = Figures([20.0], [20.0])
+    there = finding("chain", concurra=4.0)
+    there.systems["ThreadPoolExecutor + graphlib"] = Figures([20.0], [20.0])
+    beside = {
+        "surroundings": {"python": "3.13.0"},
+        "rows": {"chain": json.loads(json.dumps(there.to_json()))},
+    }
+    head, _, first, second = table([chain, threads], beside).splitlines()
+    assert [cell.strip() for cell in head.split("|")[5:8]] == [
+        "result",
+        "aim",
+        "3.13.0",
+    ]
+    assert [cell.strip() for cell in first.split("|")[5:8]] == [
+        "20.00 x",
+        "10 x",
+        "**5.00 x**",
+    ]
+    assert [cell.strip() for cell in second.split("|")[5:8]] == ["", "3 x", ""]
