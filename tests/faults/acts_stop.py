@@ -11,11 +11,13 @@ import sys
 import threading
 import time
 from pathlib import Path
+from traceback import walk_stack
 from types import FrameType
 from typing import Any, Callable
 
 import concurra
 from tests.faults.stage import (
+    LINGER,
     OVERDUE,
     PLANNED,
     Footprint,
@@ -267,7 +269,7 @@ def run_for_ever(mode: str, folder: str, grace: float, count: int = 2) -> None:
     runner = make(mode, count, terminate_timeout=grace)
     for _ in range(count):
         add(runner, mode, stubborn, folder)
-    signal.signal(signal.SIGINT, _tell)
+    obey_ctrl_c()
     try:
         runner.run(verify=False)
     except KeyboardInterrupt:
@@ -281,7 +283,7 @@ def run_lingerers(mode: str, folder: str, grace: float) -> None:
     runner = make(mode, 2, terminate_timeout=grace)
     for _ in range(2):
         runner.add_task(_leave_a_thread, folder)
-    signal.signal(signal.SIGINT, _tell)
+    obey_ctrl_c()
     try:
         runner.run(verify=False)
     except KeyboardInterrupt:
@@ -294,9 +296,27 @@ def _leave_a_thread(folder: str) -> None:
     threading.Thread(target=linger, args=(folder,), daemon=False).start()
 
 
-def _tell(number: int, frame: FrameType | None) -> None:
+def obey_ctrl_c() -> None:
+    """Say so when a first Ctrl-C has had its effect, so that a second one is another.
+
+    Two that come too close to each other are one: the second may even interrupt the
+    handler of the first, which then raises nothing any more.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=_tell_of_waiting, daemon=True).start()
+
+
+def _tell_of_waiting() -> None:
+    wait_until(_is_waiting_again, LINGER)
     print("interrupted")
-    raise KeyboardInterrupt
+
+
+def _is_waiting_again() -> bool:
+    """Whether the main thread waits for the end of what it has stopped."""
+    main = threading.main_thread().ident
+    assert main is not None
+    frames = walk_stack(sys._current_frames()[main])
+    return {"_terminate", "wait"} <= {frame.f_code.co_name for frame, _ in frames}
 
 
 def run_busy_threads() -> None:
