@@ -24,6 +24,9 @@ class Stoppable(Protocol):
     def stop(self, force: bool = False) -> bool:
         """See `Worker.stop`."""
 
+    def abandon(self) -> None:
+        """See `Hand.abandon`."""
+
 
 class Doomed(Protocol):
     """What a victim is made of: a hand, and whether its thread has left it."""

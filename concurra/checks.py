@@ -55,18 +55,32 @@ def whole(parameter: str, value: Any, least: Optional[int] = None) -> int:
     return number
 
 
-def seconds(parameter: str, value: Any, *, zero: bool = False) -> None:
-    """A finite, positive number of seconds; with ``zero``, that may be 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+def concurrency(value: Any) -> int:
+    """An integer; the number of processors for None."""
+    if value is None:
+        return os.cpu_count() or 1
+    return whole("max_concurrency", value)
+
+
+def seconds(parameter: str, value: Any, *, zero: bool = False) -> float:
+    """A positive number of seconds, as a float; with ``zero``, that may be 0.
+
+    Anything that is a float's equal will do: `Decimal`, `Fraction`, those of numpy.
+    """
+    number = None
+    if hasattr(type(value), "__float__") and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:  # an integer beyond all floats
+            number = math.nan
+        except Exception:
+            pass
+    if number is None:
         raise _wrong(TypeError, parameter, "a number of seconds", value)
-    try:
-        finite = math.isfinite(value)
-    except OverflowError:  # an integer beyond all floats
-        finite = False
-    if not finite or value < 0 or not (value or zero):
-        least = "0 or more" if zero else "positive"
-        expected = f"a finite number of seconds, {least}"
+    if not (number > 0 or (zero and number == 0)):
+        expected = "a number of seconds, " + ("0 or more" if zero else "more than 0")
         raise _wrong(ValueError, parameter, expected, value)
+    return number
 
 
 def logger(value: Any) -> logging.Logger:
@@ -118,8 +132,11 @@ def main_guard(start_method: Union[str, BaseContext, None]) -> None:
 
 
 def labels(value: Any) -> Tuple[Hashable, ...]:
-    """The labels of ``depends_on``, each once, in order; a string is one label."""
-    if value is None:
+    """The labels of ``depends_on``, each once, in order; a string is one label.
+
+    False is none, as None is: it may come from ``condition and [...]``.
+    """
+    if value is None or value is False:
         return ()
     if type(value) is not list:
         if isinstance(value, (str, bytes)):

@@ -37,6 +37,18 @@ __all__ = ["CommandExecutionError", "TaskRunner"]
 #: Stands above a report of failures that was given no message.
 FAILURE = "Execution Failed"
 
+#: The options that are true or false.
+FLAGS = (
+    "progress_stats",
+    "fast_fail",
+    "use_multiprocessing",
+    "log_errors",
+    "fallback_to_thread_on_pickle_error",
+)
+
+#: No thread tells of the progress.
+NOBODY = (None, 0)
+
 
 class TaskRunner:
     """Runs tasks side by side, each as soon as those that it depends on succeeded.
@@ -91,39 +103,21 @@ class TaskRunner:
         self.log = checks.logger(logger)
         self.name = checks.text("name", name, "TaskRunner")
         self.timeout = timeout
-        if timeout is not None:
-            checks.seconds("timeout", timeout)
-        self.progress_stats = checks.flag("progress_stats", progress_stats)
-        self.fast_fail = checks.flag("fast_fail", fast_fail)
-        self.use_multiprocessing = checks.flag(
-            "use_multiprocessing", use_multiprocessing
-        )
-        self.log_errors = checks.flag("log_errors", log_errors)
-        self.fallback_to_thread_on_pickle_error = checks.flag(
-            "fallback_to_thread_on_pickle_error", fallback_to_thread_on_pickle_error
-        )
-        self.task_retries = checks.whole("task_retries", task_retries, least=0)
+        self.progress_stats = progress_stats
+        self.fast_fail = fast_fail
+        self.use_multiprocessing = use_multiprocessing
+        self.log_errors = log_errors
+        self.fallback_to_thread_on_pickle_error = fallback_to_thread_on_pickle_error
+        self.task_retries = task_retries
         self.mp_context = mp_context
-        if self.use_multiprocessing or mp_context is not None:
-            checks.context(mp_context)
-        if max_tasks_per_child is not None:
-            max_tasks_per_child = checks.whole(
-                "max_tasks_per_child", max_tasks_per_child, least=1
-            )
         self.max_tasks_per_child = max_tasks_per_child
         self.terminate_timeout = terminate_timeout
-        checks.seconds("terminate_timeout", terminate_timeout, zero=True)
-
-        if max_concurrency is None:
-            max_concurrency = os.cpu_count() or 1
-        self.max_concurrency = checks.whole("max_concurrency", max_concurrency)
-        if self.max_concurrency < 1:
-            self.max_concurrency = 1
-            note = "max_concurrency is less than 1: tasks will run one after another"
-            self._emit("warning", lambda: note)
+        self.max_concurrency = checks.concurrency(max_concurrency)
+        self._check_options()
 
         self._plan = Plan()
         self._started_at: Optional[float] = None
+        self._told: Tuple[Optional[int], int] = NOBODY
         self._in_background = False
         # A start and an abort may come from two threads, or the abort from a signal
         # handler in the midst of the start, which no lock would survive. So each of
@@ -133,6 +127,31 @@ class TaskRunner:
         # One offset between the clocks serves all timestamps of the run.
         recorder = results.Recorder(time.time() - time.monotonic())
         self._registry = results.Registry(self._plan.tasks, recorder.record)
+
+    def _check_options(self) -> None:
+        """Check the attributes, and give each the form in which it is used."""
+        self.log = checks.logger(self.log)
+        self.name = checks.text("name", self.name, "TaskRunner")
+        if self.timeout is not None:
+            checks.seconds("timeout", self.timeout)
+        checks.seconds("terminate_timeout", self.terminate_timeout, zero=True)
+        for parameter in FLAGS:
+            setattr(self, parameter, checks.flag(parameter, getattr(self, parameter)))
+        self.task_retries = checks.whole("task_retries", self.task_retries, least=0)
+        if self.max_tasks_per_child is not None:
+            self.max_tasks_per_child = checks.whole(
+                "max_tasks_per_child", self.max_tasks_per_child, least=1
+            )
+        if self.use_multiprocessing or self.mp_context is not None:
+            checks.context(self.mp_context)
+        self.max_concurrency = checks.concurrency(self.max_concurrency)
+        if self.max_concurrency < 1:
+            self.max_concurrency = 1
+            note = "max_concurrency is less than 1: tasks will run one after another"
+            self._emit("warning", lambda: note)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("A TaskRunner cannot be copied, nor sent to a process")
 
     def __len__(self) -> int:
         """How many tasks have been added."""
@@ -382,7 +401,7 @@ class TaskRunner:
         scheduler.stop()
         scheduler.wait()
         self._in_background = False
-        self._log_report(None)
+        self.verify()
         return self._registry.complete()
 
     def _conduct(self, *steps: Callable[[], Optional[ConcurraError]]) -> None:
@@ -442,6 +461,8 @@ class TaskRunner:
         return self._schedulers[0]
 
     def _make_scheduler(self) -> Scheduler:
+        self._check_options()  # they may have been changed since
+        fast_fail = self.fast_fail
         crew = Crew(
             checks.context(self.mp_context) if self.use_multiprocessing else None,
             commands=any(
@@ -450,17 +471,17 @@ class TaskRunner:
             stock=self._processes_at_once,
             fallback=self.fallback_to_thread_on_pickle_error,
             max_tasks=self.max_tasks_per_child,
-            grace=self.terminate_timeout,
+            grace=float(self.terminate_timeout),
         )
         return Scheduler(
             self._plan,
             crew,
             limit=self.max_concurrency,
             timeout=self.timeout,
-            grace=self.terminate_timeout,
-            fast_fail=self.fast_fail,
-            progress=self._log_progress if self.progress_stats else _nothing,
-            report=self._log_task,
+            grace=float(self.terminate_timeout),
+            fast_fail=fast_fail,
+            progress=self._tell_progress if self.progress_stats else _nothing,
+            report=lambda task: self._log_task(task, fast_fail),
             step=max(1, len(self) // 10),
         )
 
@@ -519,42 +540,48 @@ class TaskRunner:
             raise LifeCycleError("Nothing has been run yet: call run() first")
         if self._plan.remaining:
             raise LifeCycleError("Execution is still in progress")
-        failed = self._failed()
+        ended = self._registry.ended()
+        failed = results.failed(ended)
         if failed and raise_exception:
             everything = self._registry.complete()
             raise ExecutionError(
-                results.report(self._plan.tasks.values(), error_message or FAILURE),
+                results.report(ended, error_message or FAILURE),
                 everything,
                 {label: everything[label] for label in failed},
             )
         self._log_report(error_message)
 
     def show_progress(self) -> None:
-        """Log how many tasks have ended, now."""
-        self._log_progress(len(self) - self._plan.remaining)
+        """Log how many tasks have ended, now.
 
-    def _failed(self) -> List[Hashable]:
-        tasks = self._plan.tasks.values()
-        return [task.label for task in tasks if task.outcome and not task.outcome.ok]
+        The run calls it, too, with each tenth of the tasks that has ended.
+        """
+        total, began = len(self), self._started_at
+        teller, ended = self._told
+        if teller != threading.get_ident():
+            ended = total - self._plan.remaining
+        seconds = 0.0 if began is None else time.monotonic() - began
+        self._emit("info", lambda: results.progress(self.name, ended, total, seconds))
 
     # -- the log -----------------------------------------------------------------
 
-    def _log_progress(self, ended: int) -> None:
-        began = self._started_at
-        seconds = 0.0 if began is None else time.monotonic() - began
-        total = len(self)
-        self._emit("info", lambda: results.progress(self.name, ended, total, seconds))
+    def _tell_progress(self, ended: int) -> None:
+        # Others may have ended since, and this thread alone is to tell of so many.
+        self._told = threading.get_ident(), ended
+        self._guard(self.show_progress)
+        self._told = NOBODY
 
-    def _log_task(self, task: Task) -> None:
+    def _log_task(self, task: Task, fast_fail: bool) -> None:
         """Log what is to be said of a task when it has ended."""
         outcome = task.outcome
         assert outcome is not None
         if outcome.mode == "thread_fallback":
             note = f"Task {quote(task.label)} was not picklable; ran in thread fallback"
             self._emit("warning", lambda: note)
-        if outcome.fault and (self.log_errors or self.fast_fail):
-            self._emit("error", lambda: results.failure(task))
-            if self.fast_fail:
+        if outcome.fault and (self.log_errors or fast_fail):
+            result = self._registry[task.label]
+            self._emit("error", lambda: results.failure(task.label, result))
+            if fast_fail:
                 self._emit("error", lambda: "terminating execution!")
 
     def _tell_of_the_end(self) -> None:
@@ -568,21 +595,32 @@ class TaskRunner:
             self._emit("warning", lambda: note)
 
     def _log_report(self, error_message: Optional[str]) -> None:
-        tasks = self._plan.tasks.values()
-        if self._failed():
+        ended = self._registry.ended()
+        if results.failed(ended):
             message = error_message or FAILURE
-            self._emit("error", lambda: results.report(tasks, message))
+            self._emit("error", lambda: results.report(ended, message))
         else:
-            self._emit("info", lambda: results.report(tasks, ""))
+            self._emit("info", lambda: results.report(ended, ""))
 
     def _emit(self, method: str, text: Callable[[], str]) -> None:
-        """Log a text, made only if somebody wants it. A broken log breaks no run."""
-        import logging
+        """Log a text, made only if somebody wants it."""
 
-        try:
+        def emit() -> None:
+            import logging
+
             enabled = getattr(self.log, "isEnabledFor", None)
             if enabled is None or enabled(getattr(logging, method.upper())):
                 getattr(self.log, method)(text())
+
+        self._guard(emit)
+
+    @staticmethod
+    def _guard(act: Callable[[], object]) -> None:
+        """Write to the log, or call what does. A broken log breaks no run."""
+        import logging
+
+        try:
+            act()
         except BaseException as error:
             # SystemExit and the like are for the caller, not for a thread of the run.
             ours = threading.current_thread() is not threading.main_thread()

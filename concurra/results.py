@@ -1,6 +1,7 @@
 """Outcomes made readable: result dicts, the report, the progress line.
 
-Pure: it reads finished tasks, and knows no lock, clock or runner.
+Pure: it knows no lock, clock or runner. Only `Recorder` reads tasks, which have ended;
+the report is made of the result dicts, which are the users' to change.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from collections.abc import Hashable, Mapping
 
 from .errors import name, quote
 from .garbage import collection_paused
-from .tasks import SUCCESSFUL, Outcome, Task
+from .tasks import SUCCESSFUL, Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
+    from typing import Any, Callable, Dict, Iterator, List
 
     from .types import Result
 
@@ -55,7 +56,7 @@ class Recorder:
             "duration_seconds": seconds,
             "result": outcome.value,
             "error": outcome.error,
-            "trace": trace(outcome) if outcome.trace else None,
+            "trace": str(outcome.trace) or None if outcome.trace else None,
             "status": outcome.status,
             "has_failed": outcome.status is not SUCCESSFUL,
             "output": outcome.value,
@@ -110,6 +111,20 @@ class Registry(Mapping[Hashable, "Any"]):
                 for label, task in tasks.items()
             }
 
+    def ended(self) -> Dict[Any, Result]:
+        """What there is, for a report.
+
+        Each result is as its user has left it: who forgives a known failure does not
+        want to read of it. What he has removed is there all the same.
+        """
+        record, tasks = self._record, self._tasks
+        with collection_paused(len(tasks)):
+            return {
+                label: {**record(task), **self[label]}
+                for label, task in tasks.items()
+                if task.outcome is not None
+            }
+
     def __iter__(self) -> Iterator[Hashable]:
         return iter(self._tasks)
 
@@ -120,42 +135,39 @@ class Registry(Mapping[Hashable, "Any"]):
         return repr(dict(self))
 
 
-def trace(outcome: Outcome) -> Optional[str]:
-    """What helps to understand an error; None if there is nothing."""
-    return None if outcome.trace is None else str(outcome.trace) or None
-
-
 def duration(seconds: float) -> str:
     """``"1.01 sec"``; beyond a minute ``"2.5 min"``."""
     seconds = round(seconds, 2)
     return f"{seconds} sec" if seconds <= 60 else f"{round(seconds / 60, 2)} min"
 
 
-def table(tasks: Iterable[Task]) -> str:
-    """A row for each task: label, task, status, duration."""
+def table(results: Mapping[Any, Result]) -> str:
+    """A row for each result: label, task, status, duration."""
     from tabulate import tabulate
 
-    rows: List[List[str]] = []
-    for task in tasks:
-        assert task.outcome and task.ended is not None and task.started is not None
-        took = duration(task.ended - task.started)
-        rows.append([name(task.label), task.job.name, task.outcome.status, took])
+    rows = [
+        [name(label), result["task_name"], result["status"], result["duration"]]
+        for label, result in results.items()
+    ]
     headers = ["label", "task", "status", "duration"]
     return tabulate(rows, headers=headers, tablefmt="psql", disable_numparse=True)
 
 
-def failure(task: Task) -> str:
+def failure(label: Hashable, result: Result) -> str:
     """What went wrong with a task, with the trace if there is one."""
-    outcome: Outcome = task.outcome  # type: ignore[assignment]
-    text = f"Task {quote(task.label)} failed with error: {outcome.error}"
-    return "\n".join(filter(None, [text, trace(outcome)]))
+    text = f"Task {quote(label)} failed with error: {result['error']}"
+    return "\n".join(filter(None, [text, result["trace"]]))
 
 
-def report(tasks: Iterable[Task], message: str) -> str:
+def failed(results: Mapping[Any, Result]) -> List[Hashable]:
+    """The labels of tasks that did not succeed."""
+    return [label for label, result in results.items() if result["has_failed"]]
+
+
+def report(results: Mapping[Any, Result], message: str) -> str:
     """``message``, the table, and then what went wrong, task by task."""
-    tasks = list(tasks)
-    failures = [failure(task) for task in tasks if task.outcome and not task.outcome.ok]
-    return "\n".join([message, table(tasks), *failures])
+    failures = [failure(label, results[label]) for label in failed(results)]
+    return "\n".join([message, table(results), *failures])
 
 
 def progress(name: str, ended: int, total: int, seconds: float) -> str:

@@ -79,6 +79,9 @@ class Hand(Protocol):
     def stop(self, force: bool = False) -> bool:
         """See `Worker.stop`."""
 
+    def abandon(self) -> None:
+        """Nobody waits for its job any more: let go of what else it holds."""
+
     def close(self) -> None:
         """See `Worker.close`."""
 
@@ -156,6 +159,7 @@ class Scheduler:
         self._crew = crew
         self._limit = limit
         self._timeout = timeout
+        self._seconds = FOREVER if timeout is None else float(timeout)
         self._grace = grace
         self._fast_fail = fast_fail
         self._clock = clock
@@ -327,8 +331,11 @@ class Scheduler:
         while not slot.dismissed:
             if self._halting or self._agenda.has_victims():
                 self._start_watch()
-            if self._news.untold or slot.hand.untidy:
+            if slot.hand.untidy:
+                self._staff(present=0)  # a process may take its time to end
+            elif self._news.untold:
                 self._wake()
+                self._staff()
             self._news.tell()
             self._staff()
             slot.hand.tidy()
@@ -356,8 +363,8 @@ class Scheduler:
         slot.hand.forget()
         task = slot.task = self._plan.take(now)
         if task is not None and self._timeout is not None and task.attempts == 1:
-            self._agenda.add_deadline(task, now + self._timeout)
-            if now + self._timeout < self._wake_at:
+            self._agenda.add_deadline(task, now + self._seconds)
+            if now + self._seconds < self._wake_at:
                 self._ring()
 
     def _leave(self, slot: _Slot) -> None:
@@ -572,6 +579,7 @@ class Scheduler:
         victim.stage += 1
         victim.moment = self._clock() + self._grace
         if not patient:
+            slot.hand.abandon()
             with self._desk:
                 self._let_go(slot)
 

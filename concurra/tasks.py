@@ -232,8 +232,13 @@ class Outcome:
 
     @classmethod
     def lost(cls, mode: Optional[ExecutionMode], how: str) -> Outcome:
-        """The worker process died, and ``how`` (words)."""
-        return cls.failed(mode, f"RuntimeError: Worker process {how}", retry=True)
+        """The worker process died, and ``how`` (words).
+
+        What has begun may have had its effects, and only an exception says that it
+        may be done again.
+        """
+        error = f"RuntimeError: Worker process {how}"
+        return cls.failed(mode, error, retry=mode is None)
 
     @classmethod
     def exited(

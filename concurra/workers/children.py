@@ -11,8 +11,9 @@ Three hazards are settled, each in one place:
 
 - *Half-made pipes*, which a fork in the same moment would keep open: see `births`.
 - *Recycled ids.* A signal is sent to a process or group only while its id cannot
-  have been given to another: until the leader is reaped, and after that only to a
-  group that still has members.
+  have been given to another: until the leader is reaped, by whomever, and after that
+  only while no process has its id. (A group that has members keeps the id from being
+  given to a new process.)
 - *The death of this process*, by any means: see `guardian`.
 """
 
@@ -41,13 +42,21 @@ class Child:
 
     :param pid: its id, which is also that of its group once it has come that far.
     :param guardian: told of it, for as long as there is anything to kill.
+    :param lost: says whether somebody else has reaped it, as far as that can be known.
+        A fork server does, and so does the system for a program that ignores SIGCHLD.
     """
 
-    def __init__(self, pid: int, guardian: Guardian) -> None:
+    def __init__(
+        self,
+        pid: int,
+        guardian: Guardian,
+        lost: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.pid = pid
         self.guardian = guardian
         self._lock = threading.Lock()
         self._reaped = False
+        self._lost = lost
         self._gone = threading.Event()
         self._forced = threading.Event()
         self.stopped = False
@@ -59,7 +68,7 @@ class Child:
         with self._lock:
             self.stopped = True
             if not self._gone.is_set():
-                _signal_group(self.pid, force, leader=not self._reaped)
+                self._signal(force)
         if force:
             self._forced.set()
 
@@ -72,7 +81,7 @@ class Child:
         """
         with self._lock:
             if not (leftovers or self.stopped):
-                _signal_group(self.pid, force=True, leader=False)
+                self._signal(force=True, leader=False)
             reap()
             self._reaped = True
         if self.stopped:
@@ -81,6 +90,11 @@ class Child:
             self._gone.set()
         self.guardian.dismiss(self.pid, leftovers and _group_exists(self.pid))
         _alive.discard(self)
+
+    def _signal(self, force: bool, leader: bool = True) -> None:
+        reaped = self._reaped or self._lost()
+        if not (reaped and _exists(self.pid)):
+            _signal_group(self.pid, force, leader and not reaped)
 
     def _outlast(self) -> None:
         # No event tells that a group has become empty, so this looks again and again,
@@ -122,6 +136,16 @@ def _signal_group(pid: int, force: bool, leader: bool) -> None:
                 pass
     except PermissionError:
         pass  # all that is left are zombies (macOS), or others' processes
+
+
+def _exists(pid: int) -> bool:
+    if not POSIX:
+        return True  # for all we know
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 def _group_exists(pid: int) -> bool:

@@ -91,11 +91,15 @@ class CommandWorker:
         transcript = Transcript() if command.capture_output else None
         self.transcript = transcript
         self._guardian.start()
+        if self._stopped:
+            return Outcome.stopped()
+        # Not under the lock: a program on a disk that does not answer can take its time
+        # to start, and who stops it must not wait for that.
+        process, child, ends = _start(command, self._guardian)
         with self._lock:
-            if self._stopped:
-                return Outcome.stopped()
-            process, child, ends = _start(command, self._guardian)
             self._child = child
+            if self._stopped:
+                child.stop(self._forced)
         try:
             if transcript is not None:
                 self._read(ends, transcript)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ..tasks import Job
     from ..types import ExecutionMode
+    from .process import ProcessWorker
 
 
 class Crew:
@@ -45,7 +46,8 @@ class Crew:
         self.fallback = fallback
         self._count = stock
         self._makers: Dict[type, Callable[[], Worker]] = {Call: ThreadWorker}
-        self._stock: List[Worker] = []
+        self._stock: List[ProcessWorker] = []
+        self._start: Callable[[], ProcessWorker]
         self._guardian: Any = None
         # What is not needed is not imported. What is needed is imported here: a program
         # that forks while another thread imports has half a module in the child.
@@ -61,10 +63,10 @@ class Crew:
             self._makers[Command] = lambda: CommandWorker(guardian)
         self._processes = context is not None
         if context is not None:
-            from .process import ProcessWorker, import_start_method
+            from . import process
 
-            import_start_method(context)
-            self._makers[Call] = lambda: ProcessWorker(
+            process.import_start_method(context)
+            self._makers[Call] = self._start = lambda: process.ProcessWorker(
                 context, guardian, max_tasks, grace
             )
 
@@ -76,7 +78,7 @@ class Crew:
         if self._processes:
             try:
                 for _ in range(self._count()):
-                    self._stock.append(self._makers[Call]())
+                    self._stock.append(self._start())
             except OSError:
                 pass  # no more processes: those that there are may do
 
@@ -93,6 +95,8 @@ class Crew:
 
     def close(self) -> None:
         """Let go of everything; called when all hands are closed."""
+        for worker in self._stock:
+            worker.retire()  # all of them first: they have one period to end
         while self._stock:
             self._stock.pop().close()
         if self._guardian is not None:
@@ -100,11 +104,14 @@ class Crew:
 
     def tool(self, kind: type) -> Worker:
         """A worker for jobs of one kind."""
-        if kind is Call:
+        while kind is Call and self._stock:
             try:
-                return self._stock.pop()
-            except IndexError:
-                pass
+                worker = self._stock.pop()
+            except IndexError:  # another hand has been faster
+                break
+            if worker.alive:
+                return worker
+            worker.close()
         return self._makers[kind]()
 
 
@@ -153,8 +160,9 @@ class Hand:
             self.tidy()
             tool = self._tools[kind] = self._crew.tool(kind)
         outcome, spent = self._use(tool, job), tool.spent
-        if spent:
-            self._retired = self._tools.pop(kind)
+        # Who has been abandoned meanwhile has lost it already.
+        if spent and self._tools.pop(kind, None) is not None:
+            self._retired = tool
         return outcome, spent
 
     def _use(self, tool: Worker, job: Job) -> Outcome:
@@ -203,8 +211,21 @@ class Hand:
             retired.stop(force)  # it may be what the job at hand waits for
         return active is None or active.stop(force)
 
+    def abandon(self) -> None:
+        """Nobody waits any more for the job at hand: let go of the idle tools.
+
+        They would be held for as long as that job goes on, in a thread.
+        """
+        for kind, tool in list(self._tools.items()):
+            if tool is self._active:
+                continue
+            if self._tools.pop(kind, None) is not None:
+                tool.stop(force=True)
+                tool.close()
+
     def close(self) -> None:
         """See `Worker.close`."""
         self.tidy()
-        for tool in self._tools.values():
-            tool.close()
+        for kind, tool in list(self._tools.items()):
+            if self._tools.pop(kind, None) is not None:
+                tool.close()

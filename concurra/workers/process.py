@@ -26,6 +26,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from importlib import import_module
 from multiprocessing import connection, process
 from multiprocessing.context import BaseContext
@@ -46,8 +47,19 @@ PATIENCE = 0.5
 #: How far a job came: its reply begins with that.
 _DONE, _RECEIVING, _CALLING, _ANSWERING = range(4)
 
+RESULT_HINT = """\
+(What a task returns in a process must be picklable, and so must be what that holds.)
+"""
+
 #: How to open a directory that is only to be entered, which needs no right to read it.
 TO_ENTER = getattr(os, "O_PATH", os.O_RDONLY)
+
+#: What would strike the next task if a task had left it running.
+TIMERS = [
+    getattr(signal, name)
+    for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF")
+    if hasattr(signal, name)
+]
 
 #: Seconds for which the operating system can be asked to wait.
 LONG = 1e6
@@ -109,8 +121,8 @@ class ProcessWorker:
             close_unshared(theirs)
         pid = self._process.pid
         assert pid is not None
-        self._child = Child(pid, guardian)
         self._exit = _Exit(pid, self._process.sentinel)
+        self._child = Child(pid, guardian, self._exit.is_reaped)
 
     def run(self, call: Call) -> Outcome:
         """See `Worker.run`; a job that was lost before it began has no ``mode``."""
@@ -123,7 +135,7 @@ class ProcessWorker:
         try:
             return self._exchange(job)
         except BaseException as error:
-            self._retire()
+            self.retire()
             return Outcome.raised(self.mode, error)
 
     def stop(self, force: bool = False) -> bool:
@@ -134,12 +146,17 @@ class ProcessWorker:
     def close(self) -> None:
         """End the process and all that is left of its group."""
         if not self._buried:
-            self._retire()
+            self.retire()
             if not self._exit.wait(max(0.0, self._ends_by - time.monotonic())):
                 self._child.stop(force=True)
             self._bury()
 
-    def _retire(self) -> None:
+    @property
+    def alive(self) -> bool:
+        """Whether the process has not ended."""
+        return not self._exit.wait(0)
+
+    def retire(self) -> None:
         """Let the process end by itself; its time for that begins now."""
         if not self.spent:
             self.spent = True
@@ -161,11 +178,11 @@ class ProcessWorker:
         except Ended:
             return self._lost(began)
         except BaseException as error:  # the user's __setstate__ may do anything
-            reply = _ANSWERING, *describe(error)
+            reply = _ANSWERING, *_not_recorded(error)
         if self._left is not None:
             self._left -= 1
         if last or self._left == 0:
-            self._retire()
+            self.retire()
         stage, *rest = reply
         if stage == _DONE:
             return Outcome(SUCCESSFUL, self.mode, *rest)
@@ -196,8 +213,8 @@ class ProcessWorker:
         """Reap the process, and let go of it; its exit code, if that can be had."""
         self._buried = True
         close_unshared(self._pipe)
-        self._exit.close()
         self._child.bury(self._process.join)
+        self._exit.close()  # not before: who stops it looks there
         exitcode = self._process.exitcode
         if exitcode is None:
             # Somebody else has reaped it, and `multiprocessing` would take it for
@@ -252,6 +269,18 @@ class _Exit:
         """Wait for the process, at most ``timeout`` seconds; whether it has ended."""
         return bool(connection.wait([self._sign], min(timeout, LONG)))
 
+    def is_reaped(self) -> bool:
+        """Whether its id may be another's by now, as far as that can be known."""
+        if self._pidfd is None:
+            return False
+        try:
+            signal.pidfd_send_signal(self._pidfd, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            pass  # it is another user's by now, say
+        return False
+
     def close(self) -> None:
         """Let go of the pidfd."""
         if self._pidfd is not None:
@@ -259,7 +288,7 @@ class _Exit:
 
 
 class _Surroundings:
-    """The working directory and the environment, as a worker found them."""
+    """Directory, environment and streams of a worker, as it found them; no timers."""
 
     def __init__(self) -> None:
         self._directory: Union[int, str, None] = None
@@ -267,14 +296,19 @@ class _Surroundings:
             self._directory = os.open(".", TO_ENTER) if POSIX else os.getcwd()
         except OSError:
             pass  # nobody may read it: tasks that leave it are to come back themselves
+        self._streams = sys.stdin, sys.stdout, sys.stderr
+        self._open = [stream for stream in self._streams if _is_open(stream)]
         self._environ = dict(os.environ)
         self._raw = dict(self._look())
         #: Whether they could not be put back, so that no other task may find them.
         self.spoiled = False
 
     def restore(self) -> None:
-        """Put both back, if that is possible."""
+        """Put all of it back, if that is possible."""
         try:
+            self._restore_streams()
+            for timer in TIMERS:
+                signal.setitimer(timer, 0)
             if isinstance(self._directory, int):
                 os.fchdir(self._directory)
             elif self._directory is not None:
@@ -285,11 +319,25 @@ class _Surroundings:
         except Exception:  # a task has closed it, removed it, put None in its place
             self.spoiled = True
 
+    def _restore_streams(self) -> None:
+        if (sys.stdin, sys.stdout, sys.stderr) != self._streams:
+            flush()
+            sys.stdin, sys.stdout, sys.stderr = self._streams
+        if not all(map(_is_open, self._open)):
+            self.spoiled = True
+
     @staticmethod
     def _look() -> Any:
         # The encoded variables, where they can be had: decoding them all after each
         # task would cost more than a small task does.
         return getattr(os.environ, "_data", os.environ)
+
+
+def _is_open(stream: Any) -> bool:
+    try:
+        return not stream.closed
+    except Exception:  # None, or not much of a stream
+        return False
 
 
 def _serve(pipe: Channel) -> None:
@@ -313,6 +361,8 @@ def _serve(pipe: Channel) -> None:
             pipe.send(reply)
     except Ended:
         pass  # the parent has closed the pipe, or a task has
+    with suppress(OSError):
+        close_unshared(pipe)
 
 
 def _do(pipe: Channel) -> Message:
@@ -327,7 +377,15 @@ def _do(pipe: Channel) -> Message:
     except Ended:
         raise
     except BaseException as error:  # SystemExit ends the task, not the worker
-        return pipe.pack((stage, *describe(error)))
+        what = _not_recorded(error) if stage == _ANSWERING else describe(error)
+        return pipe.pack((stage, *what))
+
+
+def _not_recorded(error: BaseException) -> Tuple[str, str]:
+    """What is wrong with a result that cannot be sent from process to process."""
+    text, trace = describe(error)
+    kind, _, message = text.partition(": ")
+    return f"{kind}: Could not record task result: {message}", trace + RESULT_HINT
 
 
 def _reset_signals() -> None:

@@ -117,6 +117,9 @@ class ThreadWorker:
         self._stopped = True
         return (self.mode if self._at_work else None), None
 
+    def abandon(self) -> None:
+        """See `Hand.abandon`."""
+
     def stop(self, force: bool = False) -> bool:
         """See `Worker.stop`: prevents the next job; the one at hand goes on."""
         self._stopped = True

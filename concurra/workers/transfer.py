@@ -23,6 +23,7 @@ import io
 import pickle
 import socket
 import struct
+import sys
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.reduction import ForkingPickler
@@ -43,6 +44,11 @@ _HEAD = struct.Struct("=QQ")
 _SIZE = struct.Struct("=Q")
 
 _UNKNOWN = -1
+
+# Who sends to an end that has gone gets an error. The signal that comes with it would
+# end programs that have left it at its default; macOS takes no flag, but an option.
+_NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
+_SO_NOSIGPIPE = 0x1022 if sys.platform == "darwin" else None
 
 #: What is to be sent, piece by piece.
 Message = List[Union[bytes, memoryview]]
@@ -99,6 +105,8 @@ class SocketChannel:
     def __init__(self, source: socket.socket) -> None:
         source.settimeout(None)  # the program may have set another default
         source.set_inheritable(False)
+        if _SO_NOSIGPIPE is not None:
+            source.setsockopt(socket.SOL_SOCKET, _SO_NOSIGPIPE, 1)
         self.source = source
         self._chunk = memoryview(bytearray(CHUNK))
         self._start = self._end = 0  # what of the chunk has not been read yet
@@ -120,9 +128,9 @@ class SocketChannel:
             while message:
                 batch = message[:PIECES]
                 if len(batch) == 1 or sum(map(len, batch)) > MOST:
-                    count = self.source.send(memoryview(batch[0])[:MOST])
+                    count = self.source.send(memoryview(batch[0])[:MOST], _NO_SIGNAL)
                 else:
-                    count = self.source.sendmsg(batch)
+                    count = self.source.sendmsg(batch, (), _NO_SIGNAL)
                 begun = True
                 _drop(message, count)
         except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+from decimal import Decimal
 
 import pytest
 
@@ -174,22 +175,70 @@ def test_timeout_is_a_number(thing):
         concurra.TaskRunner(timeout=thing)
 
 
-@pytest.mark.parametrize(
-    "number", [0, 0.0, -1, -0.5, float("nan"), float("inf"), -float("inf")]
-)
-def test_timeout_is_positive_and_finite(number):
-    """Zero, negative numbers, NaN and infinity are ValueErrors at construction."""
+@pytest.mark.parametrize("number", [0, 0.0, -1, -0.5, float("nan"), -float("inf")])
+def test_timeout_is_positive(number):
+    """Zero, negative numbers and NaN are ValueErrors at construction."""
     with pytest.raises(ValueError):
         concurra.TaskRunner(timeout=number)
 
 
-@pytest.mark.parametrize("timeout", [None, 30, 30.5, 10**12])
+@pytest.mark.parametrize(
+    "timeout", [None, 30, 30.5, 10**12, 1e308, float("inf"), Decimal(30)]
+)
 def test_timeout_that_is_not_reached(timeout):
-    """Integers, floats, numbers beyond what a platform can wait for, and none."""
+    """All kinds of numbers, beyond what a platform can wait for, and none."""
     runner = concurra.TaskRunner(timeout=timeout, progress_stats=False)
     runner.add_task(str, label="a")
     assert runner.run()["a"]["status"] == "Successful"
     assert runner.timeout == timeout
+
+
+# Changed attributes -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("timeout", "5", "timeout must be a number of seconds, not '5'"),
+        ("max_concurrency", "2", "max_concurrency must be an integer, not '2'"),
+        ("fast_fail", "no", "fast_fail must be True or False, not 'no'"),
+        ("max_tasks_per_child", 0, "max_tasks_per_child must be at least 1, not 0"),
+        ("terminate_timeout", -1, "terminate_timeout must be a number of seconds, 0"),
+        ("mp_context", 5, "mp_context must be a start method or a context, not 5"),
+    ],
+)
+def test_attributes_are_checked_when_the_run_starts(name, value, error):
+    """They may have been changed; nothing has started, and they can be mended."""
+    runner = concurra.TaskRunner(progress_stats=False)
+    runner.add_task(abs, -1, label="a")
+    before = getattr(runner, name)
+    setattr(runner, name, value)
+    with pytest.raises((TypeError, ValueError), match=f"^{error}"):
+        runner.run()
+    setattr(runner, name, before)
+    assert runner.run()["a"]["result"] == 1
+
+
+def test_no_limit_is_the_number_of_processors_later_as_well():
+    """As in the constructor."""
+    runner = concurra.TaskRunner(max_concurrency=1, progress_stats=False)
+    runner.max_concurrency = None
+    runner.run()
+    assert runner.max_concurrency == os.cpu_count()
+
+
+def test_what_is_changed_during_the_run_comes_too_late(log):
+    """And the log does not speak of it as if it had come in time."""
+
+    def change():
+        runner.fast_fail, runner.max_concurrency = True, 2
+        fail()
+
+    runner = concurra.TaskRunner(max_concurrency=1, progress_stats=False)
+    runner.add_task(change, label="a")
+    runner.add_task(abs, -1, label="b")
+    assert runner.run()["b"]["status"] == "Successful"
+    assert "terminating execution!" not in log.text()
 
 
 # task_retries -----------------------------------------------------------------

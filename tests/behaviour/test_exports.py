@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import pickle
 import re
+import threading
 
 import pytest
 
 import concurra
 import concurra.core
+from tests.helpers import wait_until
+
+from .support import BOUND
 
 EXPORTED = [
     "CircularDependencyError",
@@ -200,12 +205,12 @@ def test_a_command_execution_error_has_its_facts(changes, end):
     """Made from a command's result, whose entries are its attributes."""
     result = {**RESULT, **changes}
     error = concurra.CommandExecutionError(result)
-    for copy in (error, pickle.loads(pickle.dumps(error))):
-        assert str(copy) == f"Command exited with return code 7{end}"
-        assert copy.command == ["tool", "-x"]
-        assert copy.returncode == 7
-        assert copy.stdout == result["stdout"]
-        assert copy.stderr == result["stderr"]
+    for each in (error, pickle.loads(pickle.dumps(error))):
+        assert str(each) == f"Command exited with return code 7{end}"
+        assert each.command == ["tool", "-x"]
+        assert each.returncode == 7
+        assert each.stdout == result["stdout"]
+        assert each.stderr == result["stderr"]
     assert isinstance(error, RuntimeError)
 
 
@@ -272,3 +277,71 @@ def test_a_subclass_may_use_the_public_attributes(own_log):
     runner.add_task(str, label="a")
     runner.run(verify=False)
     assert own_log.lines() == ["Talker runs 1 of 1"]
+
+
+def test_a_subclass_may_have_its_own_progress_and_report(log):
+    """The run comes to them, and what they call of the runner's is exact."""
+    calls = []
+
+    class Dashboard(concurra.TaskRunner):
+        def show_progress(self):
+            calls.append("progress")
+            super().show_progress()
+
+        def verify(self, *args, **kwargs):
+            calls.append("report")
+            super().verify(*args, **kwargs)
+
+    runner = Dashboard(max_concurrency=1)
+    for number in range(3):
+        runner.add_task(abs, number)
+    runner.run()
+    assert calls == ["progress"] * 3 + ["report"]
+    assert [line.split()[3] for line in log.progress()] == ["1/3", "2/3", "3/3"]
+    runner.abort()
+    assert calls[4:] == ["report"]
+
+
+def test_a_subclass_whose_progress_fails_spoils_no_run(capsys):
+    """The error is printed, as that of a log handler is."""
+
+    class Broken(concurra.TaskRunner):
+        def show_progress(self):
+            raise ValueError("my own mistake")
+
+    runner = Broken()
+    runner.add_task(abs, -1, label="a")
+    assert runner.run()["a"]["result"] == 1
+    assert "ValueError: my own mistake" in capsys.readouterr().err
+
+
+def test_progress_that_is_asked_for_meanwhile_is_of_the_moment(log):
+    """Also while a line about an earlier moment is being written."""
+    asked, may_go_on = threading.Event(), threading.Event()
+
+    class Slow(concurra.TaskRunner):
+        def show_progress(self):
+            if threading.current_thread() is not threading.main_thread():
+                asked.set()
+                assert may_go_on.wait(BOUND)
+            super().show_progress()
+
+    runner = Slow(max_concurrency=2)
+    runner.add_task(abs, -1, label="first")
+    runner.add_task(abs, -2, label="second", depends_on="first")
+    runner.add_task(abs, -3, label="third", depends_on="first")
+    runner.execute_in_background()
+    assert asked.wait(BOUND)
+    wait_until(lambda: all(runner.results_registry.values()), what="all results")
+    runner.show_progress()
+    may_go_on.set()
+    runner.get_background_results(verify=False)
+    assert [line.split()[3] for line in log.progress()] == ["3/3", "1/3", "2/3", "3/3"]
+
+
+def test_a_runner_is_neither_copied_nor_sent():
+    """Least of all unseen, with a method of an object that has one."""
+    runner = concurra.TaskRunner()
+    for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="^A TaskRunner cannot be copied, nor sent"):
+            duplicate(runner)

@@ -424,3 +424,22 @@ def test_a_script_from_standard_input():
     )
     first = done.stdout.splitlines()[0]
     assert first.endswith("(it has to import the script, and '<stdin>' is not a file)")
+
+
+TIDY = """
+    import logging, sys
+    import concurra
+
+    if __name__ == "__main__":
+        runner = concurra.TaskRunner(use_multiprocessing=True, mp_context=sys.argv[1])
+        runner.add_task(print, "done")
+        runner.run(verify=False)
+"""
+
+
+@pytest.mark.parametrize("start_method", START_METHODS)
+def test_a_program_in_development_mode_has_nothing_to_complain_of(start_method):
+    """No process leaves anything open when it ends."""
+    env = {**SAME_LIBRARY, "PYTHONDEVMODE": "1"}
+    done = run_script(TIDY, start_method, env=env, check=True)
+    assert (done.stdout, done.stderr) == ("done\n", "")

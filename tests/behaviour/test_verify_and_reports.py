@@ -303,3 +303,33 @@ def test_verify_of_nothing(log):
     runner.run()
     assert runner.verify(raise_exception=True) is None
     assert log.lines(logging.ERROR) == []
+
+
+# Results that were changed ----------------------------------------------------
+
+
+def test_a_failure_that_was_forgiven_is_none(log):
+    """A harness that knows of a failure takes it out before it looks at the rest."""
+    runner = concurra.TaskRunner(progress_stats=False)
+    runner.add_task(int, "x", label="known")
+    runner.add_task(abs, -1, label="other")
+    results = runner.run(verify=False)
+    results["known"].update(status="Successful", has_failed=False, error=None)
+    runner.verify(raise_exception=True)
+    assert "Failed" not in log.text()
+    assert log.text(logging.INFO).count("Successful") == 2
+
+
+def test_a_success_that_was_not_accepted_is_a_failure():
+    """`has_failed` decides; the report has the result's own words."""
+    runner = concurra.TaskRunner(progress_stats=False)
+    runner.add_task(abs, -1, label="empty")
+    results = runner.run(verify=False)
+    results["empty"].update(has_failed=True, error="no rows", trace="see the log")
+    with pytest.raises(concurra.ExecutionError) as caught:
+        runner.verify(raise_exception=True)
+    assert str(caught.value).endswith(
+        "Task 'empty' failed with error: no rows\nsee the log"
+    )
+    assert caught.value.failed == {"empty": results["empty"]}
+    assert caught.value.results["empty"] is results["empty"]

@@ -10,6 +10,8 @@ import functools
 import logging
 import pathlib
 from collections.abc import Hashable, Iterator
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Callable
 
 import pytest
@@ -113,9 +115,9 @@ WRONG_OPTIONS: list[tuple[str, Any, type[Exception]]] = [
     *(("max_tasks_per_child", v, TypeError) for v in (1.0, "1", True, INFINITY)),
     *(("max_tasks_per_child", v, ValueError) for v in (0, -1)),
     *(("timeout", v, TypeError) for v in ("5", True, [1], 1j, b"1")),
-    *(("timeout", v, ValueError) for v in (0, 0.0, -1, NAN, INFINITY, -INFINITY)),
+    *(("timeout", v, ValueError) for v in (0, 0.0, -1, NAN, -INFINITY, HUGE)),
     *(("terminate_timeout", v, TypeError) for v in ("5", None, False, [1])),
-    *(("terminate_timeout", v, ValueError) for v in (-0.1, NAN, INFINITY)),
+    *(("terminate_timeout", v, ValueError) for v in (-0.1, NAN, -INFINITY, HUGE)),
     *(("name", v, TypeError) for v in (5, b"name", ["name"], True)),
     *(("logger", v, TypeError) for v in ("log", 5, print, object)),
     *(("mp_context", v, TypeError) for v in (5, ["fork"], b"fork", True)),
@@ -129,13 +131,6 @@ def test_wrong_options(name: str) -> None:
     for value, kind in [(v, kind) for each, v, kind in WRONG_OPTIONS if each == name]:
         message = refused(kind, value, lambda: new(**{name: value}))
         assert message.startswith(name)
-
-
-@pytest.mark.parametrize("name", ["timeout", "terminate_timeout"])
-def test_seconds_beyond_all_floats(name: str) -> None:
-    """An integer that no float can hold is a `ValueError` as infinity is."""
-    with pytest.raises(ValueError, match=f"^{name} must be"):
-        new(**{name: HUGE})
 
 
 @pytest.mark.parametrize("name", ["max_concurrency", "max_tasks_per_child"])
@@ -188,6 +183,8 @@ def test_flags_are_taken_by_their_truth(flag: str) -> None:
         {"name": "100 %s {} \n"},
         {"timeout": 10**300},
         {"timeout": 1.7e308},
+        {"timeout": INFINITY},
+        {"timeout": Fraction(10**9, 7)},
         {"task_retries": HUGE},
         {"terminate_timeout": 10**300},
         {"logger": logging.LoggerAdapter(logging.getLogger("users.own"), {})},
@@ -211,6 +208,8 @@ def test_options_at_their_limits(options: dict[str, Any]) -> None:
         {"max_tasks_per_child": HUGE},
         {"terminate_timeout": 1e7},
         {"terminate_timeout": 10**300},
+        {"terminate_timeout": INFINITY},
+        {"terminate_timeout": Decimal(1)},
         {"terminate_timeout": 0},
         {"timeout": 10**300},
     ],

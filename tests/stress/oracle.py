@@ -44,6 +44,7 @@ STOPPED = "RuntimeError: Execution terminated before completion"
 PICKLE_WARNING = "Task was not picklable and thread fallback is disabled"
 FALLBACK_WARNING = "Task was not picklable; ran in thread fallback"
 POISONED = "RuntimeError: this was poisoned"
+UNRECORDED = "RuntimeError: Could not record task result: this was poisoned"
 UNPICKLABLE = r"(AttributeError|PicklingError|TypeError): .+"
 
 
@@ -134,11 +135,12 @@ def _call_act(number: int, mode: str, attempt: int, act: str) -> Act:
         "hard exit well": r"RuntimeError: .* exited with code 0\b.*",
     }
     if act in errors:
-        return Act(error=errors[act])
+        lost = act in ("kill", "hard exit", "hard exit well")
+        return Act(error=errors[act], retry=not lost)
     if act in ("hang", "stubborn"):
         return Act(hangs=True)
     if act in ("unpicklable", "poison") and mode == "process":
-        error = POISONED if act == "poison" else UNPICKLABLE
+        error = UNRECORDED if act == "poison" else UNPICKLABLE
         return Act(error=error, retry=False)
     if act in ("unpicklable", "poison"):
         return Act(ANYTHING)

@@ -62,6 +62,11 @@ class ScriptedWorker:
     def forget(self) -> None:
         pass
 
+    abandoned = False
+
+    def abandon(self) -> None:
+        self.abandoned = True
+
     def dismiss(self) -> tuple[str | None, object | None]:
         return self.mode, self.transcript
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -35,6 +35,11 @@ FIELDS = {
 
 #: What the monotonic clock's 0 is in these tests.
 ORIGIN = time.mktime(time.strptime("2024-05-06 07:08:00", "%Y-%m-%d %H:%M:%S"))
+
+
+def recorded(tasks: Iterable[Task]) -> dict[Any, Any]:
+    """Their results."""
+    return {task.label: Recorder(ORIGIN).record(task) for task in tasks}
 
 
 def run(task: Task, *outcomes: Outcome, start: float = 9.0, end: float = 10.5) -> Plan:
@@ -189,7 +194,7 @@ def test_result_and_report_tell_the_same_duration() -> None:
     task = make("a")
     plan = run(task, success(), start=0.0, end=60.003)
     told = Recorder(ORIGIN).record(task)["duration"]
-    assert told in report(plan.tasks.values(), "")
+    assert told in report(recorded(plan.tasks.values()), "")
 
 
 def test_many_tasks_share_few_timestamps() -> None:
@@ -279,6 +284,17 @@ def test_what_can_still_grow_is_not_kept(
     assert registry["c"] is registry.complete()["c"]
 
 
+def test_the_report_has_what_users_have_made_of_results(registry: Registry) -> None:
+    """And what they have removed; tasks that have not ended are left out."""
+    registry["a"].update(error="known", has_failed=False)
+    del registry["a"]["task_name"]
+    ended = registry.ended()
+    assert list(ended) == ["b", "a"]
+    assert ended["b"] == registry["b"]
+    assert ended["a"] == {**registry["a"], "task_name": "nothing"}
+    assert "task_name" not in registry["a"]
+
+
 def test_what_is_added_later_is_there(
     registry: Registry, tasks: dict[Any, Task]
 ) -> None:
@@ -351,7 +367,7 @@ def test_the_report_of_a_success() -> None:
     for task in plan.tasks.values():
         plan.take(0.0)
         plan.settle(task, success(), 1.5)
-    assert report(plan.tasks.values(), "") == "\n".join(
+    assert report(recorded(plan.tasks.values()), "") == "\n".join(
         [
             "",
             "+---------+---------+------------+------------+",
@@ -372,7 +388,7 @@ def test_the_report_of_failures() -> None:
     plan.settle(bad, failure(), 1.0)
     plan.take(1.0)
     plan.settle(good, success(), 2.0)
-    text = report(plan.tasks.values(), "My message")
+    text = report(recorded(plan.tasks.values()), "My message")
     first, *lines = text.splitlines()
     assert first == "My message"
     assert lines[:3][-1].startswith("|---")
@@ -391,7 +407,7 @@ def test_labels_that_look_like_numbers_stay_as_they_are() -> None:
     tasks = [make(name) for name in names]
     plan = opened(*tasks)
     plan.terminate({}, 0.0)
-    rows = report(tasks, "").splitlines()[4:9]
+    rows = report(recorded(tasks), "").splitlines()[4:9]
     assert [row.split()[1] for row in rows] == names == labels(tasks)
 
 
@@ -406,11 +422,11 @@ def test_an_unprintable_label_breaks_no_report() -> None:
 
     task = make(Mute())
     run(task, failure())
-    assert report([task], "").count("<unprintable Mute>") == 2
+    assert report(recorded([task]), "").count("<unprintable Mute>") == 2
 
 
 def test_an_empty_report() -> None:
     """A table of nothing."""
-    text = report([], "")
+    text = report({}, "")
     assert "label" in text
     assert len(text.splitlines()) == 5

@@ -260,6 +260,50 @@ def test_who_is_parked_is_woken_before_somebody_tells(schedule: Scheduling) -> N
     assert set(run.statuses().values()) == {SUCCESSFUL}
 
 
+def test_others_are_hired_before_somebody_tells(schedule: Scheduling) -> None:
+    """A callback that takes its time holds up one worker, not all that are free."""
+    blocked, may_return = threading.Event(), threading.Event()
+
+    def block(ended: int) -> None:
+        if ended == 1:
+            blocked.set()
+            assert may_return.wait(BOUND)
+
+    meetings = [Meeting() for _ in range(3)]
+    others = [play(number, each, "first") for number, each in enumerate(meetings)]
+    run = schedule(play("first", well()), *others, limit=4, on_progress=block).start()
+    assert blocked.wait(BOUND)
+    for each in meetings:
+        each.reached()
+    may_return.set()
+    for each in meetings:
+        each.end()
+    run.end()
+
+
+def test_others_are_hired_before_somebody_tidies_up(schedule: Scheduling) -> None:
+    """The next task does not wait for that if there may be more workers."""
+    next_one = Meeting()
+
+    def litter(worker: ScriptedWorker) -> Outcome:
+        worker.litter = lambda _: next_one.reached() and next_one.end()
+        return well()
+
+    run = schedule(play("first", litter), play("next", next_one, "first"), limit=2)
+    run.start().end()
+    assert len(run.crew.workers) == 2
+
+
+def test_who_is_let_go_is_abandoned(schedule: Scheduling) -> None:
+    """So that what it holds besides its job is not held as long as that goes on."""
+    stuck = Meeting(heeds=None)
+    run = schedule(play("stuck", stuck), timeout=TIMEOUT, stoppable=False).start()
+    worker = stuck.reached()
+    run.clock.now = TIMEOUT
+    run.end()
+    assert worker.abandoned
+
+
 def test_a_failed_attempt_is_tried_again(schedule: Scheduling) -> None:
     """Until the retries are used up, and only the end is reported."""
     outcomes = iter([badly("E: 1"), badly("E: 2"), well("third")])

@@ -228,7 +228,7 @@ def test_an_outcome_is_good_or_not() -> None:
         (Outcome.failed("thread", "E: x"), FAILED, True, False),
         (Outcome.raised("thread", ValueError()), FAILED, True, True),
         (Outcome.unpicklable("ValueError: ", "trace"), FAILED, True, False),
-        (Outcome.lost("process", "x"), FAILED, True, True),
+        (Outcome.lost("process", "x"), FAILED, True, False),
         (Outcome.lost(None, "x"), FAILED, True, True),
         (Outcome.exited("subprocess", {}, None), FAILED, True, True),
         (Outcome.timed_out(1, "thread", None), TERMINATED, True, False),

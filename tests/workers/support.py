@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 #: Seconds until a wait fails that should have been over long ago.
 BOUND = 20.0
 
+#: For the environment of scripts, which are to find what the tests have found.
+ROOT = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
 
 class Kind(NamedTuple):
     """A kind of worker: how it is made, in which mode it runs, what it runs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from concurra.tasks import Command
 from concurra.workers import children
 from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
+from concurra.workers.process import ProcessWorker
 from tests.helpers import HAS_PROC, START_METHODS, start_script, wait_until
 from tests.workers.support import BOUND, leave_pid, read, wait_for_end_of
 
@@ -90,6 +92,62 @@ def test_who_cannot_be_seen_may_be_alive(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(os, "listdir", no_more)
     assert children._Census().lists(os.getpgrp())
+
+
+# Recycled ids -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_an_id_that_is_another_process_s_by_now(
+    guardian: Guardian, stopped: bool
+) -> None:
+    """Somebody else has reaped the child, so its id was free for an innocent group."""
+    innocent = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        child = children.Child(innocent.pid, guardian, lost=lambda: True)
+        if stopped:
+            child.stop()
+            child.stop(force=True)
+        child.bury(lambda: None)
+        assert innocent.poll() is None
+        guardian.close()
+        assert innocent.poll() is None
+    finally:
+        innocent.kill()
+        innocent.wait()
+
+
+def test_what_is_left_of_a_group_whose_leader_another_has_reaped(
+    guardian: Guardian, tmp_path: Path
+) -> None:
+    """It is killed: as long as it has members, its id cannot be another's."""
+    stay = f"sleep 60 & {leave_pid(tmp_path / 'pid', '$!')}"
+    leader = subprocess.Popen(["sh", "-c", stay], start_new_session=True)
+    assert leader.wait(BOUND) == 0
+    member = int(read(tmp_path / "pid"))
+    child = children.Child(leader.pid, guardian, lost=lambda: True)
+    child.bury(lambda: None)
+    wait_for_end_of(member)
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs pidfd_open")
+@pytest.mark.parametrize("method", START_METHODS)
+def test_a_process_that_another_has_reaped_is_known(
+    guardian: Guardian, method: str
+) -> None:
+    """A fork server always has; otherwise the process stays a zombie of ours."""
+    worker = ProcessWorker(multiprocessing.get_context(method), guardian, grace=BOUND)
+    try:
+        pid = worker._child.pid
+        assert not worker._exit.is_reaped()
+        os.kill(pid, signal.SIGKILL)
+        wait_for_end_of(pid)
+        by_others = method == "forkserver"
+        if by_others:
+            wait_until(worker._exit.is_reaped, what="its burial by the server")
+        assert worker._exit.is_reaped() is by_others
+    finally:
+        worker.close()
 
 
 # The end of the program ---------------------------------------------------------------

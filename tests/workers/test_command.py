@@ -6,18 +6,22 @@ import os
 import shlex
 import signal
 import sys
+import threading
 from collections import UserDict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from concurra.tasks import FAILED, Command
+from concurra.workers import command
 from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
 from concurra.workers.crew import Crew
 from tests.helpers import alive, wait_until
 from tests.workers.support import (
+    BOUND,
     Running,
     add,
     call,
@@ -241,6 +245,27 @@ def test_each_job_has_a_transcript_of_its_own(worker: CommandWorker) -> None:
     worker.run(sh("echo two"))
     assert str(first) == "stdout:\none\n"
     assert str(worker.transcript) == "stdout:\ntwo\n"
+
+
+def test_a_stop_does_not_wait_for_a_program_to_start(
+    worker: CommandWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may lie on a disk that does not answer. Once it is there, it is stopped."""
+    starting, may_start = threading.Event(), threading.Event()
+    real_start = command._start
+
+    def start_late(*args: Any) -> Any:
+        starting.set()
+        assert may_start.wait(BOUND)
+        return real_start(*args)
+
+    monkeypatch.setattr(command, "_start", start_late)
+    running = Running(worker, Command(["sleep", "60"]))
+    assert starting.wait(BOUND)
+    worker.stop()
+    may_start.set()
+    outcome = running.outcome()
+    assert outcome.value["returncode"] == -signal.SIGTERM
 
 
 def test_a_command_that_ignores_the_stop_is_killed_by_force(

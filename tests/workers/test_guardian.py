@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
 from concurra.workers.guardian import _Table
 from tests.helpers import HAS_PROC, alive, descendants, start_script, wait_until
-from tests.workers.support import BOUND, leave_pid, read, sh, wait_for_end_of
+from tests.workers.support import BOUND, ROOT, leave_pid, read, sh, wait_for_end_of
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX"),
@@ -33,7 +32,6 @@ pytestmark = [
 #: Ids that no process has, for tables that are long.
 NOBODY = 10**9
 
-ROOT = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 

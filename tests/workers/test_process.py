@@ -22,7 +22,7 @@ import pytest
 from concurra.tasks import FAILED, PICKLE_WARNING, Outcome
 from concurra.workers.guardian import Guardian
 from concurra.workers.crew import Crew, Hand
-from concurra.workers.process import ProcessWorker
+from concurra.workers.process import RESULT_HINT, ProcessWorker
 from tests.helpers import MARK, START_METHODS, alive, descendants, wait_until
 from tests.workers.support import (
     BOUND,
@@ -86,7 +86,7 @@ def test_a_process_that_exits_is_a_failure(worker: ProcessWorker, code: int) -> 
         f"RuntimeError: Worker process exited with code {code} during the task"
     )
     assert (outcome.status, outcome.mode, outcome.value) == (FAILED, "process", None)
-    assert outcome.retry and outcome.fault
+    assert outcome.fault and not outcome.retry
     assert worker.spent
 
 
@@ -138,7 +138,7 @@ def test_a_process_that_stays_without_its_pipe_is_ended(worker: ProcessWorker) -
     assert outcome.error == (
         "RuntimeError: Worker process was ended because it had closed its connection"
     )
-    assert outcome.mode == "process" and outcome.retry
+    assert outcome.mode == "process" and not outcome.retry
     assert worker.spent
 
 
@@ -160,6 +160,66 @@ def test_an_idle_death_costs_no_job(hand: Hand) -> None:
     os.kill(first, signal.SIGKILL)
     wait_for_end_of(first)
     assert pid_of(hand) != first
+
+
+@posix
+def test_processes_that_die_before_their_first_job_cost_none(
+    crew: Callable[..., Crew],
+) -> None:
+    """However many: a hand is given one that lives."""
+    made = crew(stock=lambda: 3)
+    made.prepare()
+    for worker in made._stock:
+        os.kill(worker._process.pid, signal.SIGKILL)
+        wait_until(lambda: not worker.alive, what="its end")
+    hand = made.hire()
+    try:
+        assert hand.run(call(add, 1, 2)).value == 3
+    finally:
+        hand.close()
+
+
+def test_processes_that_were_not_needed_have_one_period_to_end(
+    crew: Callable[..., Crew],
+) -> None:
+    """All are told before the first is waited for."""
+    made = crew(stock=lambda: 3)
+    made.prepare()
+    seen = []
+
+    class Last(ProcessWorker):
+        def close(self) -> None:
+            seen.append([each.spent for each in stock])
+            super().close()
+
+    stock = list(made._stock)
+    for worker in stock:
+        worker.__class__ = Last
+    made.close()
+    assert seen == [[True] * 3] * 3
+
+
+def test_who_is_abandoned_holds_no_idle_process(crew: Callable[..., Crew]) -> None:
+    """A job that fell back to a thread may go on for ever; its process does not."""
+    hand = crew(fallback=True).hire()
+    begun, over = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        begun.set()
+        assert over.wait(BOUND)
+
+    try:
+        pid = pid_of(hand)
+        running = Running(hand, call(stay))
+        assert begun.wait(BOUND)
+        hand.dismiss()
+        assert not hand.stop()
+        hand.abandon()
+        assert not alive(pid)
+    finally:
+        over.set()
+        running.outcome()
+        hand.close()
 
 
 @posix
@@ -239,15 +299,16 @@ def test_a_result_that_cannot_be_pickled(worker: ProcessWorker) -> None:
         outcome = worker.run(call(func))
         assert (outcome.status, outcome.mode) == (FAILED, "process")
         assert not outcome.retry
-        assert outcome.error and outcome.trace
-    assert outcome.error == "SystemExit: 5"
+        assert outcome.error and str(outcome.trace).endswith(RESULT_HINT)
+    assert outcome.error == "SystemExit: Could not record task result: 5"
     assert pid_of(worker) == pid
 
 
 def test_a_result_that_cannot_be_unpickled(worker: ProcessWorker) -> None:
     """Here; the same."""
     outcome = worker.run(call(ElsewhereOnly))
-    assert outcome.error == "ValueError: not here"
+    assert outcome.error == "ValueError: Could not record task result: not here"
+    assert str(outcome.trace).endswith(RESULT_HINT)
     assert (outcome.status, outcome.mode) == (FAILED, "process")
     assert not outcome.retry
     assert worker.run(call(add, 1, 2)).value == 3
@@ -353,6 +414,77 @@ def test_what_cannot_be_put_back_costs_the_process_only(
         assert hand.run(call(spoil)).value == "well done"
         outcome = hand.run(call(os.getcwd))
         assert outcome.value == os.getcwd(), outcome.error
+
+
+def redirect(path: str) -> int:
+    sys.stdout = sys.stderr = open(path, "w")
+    print("mine", end="")
+    return os.getpid()
+
+
+def streams() -> tuple[int, list[str]]:
+    return os.getpid(), [sys.stdin.name, sys.stdout.name, sys.stderr.name]
+
+
+def test_streams_are_put_back(worker: ProcessWorker, tmp_path: Path) -> None:
+    """What the next task prints does not go where the last one has sent its own."""
+    before = worker.run(call(streams)).value
+    pid = worker.run(call(redirect, str(tmp_path / "log"))).value
+    assert (tmp_path / "log").read_text() == "mine"
+    assert worker.run(call(streams)).value == before
+    assert before[0] == pid
+
+
+def close_stdout() -> int:
+    sys.stdout.close()
+    return os.getpid()
+
+
+def say(text: str) -> int:
+    print(text)
+    return os.getpid()
+
+
+def test_a_stream_that_was_closed_costs_the_process_only(hand: Hand) -> None:
+    """The next task has another one, in which it can print."""
+    first = hand.run(call(close_stdout))
+    second = hand.run(call(say, "well"))
+    assert (first.ok, second.ok) == (True, True), second.error
+    assert second.value != first.value
+
+
+@forks
+def test_a_stream_that_was_closed_before_costs_nothing(
+    guardian: Guardian, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program without standard output keeps its processes."""
+    with open(os.devnull, "w") as closed:
+        pass
+    monkeypatch.setattr(sys, "stdout", closed)
+    worker = ProcessWorker(multiprocessing.get_context("fork"), guardian, grace=BOUND)
+    try:
+        assert pid_of(worker) == pid_of(worker)
+    finally:
+        worker.close()
+
+
+def leave_timers(seconds: float) -> None:
+    for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+        signal.setitimer(timer, seconds)
+
+
+def timers() -> list[float]:
+    kinds = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+    return [signal.getitimer(each)[0] for each in kinds]
+
+
+@posix
+def test_a_timer_that_a_task_has_left_does_not_strike_the_next(
+    worker: ProcessWorker,
+) -> None:
+    """It would kill it, or raise an error that is not its own."""
+    assert worker.run(call(leave_timers, 1000.0)).ok
+    assert worker.run(call(timers)).value == [0.0, 0.0, 0.0]
 
 
 def leave_directory(folder: str) -> int:

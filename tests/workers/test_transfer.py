@@ -21,8 +21,8 @@ from concurra.workers.crew import Crew
 from concurra.workers.process import ProcessWorker
 from concurra.workers.transfer import CHUNK, PIECES, Channel, Ended, PipeChannel
 from concurra.workers.transfer import SocketChannel, connect
-from tests.helpers import START_METHODS
-from tests.workers.support import BOUND, add, call
+from tests.helpers import START_METHODS, start_script
+from tests.workers.support import BOUND, ROOT, add, call
 
 MIB = 1 << 20
 SIZES = [0, 1, CHUNK - 64, CHUNK - 1, CHUNK, CHUNK + 1, 5 * MIB + 1]
@@ -386,7 +386,9 @@ def test_a_worker_without_local_sockets(
         data = block(MIB)
         assert worker.run(call(echo, data, key=1)).value == ((data,), {"key": 1})
         assert worker.run(call(echo, Explosive())).error == "ValueError: not here"
-        assert worker.run(call(Explosive)).error == "ValueError: not here"
+        assert worker.run(call(Explosive)).error == (
+            "ValueError: Could not record task result: not here"
+        )
         assert worker.run(call(add, 1, 2)).value == 3
         assert worker.run(call(os._exit, 3)).error == (
             "RuntimeError: Worker process exited with code 3 during the task"
@@ -451,6 +453,28 @@ def test_a_crash_while_arguments_arrive_is_not_repeated(
     finally:
         hand.close()
         crew.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="signals are POSIX")
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_who_sends_to_nobody_lives_on(pieces: int) -> None:
+    """Also a program that dies of that by default, as shell tools do."""
+    code = """
+    import signal, sys
+    from concurra.workers.transfer import Ended, SocketChannel
+    import socket
+
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    here, there = socket.socketpair()
+    there.close()
+    try:
+        SocketChannel(here).send([b"piece"] * int(sys.argv[1]))
+    except Ended:
+        print("ended")
+    """
+    with start_script(code, str(pieces), env=ROOT) as script:
+        assert script.wait() == 0, script
+        assert script.stdout() == "ended\n"
 
 
 def test_arrays_of_numpy(worker: ProcessWorker) -> None:
