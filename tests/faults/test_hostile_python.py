@@ -346,6 +346,43 @@ def test_a_task_that_spoils_standard_output(mode: str, fault: str) -> None:
     assert done.stdout.splitlines()[-1] == f"Successful {value} None", done.stderr
 
 
+NEXT_IN_SCRIPT = """
+    import os, sys
+    from tests.faults import test_hostile_python
+    from tests.faults.support import make_runner
+
+    if __name__ == "__main__":
+        mode, fault = sys.argv[1:]
+        function, args, _ = test_hostile_python.OUTPUT[fault]
+        runner = make_runner(mode, 1)
+        runner.add_task(function, *args, label="spoils")
+        runner.add_task(print, "innocent", label="prints")
+        results = runner.run(verify=False)
+        for result in results.values():
+            print(result["status"], result["error"])
+"""
+
+
+@processes
+@pytest.mark.parametrize("fault", [name for name in OUTPUT if "descriptor" not in name])
+def test_the_next_task_prints_where_it_should(mode: str, fault: str) -> None:
+    """Whatever the last one in its process did to standard output."""
+    done = run_script(NEXT_IN_SCRIPT, mode, fault, env=ENV, check=True)
+    expected = ["innocent", "Successful None", "Successful None"]
+    assert done.stdout.splitlines()[-3:] == expected
+
+
+@processes
+def test_a_timer_does_not_strike_the_next_task(mode: str) -> None:
+    """It ends with the task that has set it."""
+    runner = make_runner(mode, 1)
+    runner.add_task(signal.setitimer, signal.ITIMER_REAL, 1000.0, label="sets it")
+    runner.add_task(signal.getitimer, signal.ITIMER_REAL, label="finds none")
+    results = runner.run(verify=False)
+    check_all(results)
+    assert results["finds none"]["result"] == (0.0, 0.0)
+
+
 @processes
 def test_directory_and_environment_are_put_back(mode: str, tmp_path: Path) -> None:
     """The next task in the same worker finds both as the first did."""
