@@ -174,7 +174,7 @@ except KeyboardInterrupt:
 def test_an_interrupt_that_wakes_nobody_up():
     """A simulated one, or one that comes just before the wait, is seen all the same."""
     with start_script(SILENT, env=SAME_LIBRARY) as script:
-        assert script.wait() == 0, script
+        assert script.wait() == 0, str(script)
         assert script.stdout() == f"{TERMINATED}\n"
 
 

@@ -104,7 +104,7 @@ print([result["status"] for result in runner.run(verify=False).values()])
 def test_the_program_ends_although_threads_are_still_busy():
     """Threads that were timed out do not hold up the end of the script."""
     with start_script(OVERDUE, env=SAME_LIBRARY) as script:
-        assert script.wait() == 0, script
+        assert script.wait() == 0, str(script)
         assert script.stdout() == "['Terminated', 'Terminated']\n"
 
 
@@ -125,7 +125,7 @@ def test_the_program_ends_although_a_background_run_goes_on():
     """Nobody asks for the results; the busy thread does not hold up the end. The log
     tells of it."""
     with start_script(FORGOTTEN, env=SAME_LIBRARY) as script:
-        assert script.wait() == 0, script
+        assert script.wait() == 0, str(script)
         assert script.stderr() == (
             "The program ends before 1 of the 1 tasks of TaskRunner in the background: "
             "get_background_results() would have waited\n"
@@ -154,7 +154,7 @@ while not runner.get_active_runner_count():
 def test_the_log_tells_of_what_is_left_undone_before_it_is_ended():
     """All of it; the end of the commands is not taken for theirs."""
     with start_script(UNFETCHED, env=SAME_LIBRARY) as script:
-        assert script.wait() == 0, script
+        assert script.wait() == 0, str(script)
         assert "The program ends before 2 of the 2 tasks of Nightly" in script.stderr()
 
 
@@ -189,6 +189,6 @@ if os.name == "posix":
 def test_the_log_tells_only_of_what_is_left_undone():
     """Not of runs that were fetched, aborted, or done, nor of a parent's in a child."""
     with start_script(FETCHED, env=SAME_LIBRARY) as script:
-        assert script.wait() == 0, script
+        assert script.wait() == 0, str(script)
         assert script.stdout() == "parent\n"
         assert "The program ends" not in script.stderr()

@@ -283,6 +283,7 @@ def run_lingerers(mode: str, folder: str, grace: float) -> None:
     runner = make(mode, 2, terminate_timeout=grace)
     for _ in range(2):
         runner.add_task(_leave_a_thread, folder)
+    threading.Thread(target=_tell_of_results, args=(runner,), daemon=True).start()
     obey_ctrl_c()
     try:
         runner.run(verify=False)
@@ -294,6 +295,11 @@ def run_lingerers(mode: str, folder: str, grace: float) -> None:
 
 def _leave_a_thread(folder: str) -> None:
     threading.Thread(target=linger, args=(folder,), daemon=False).start()
+
+
+def _tell_of_results(runner: concurra.TaskRunner) -> None:
+    wait_until(lambda: all(runner.results_registry.values()), LINGER)
+    print("done")
 
 
 def obey_ctrl_c() -> None:

@@ -98,7 +98,7 @@ def test_program_that_is_suspended(mode: str, tmp_path: Path) -> None:
         (tmp_path / "go").touch()
         time.sleep(0.2)  # so that tasks end meanwhile; right without it as well
         resume([script.pid])
-        assert script.wait(BOUND) == 0, script
+        assert script.wait(BOUND) == 0, str(script)
         assert "right" in script.stdout()
         assert not script.survivors()
 
@@ -114,7 +114,7 @@ def test_timeout_that_goes_by_in_suspension(mode: str, tmp_path: Path) -> None:
         suspend([script.pid])
         time.sleep(timeout)
         resume([script.pid])
-        assert script.wait(BOUND) == 0, script
+        assert script.wait(BOUND) == 0, str(script)
         assert "overdue" in script.stdout()
         gone(pids)
 

@@ -394,16 +394,23 @@ def test_losses_in_a_program_that_lets_nobody_wait_for_children(
 
 def test_deaths_at_random_moments() -> None:
     """Workers that are killed at any moment, idle or busy, spoil no other result."""
-    mode = START_METHODS[0]
-    runner = make_runner(mode, 2, task_retries=50)
+    mode, deaths = START_METHODS[0], 20
+    runner = make_runner(mode, 2)
     for number in range(300):
         runner.add_task(deeds.same, number, label=number)
     runner.execute_in_background()
-    for _ in range(20):
+    for _ in range(deaths):
         wait_until(lambda: workers() or not runner.get_active_runner_count())
         for pid in itertools.islice(workers(), 1):
             with contextlib.suppress(ProcessLookupError):  # it has ended by itself
                 os.kill(pid, signal.SIGKILL)
     results = runner.get_background_results(verify=False)
     check_all(results)
-    assert [result["result"] for result in results.values()] == list(range(300))
+    lost = 0
+    for number, result in results.items():
+        if result["has_failed"]:
+            assert_failed(result, r"RuntimeError: Worker process was killed by SIGKILL")
+            lost += 1
+        else:
+            assert result["result"] == number
+    assert lost <= deaths

@@ -75,7 +75,7 @@ def test_nothing_survives_the_terminal(mode: str, tmp_path: Path) -> None:
     """The same when the terminal is closed in which the program runs."""
     act = {"mode": mode, "folder": str(tmp_path)}
     with started_script(acts_death.die_on_terminal, **act) as script:
-        assert script.wait(BOUND) == 0, script
+        assert script.wait(BOUND) == 0, str(script)
         nobody_survives(script)
 
 

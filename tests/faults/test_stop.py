@@ -253,21 +253,27 @@ def test_ctrl_c_ends_those_who_ignore_sigterm(mode: str, tmp_path: Path) -> None
     with started_script(acts_stop.run_for_ever, **act) as script:
         pids = arrived(tmp_path, 2)
         script.send_signal(signal.SIGINT)
-        assert script.wait(BOUND) == 0, script
+        assert script.wait(BOUND) == 0, str(script)
         assert "obeyed" in script.stdout()
         gone(pids)
         assert not script.survivors()
 
 
-def interrupt_twice(run: Callable[..., object], mode: str, folder: Path) -> None:
-    """Let it run with a long grace period, which a second Ctrl-C is to end."""
+def interrupt_twice(
+    run: Callable[..., object], mode: str, folder: Path, after: str = ""
+) -> None:
+    """Let it run with a long grace period, which a second Ctrl-C is to end.
+
+    The first comes when all are at work, and ``after`` has been printed.
+    """
     act: dict[str, Any] = {"mode": mode, "folder": str(folder), "grace": LINGER}
     with started_script(run, **act) as script:
         pids = arrived(folder, 2)
+        script.wait_for(after)
         script.send_signal(signal.SIGINT)
         script.wait_for("interrupted")
         script.send_signal(signal.SIGINT)
-        assert script.wait(BOUND) == 0, script
+        assert script.wait(BOUND) == 0, str(script)
         assert "obeyed" in script.stdout()
         gone(pids)
         assert not script.survivors()
@@ -276,7 +282,7 @@ def interrupt_twice(run: Callable[..., object], mode: str, folder: Path) -> None
 @pytest.mark.parametrize("mode", START_METHODS)
 def test_second_ctrl_c_kills_workers_that_do_not_end(mode: str, tmp_path: Path) -> None:
     """When all tasks are done, too: nobody waits for what these have left behind."""
-    interrupt_twice(acts_stop.run_lingerers, mode, tmp_path)
+    interrupt_twice(acts_stop.run_lingerers, mode, tmp_path, after="done")
 
 
 @pytest.mark.parametrize("mode", KILLABLE)
@@ -290,7 +296,7 @@ def test_ctrl_c_leaves_busy_threads_alone() -> None:
     with started_script(acts_stop.run_busy_threads) as script:
         script.wait_for("busy")
         script.send_signal(signal.SIGINT)
-        assert script.wait(BOUND) == 0, script
+        assert script.wait(BOUND) == 0, str(script)
         assert "obeyed" in script.stdout()
 
 

@@ -473,7 +473,7 @@ def test_who_sends_to_nobody_lives_on(pieces: int) -> None:
         print("ended")
     """
     with start_script(code, str(pieces), env=ROOT) as script:
-        assert script.wait() == 0, script
+        assert script.wait() == 0, str(script)
         assert script.stdout() == "ended\n"
 
 
