@@ -70,8 +70,9 @@ class TaskRunner:
     :param log_errors: whether to log what went wrong with a task when it happens.
     :param fallback_to_thread_on_pickle_error: whether a function that cannot be sent
         to a process runs in a thread instead of failing.
-    :param task_retries: how often a task that fails is tried again. Timeouts, aborts,
-        skips and what cannot be pickled are not tried again.
+    :param task_retries: how often a function that raises, or a command that fails, is
+        tried again. Timeouts, aborts, skips, lost worker processes and what cannot be
+        pickled are not.
     :param mp_context: how processes are started: ``"fork"``, ``"forkserver"``,
         ``"spawn"`` or a context of `multiprocessing`; None for the platform's default.
     :param max_tasks_per_child: tasks after which a process is replaced by a fresh one;
