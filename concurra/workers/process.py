@@ -65,9 +65,19 @@ TIMERS = [
 LONG = 1e6
 
 
+#: What `traceback` imports only when it has an error to show.
+TOLD_WITH = ("ast", "unicodedata")
+
+
 def import_start_method(context: BaseContext) -> None:
-    """Import what `multiprocessing` would import when it first starts a process."""
+    """Import what `multiprocessing` would import when it first starts a process.
+
+    And, before a fork, what workers need for themselves: if another thread is importing
+    it in that moment, its lock is held in the child for ever.
+    """
     method = context.get_start_method()
+    for name in TOLD_WITH if method == "fork" else ():
+        import_module(name)
     if method == "spawn":
         method = "spawn_posix" if POSIX else "spawn_win32"
     import_module(f"multiprocessing.popen_{method}")

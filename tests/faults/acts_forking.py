@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import PathFinder
 from typing import Any, Callable
 
 import concurra
@@ -213,3 +214,49 @@ def tasks_start_processes(method: str) -> None:
     check_all(runner)
     for number, result in results.items():
         assert result["result"] == [str(number), str(number + 1), None, None], result
+
+
+class _Slow:
+    """A finder that holds up each import of a module, until it is let go on."""
+
+    def __init__(self, module: str) -> None:
+        self.module = module
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name != self.module:
+            return None
+        found: Any = PathFinder.find_spec(name, path, target)
+        execute = found.loader.exec_module
+
+        def execute_late(module: Any) -> None:
+            self.reached.set()
+            assert self.go_on.wait(BOUND)
+            execute(module)
+
+        found.loader.exec_module = execute_late
+        return found
+
+
+def _fail_wide() -> None:
+    raise ValueError("失敗")  # a traceback measures how wide this is
+
+
+def host_imports(module: str) -> None:
+    """Fork a worker while a thread imports what a failure is told with."""
+    set_up()
+    sys.modules.pop(module, None)
+    finder: Any = _Slow(module)
+    sys.meta_path.insert(0, finder)
+    importing = threading.Thread(target=importlib.import_module, args=(module,))
+    importing.start()
+    assert finder.reached.wait(BOUND)
+    # Who waits for the import is let go on, and who does not has forked by then.
+    letting = threading.Timer(0.5, finder.go_on.set)
+    letting.start()
+    runner = make("fork", timeout=BOUND / 2)
+    runner.add_task(_fail_wide, label="bad")
+    results = runner.run(verify=False)
+    assert results["bad"]["error"] == "ValueError: 失敗", results["bad"]
+    importing.join(BOUND)
+    letting.join(BOUND)

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from concurra.workers.process import TOLD_WITH
 from tests.faults import acts_forking
 from tests.faults.stage import MODES, in_script
 from tests.helpers import START_METHODS
@@ -49,3 +50,10 @@ def test_run_in_a_forked_child(mode: str) -> None:
 def test_tasks_start_processes(method: str) -> None:
     """A task may have runs, commands and forks of its own, in threads too."""
     in_script(acts_forking.tasks_start_processes, method=method)
+
+
+@pytest.mark.skipif("fork" not in START_METHODS, reason="there is no fork")
+@pytest.mark.parametrize("module", TOLD_WITH)
+def test_host_imports_what_workers_need(module: str) -> None:
+    """The import's lock, held by another thread at the fork, is free in the worker."""
+    in_script(acts_forking.host_imports, module=module)
