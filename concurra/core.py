@@ -463,7 +463,7 @@ class TaskRunner:
 
     def _make_scheduler(self) -> Scheduler:
         self._check_options()  # they may have been changed since
-        fast_fail = self.fast_fail
+        fast_fail, grace = self.fast_fail, float(self.terminate_timeout)
         crew = Crew(
             checks.context(self.mp_context) if self.use_multiprocessing else None,
             commands=any(
@@ -472,14 +472,14 @@ class TaskRunner:
             stock=self._processes_at_once,
             fallback=self.fallback_to_thread_on_pickle_error,
             max_tasks=self.max_tasks_per_child,
-            grace=float(self.terminate_timeout),
+            grace=grace,
         )
         return Scheduler(
             self._plan,
             crew,
             limit=self.max_concurrency,
             timeout=self.timeout,
-            grace=float(self.terminate_timeout),
+            grace=grace,
             fast_fail=fast_fail,
             progress=self._tell_progress if self.progress_stats else _nothing,
             report=lambda task: self._log_task(task, fast_fail),
@@ -513,7 +513,7 @@ class TaskRunner:
             except BaseException:
                 continue
         self._in_background = False
-        self._log_report(None)
+        self._log_report(self._registry.ended())
         if scheduler.finished:
             self._registry.complete()
 
@@ -550,7 +550,7 @@ class TaskRunner:
                 everything,
                 {label: everything[label] for label in failed},
             )
-        self._log_report(error_message)
+        self._log_report(ended, error_message)
 
     def show_progress(self) -> None:
         """Log how many tasks have ended, now.
@@ -595,8 +595,7 @@ class TaskRunner:
             )
             self._emit("warning", lambda: note)
 
-    def _log_report(self, error_message: Optional[str]) -> None:
-        ended = self._registry.ended()
+    def _log_report(self, ended: Results, error_message: Optional[str] = None) -> None:
         if results.failed(ended):
             message = error_message or FAILURE
             self._emit("error", lambda: results.report(ended, message))

@@ -427,7 +427,7 @@ def test_a_script_from_standard_input():
 
 
 TIDY = """
-    import logging, sys
+    import sys
     import concurra
 
     if __name__ == "__main__":
