@@ -195,10 +195,15 @@ def leak_guard() -> Iterator[None]:
     """Fail the test that leaves a thread, a process or an open file behind."""
     before = Snapshot.take()
     yield
+    left = before
+
+    def nothing_is_left() -> bool:
+        nonlocal left
+        left = Snapshot.take().since(before)
+        return not left
+
     with contextlib.suppress(AssertionError):
-        wait_until(lambda: not Snapshot.take().since(before), GRACE)
-    left = Snapshot.take().since(before)
-    if not left:
+        wait_until(nothing_is_left, GRACE)
         return
     report = left.report()
     gc.collect()
