@@ -59,9 +59,10 @@ class TaskRunner:
         ``os.cpu_count()``. Less than 1 counts as 1, with a warning in the log.
     :param name: stands before the progress in the log; None for ``TaskRunner``.
     :param timeout: seconds that a task may take from its start, its retries included;
-        then it is terminated. None for no limit.
+        then it is terminated. Any number above 0 (int, float, Decimal, Fraction,
+        ``math.inf``); None for no limit.
     :param progress_stats: whether to log a line of progress with each tenth of the
-        tasks that has ended.
+        tasks that has ended, or with each task if there are fewer than 20.
     :param fast_fail: whether to terminate everything as soon as a task fails or
         exceeds its timeout.
     :param use_multiprocessing: whether functions run in processes, which use all
@@ -71,15 +72,17 @@ class TaskRunner:
     :param fallback_to_thread_on_pickle_error: whether a function that cannot be sent
         to a process runs in a thread instead of failing.
     :param task_retries: how often a function that raises, or a command that fails, is
-        tried again. Timeouts, aborts, skips, lost worker processes and what cannot be
-        pickled are not.
+        tried again. Timeouts, aborts, skips, what cannot be pickled, and tasks whose
+        worker process is lost while it does them are not.
     :param mp_context: how processes are started: ``"fork"``, ``"forkserver"``,
-        ``"spawn"`` or a context of `multiprocessing`; None for the platform's default.
+        ``"spawn"`` or a context of `multiprocessing`; None for what the program has
+        chosen with `multiprocessing.set_start_method`, or else the platform's default.
     :param max_tasks_per_child: tasks after which a process is replaced by a fresh one;
         None for never.
     :param terminate_timeout: seconds that terminated processes and commands have to
         end after SIGTERM, all together, before they are killed; and that a process
-        whose work is done has to end by itself.
+        whose work is done has to end by itself. A number as for ``timeout``, or 0. When
+        the program ends before the run, it is always one second.
     :raises TypeError: an argument is of the wrong type.
     :raises ValueError: an argument is out of its range.
     """
@@ -176,7 +179,7 @@ class TaskRunner:
         :param label: names the task in the results; None for the number of tasks that
             were added before.
         :param depends_on: labels of the tasks that must succeed first. They may be
-            added later. A string is one label.
+            added later. A string is one label; None, or False, is none.
         :param task_retries: instead of the runner's; None for the runner's.
         :raises TypeError: an argument is of the wrong type.
         :raises ValueError: an argument is out of its range, the label is taken, or the
@@ -189,7 +192,8 @@ class TaskRunner:
     def add_func(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Add a call of ``func(*args, **kwargs)``, its label being the keyword ``key``.
 
-        All other keywords go to the function, also those that `add_task` would keep.
+        All other keywords go to the function, also those that `add_task` would keep,
+        except ``self`` and ``func``, which `add_function` can pass on.
         """
         key = kwargs.pop("key", None)
         checks.function(func)
@@ -254,10 +258,11 @@ class TaskRunner:
         :param env: variables that are set beside those of this process.
         :param check: whether a return code other than 0 makes the task fail. The
             result is there all the same.
-        :param capture_output: whether the output goes into the result, instead of to
-            where this process prints.
-        :param text: whether the output is decoded; what cannot be is kept as
-            backslash escapes.
+        :param capture_output: whether the output goes into the result; otherwise it
+            goes where this process prints.
+        :param text: whether the output is decoded, by the locale's encoding, and has
+            its line ends as ``\\n``; what cannot be decoded is kept as backslash
+            escapes.
 
         For the others, and for errors, see `add_task`.
         """
@@ -321,7 +326,8 @@ class TaskRunner:
         """Run all tasks and wait for the last.
 
         Ctrl-C, or whatever else a signal handler raises, terminates everything and
-        goes on to the caller; `results_registry` has the results then.
+        goes on to the caller; `results_registry` has the results then. A second one
+        kills at once, and after a third nobody waits for the end.
 
         :param verify: whether to log the report at the end.
         :param raise_exception: whether to raise if a task did not succeed (if
@@ -329,8 +335,10 @@ class TaskRunner:
         :param error_message: stands above the report if a task did not succeed.
         :return: for each label, in the order of adding, the task's result.
         :raises ExecutionError: see ``raise_exception``.
-        :raises ValueError: tasks depend on labels that were never added. Nothing has
-            been started, and they can still be added.
+        :raises TypeError: an attribute was changed to what is of the wrong type.
+        :raises ValueError: tasks depend on labels that were never added, or an
+            attribute was changed to what is out of its range. Nothing has been started,
+            and it can still be mended.
         :raises RuntimeError: the runner has been started before.
         """
         wishes = _wishes(verify, raise_exception, error_message)
@@ -393,8 +401,10 @@ class TaskRunner:
 
         For any thread at any time, also before the start, after the end, twice, or
         from within a task. Functions in threads cannot be killed: they are recorded as
-        terminated, and go on unheeded.
+        terminated, and go on unheeded. Before the start it takes the place of the run:
+        a `run` that follows returns the same results.
 
+        :raises TypeError, ValueError: as `run` does, if it comes before the start.
         :raises RuntimeError: this is the copy of a runner that a fork has made, in a
             worker process for one.
         """
@@ -528,6 +538,9 @@ class TaskRunner:
         self, raise_exception: bool = False, error_message: Optional[str] = None
     ) -> None:
         """Log the report: a table of all tasks, then what went wrong.
+
+        It shows the results as they are now: who has changed ``has_failed`` and
+        ``status``, say, reads what they have become.
 
         :param raise_exception: whether to raise, instead, if a task did not succeed.
         :param error_message: stands above the report if a task did not succeed.

@@ -1,4 +1,4 @@
-"""Every error that concurra itself raises.
+"""Every error of concurra's own.
 
 ::
 
@@ -43,6 +43,8 @@ class ConcurraError(Exception):
 
 class CommandExecutionError(ConcurraError, RuntimeError):
     """A command ended with a return code other than 0.
+
+    No call raises it: a failed command's ``error`` has its name and message.
 
     :param result: the command's structured result, kept as ``.result``.
     """
@@ -132,7 +134,11 @@ class UnknownDependencyError(ConcurraError, ValueError):
 
 
 class LifeCycleError(ConcurraError, RuntimeError):
-    """The caller used a runner before it was started, or after it was."""
+    """A call came at the wrong time, or from where it cannot be answered.
+
+    Before the start or after it, during the run, from a task or log handler that
+    would wait for itself, in a forked copy, or in a worker that imports the script.
+    """
 
 
 class ExecutionError(ConcurraError):
@@ -140,7 +146,7 @@ class ExecutionError(ConcurraError):
 
     :param message: the report.
     :param results: every task's result, by label.
-    :param failed: the results of the tasks that failed or were terminated, by label.
+    :param failed: the results whose ``has_failed`` is true, by label.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ class Result(TypedDict):
 class CommandResult(TypedDict):
     """What a command's ``result`` holds: a plain dict.
 
-    ``command`` is as it was given: a list, or a string if it was a shell line.
+    ``command`` is a list, or a string if it was a line for the shell.
     ``returncode`` is the negative number of the signal if one ended the command.
     ``stdout`` and ``stderr`` are strings; bytes after ``text=False``, None after
     ``capture_output=False``. They are typed as `Any`, lest everybody has to tell
