@@ -172,6 +172,31 @@ class Meeting:
         self._end.release()
 
 
+class Block:
+    """A callback that blocks when it is told something.
+
+    :param at: what it has to be told for that; None for anything.
+    """
+
+    def __init__(self, at: object = None) -> None:
+        self._at = at
+        self._reached = threading.Event()
+        self._end = threading.Event()
+
+    def __call__(self, told: object) -> None:
+        if self._at is None or self._at == told:
+            self._reached.set()
+            assert self._end.wait(BOUND), "nobody has ended the block"
+
+    def reached(self) -> None:
+        """Wait until it blocks."""
+        assert self._reached.wait(BOUND), "nobody has called"
+
+    def end(self) -> None:
+        """Let it return, now and always."""
+        self._end.set()
+
+
 def play(
     label: Hashable, script: Script | Outcome, *needs: Hashable, retries: int = 0
 ) -> Task:

@@ -15,6 +15,7 @@ from concurra.tasks import FAILED, SUCCESSFUL, TERMINATED, Outcome, Task
 from tests.helpers import wait_until
 from tests.unit.scripted import (
     BOUND,
+    Block,
     Clock,
     Meeting,
     Script,
@@ -239,22 +240,16 @@ def test_who_tidies_up_is_told_to_hurry_by_a_stop(schedule: Scheduling) -> None:
 
 def test_who_is_parked_is_woken_before_somebody_tells(schedule: Scheduling) -> None:
     """A callback that takes its time holds up no task for which others are free."""
-    blocked, may_return = threading.Event(), threading.Event()
-
-    def block(ended: int) -> None:
-        if ended == 2:
-            blocked.set()
-            assert may_return.wait(BOUND)
-
+    block = Block(at=2)
     first, third = Meeting(), Meeting()
     tasks = play("first", first), play("second", well()), play("third", third, "first")
     run = schedule(*tasks, limit=2, on_progress=block).start()
     first.reached()
     wait_until(lambda: run.scheduler._parked, BOUND, "the second to have nothing to do")
     first.end()
-    assert blocked.wait(BOUND)
+    block.reached()
     third.reached()
-    may_return.set()
+    block.end()
     third.end()
     run.end()
     assert set(run.statuses().values()) == {SUCCESSFUL}
@@ -262,20 +257,14 @@ def test_who_is_parked_is_woken_before_somebody_tells(schedule: Scheduling) -> N
 
 def test_others_are_hired_before_somebody_tells(schedule: Scheduling) -> None:
     """A callback that takes its time holds up one worker, not all that are free."""
-    blocked, may_return = threading.Event(), threading.Event()
-
-    def block(ended: int) -> None:
-        if ended == 1:
-            blocked.set()
-            assert may_return.wait(BOUND)
-
+    block = Block(at=1)
     meetings = [Meeting() for _ in range(3)]
     others = [play(number, each, "first") for number, each in enumerate(meetings)]
     run = schedule(play("first", well()), *others, limit=4, on_progress=block).start()
-    assert blocked.wait(BOUND)
+    block.reached()
     for each in meetings:
         each.reached()
-    may_return.set()
+    block.end()
     for each in meetings:
         each.end()
     run.end()
@@ -920,49 +909,38 @@ def test_callbacks_are_not_called_under_the_lock(schedule: Scheduling) -> None:
 
 def test_a_callback_that_blocks_does_not_hinder_others(schedule: Scheduling) -> None:
     """The other tasks go on to their ends; their news wait in order."""
-    blocked, may_return = threading.Event(), threading.Event()
-
-    def block(ended: int) -> None:
-        if ended == 1:
-            blocked.set()
-            assert may_return.wait(BOUND)
-
+    block = Block(at=1)
     last = Meeting()
     tasks = [play(number, well()) for number in range(5)]
     labels_before = labels(tasks)
     tasks.append(play("last", last, *labels_before))
     run = schedule(*tasks, limit=2, on_progress=block).start()
-    assert blocked.wait(BOUND)
+    block.reached()
     last.reached()
     assert run.told == [1]
     last.end()
     wait_until(lambda: not run.plan.remaining, BOUND, "the end of the tasks")
     assert not run.scheduler.finished, "the run is over when every callback is"
-    may_return.set()
+    block.end()
     run.end()
     assert run.told == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_callback_that_blocks_holds_up_no_deadline(schedule: Scheduling) -> None:
     """Nor a stop: it is not called by the watchman."""
-    blocked, may_return = threading.Event(), threading.Event()
-
-    def block(task: Task) -> None:
-        blocked.set()
-        assert may_return.wait(BOUND)
-
+    block = Block()
     early, late, waits = Meeting(), Meeting(), Meeting()
     tasks = play("early", early), play("late", late), play("waits", waits)
     run = schedule(*tasks, limit=2, timeout=TIMEOUT, on_report=block, step=9).start()
     early.reached()
     late.reached()
     run.clock.now = TIMEOUT
-    assert blocked.wait(BOUND)
+    block.reached()
     waits.reached()
     run.clock.now = 2 * TIMEOUT
     wait_until(lambda: not run.plan.remaining, BOUND, "the last deadline")
     assert not run.scheduler.finished, "the run is over when every callback is"
-    may_return.set()
+    block.end()
     run.end()
     assert run.told == ["early", "late", "waits", 3]
 
