@@ -29,8 +29,13 @@ class Stoppable(Protocol):
 
 
 class Doomed(Protocol):
-    """What a victim is made of: a hand, and whether its thread has left it."""
+    """What a victim is made of: a hand, and what has become of its thread.
 
+    It is ``dismissed`` if nothing that it does counts any more, and has ``left`` if
+    nobody waits for it.
+    """
+
+    dismissed: bool
     left: bool
 
     @property

@@ -9,16 +9,20 @@ from __future__ import annotations
 import math
 import operator
 import os
+import sys
 from collections.abc import Hashable, Iterable, Mapping
 
-from .errors import LifeCycleError, show
+from .errors import LifeCycleError, quote, show
 from .tasks import Call, Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
     from multiprocessing.context import BaseContext
-    from typing import Any, Dict, List, Optional, Tuple, Union
+    from types import FrameType
+    from typing import Any, Dict, FrozenSet, List, Optional, Tuple, Union
+
+    from .tasks import Task
 
     StrPath = Union[str, os.PathLike[str]]
 
@@ -129,6 +133,31 @@ def main_guard(start_method: Union[str, BaseContext, None]) -> None:
             "A worker process that imports the script must not start a run: start the "
             "runner under `if __name__ == '__main__':`"
         )
+
+
+def being_imported() -> FrozenSet[str]:
+    """The names of the modules whose import the calling thread is in the midst of."""
+    names = set()
+    frame: Optional[FrameType] = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_name == "<module>":
+            spec: Any = frame.f_globals.get("__spec__")
+            if getattr(spec, "_initializing", False):
+                names.add(spec.name)
+        frame = frame.f_back
+    return frozenset(names)
+
+
+def imported(tasks: Iterable[Task]) -> None:
+    """Refuse functions that no process could import before the run has ended."""
+    waiting = being_imported()
+    for task in tasks if waiting else ():
+        if type(task.job) is Call and task.job.module in waiting:
+            raise LifeCycleError(
+                f"Task {quote(task.label)} is a function of the module "
+                f"'{task.job.module}', whose import waits for the run: no process "
+                "could import it. Start the run in a function that is called later"
+            )
 
 
 def labels(value: Any) -> Tuple[Hashable, ...]:

@@ -146,7 +146,7 @@ class TaskRunner:
             self.max_tasks_per_child = checks.whole(
                 "max_tasks_per_child", self.max_tasks_per_child, least=1
             )
-        if self.use_multiprocessing or self.mp_context is not None:
+        if self.mp_context is not None:  # to look at the default would settle it
             checks.context(self.mp_context)
         self.max_concurrency = checks.concurrency(self.max_concurrency)
         if self.max_concurrency < 1:
@@ -438,6 +438,7 @@ class TaskRunner:
             self._plan.check()
             if self.use_multiprocessing:
                 checks.main_guard(self.mp_context)
+                checks.imported(self._plan.tasks.values())
         except ConcurraError as error:
             return error
         scheduler = self._engage()
@@ -483,6 +484,7 @@ class TaskRunner:
             fallback=self.fallback_to_thread_on_pickle_error,
             max_tasks=self.max_tasks_per_child,
             grace=grace,
+            importing=checks.being_imported(),
         )
         return Scheduler(
             self._plan,

@@ -156,7 +156,8 @@ def table(results: Mapping[Any, Result]) -> str:
 def failure(label: Hashable, result: Result) -> str:
     """What went wrong with a task, with the trace if there is one."""
     text = f"Task {quote(label)} failed with error: {result['error']}"
-    return "\n".join(filter(None, [text, result["trace"]]))
+    trace = result["trace"]
+    return f"{text}\n{trace}" if trace else text
 
 
 def failed(results: Mapping[Any, Result]) -> List[Hashable]:

@@ -456,9 +456,13 @@ class Scheduler:
             self._terminate(self._clock())
             victims = self._agenda.due(FOREVER, force=True)
         for victim in victims:
-            victim.slot.hand.stop(force=True)
-            with self._desk:
-                self._let_go(victim.slot)
+            try:
+                victim.slot.hand.stop(force=True)
+            except Exception:
+                pass  # this may be what the watchman has stumbled over
+            if victim.slot.dismissed:
+                with self._desk:
+                    self._let_go(victim.slot)
         with self._desk:
             over = self._is_over()
         if over:
@@ -469,6 +473,15 @@ class Scheduler:
             if self._watching or self._closing:
                 return
             self._watching = True
+        try:
+            self._watch()
+        except BaseException:  # no memory left, say: rather an aborted run than a hang
+            self._watching = False
+            self._end_without_watch()
+            raise
+        self._finish()
+
+    def _watch(self) -> None:
         while True:
             with self._desk:
                 self._wake_at = 0.0
@@ -476,7 +489,7 @@ class Scheduler:
                 changed = self._halt(now) | self._expire(now)
                 due = self._agenda.due(now, self._forcing)
                 if self._is_over():
-                    break
+                    return
                 idle = not (changed or due)
                 if idle:
                     self._wake_at = self._agenda.next_moment()
@@ -490,7 +503,6 @@ class Scheduler:
                 self._put_down(victim)
             self._have_told()
             self._staff(present=0)
-        self._finish()
 
     def _have_told(self) -> None:
         """Have the news told by another thread, if there are any."""
@@ -578,10 +590,14 @@ class Scheduler:
         patient = victim.stage < 2 and slot.hand.stop(force=victim.stage > 0)
         victim.stage += 1
         victim.moment = self._clock() + self._grace
-        if not patient:
-            slot.hand.abandon()
-            with self._desk:
-                self._let_go(slot)
+        if patient:
+            return
+        if not slot.dismissed:  # it has no task, and may be telling the news
+            victim.moment = FOREVER
+            return
+        slot.hand.abandon()
+        with self._desk:
+            self._let_go(slot)
 
     # -- the end ----------------------------------------------------------------
 

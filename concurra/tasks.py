@@ -63,6 +63,18 @@ class Call:
                 return Call(func.func).name
         return type(func).__name__
 
+    @property
+    def module(self) -> Optional[str]:
+        """The name of the function's module; of a partial, that of what it wraps."""
+        func = self.func
+        while isinstance(func, partial):
+            func = func.func
+        try:
+            module = func.__module__
+        except Exception:
+            return None
+        return module if type(module) is str else None
+
 
 class Command:
     """An external command; ``argv`` is a string if the shell is to read it."""

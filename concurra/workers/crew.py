@@ -8,6 +8,8 @@ they are spent: a hand lets go of one before it makes the next.
 
 from __future__ import annotations
 
+import threading
+
 from ..tasks import Call, Command, Outcome, describe
 from . import Worker
 from .thread import FallbackWorker, ThreadWorker
@@ -15,7 +17,7 @@ from .thread import FallbackWorker, ThreadWorker
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
-    from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+    from typing import Any, Callable, Collection, Dict, List, Optional, Tuple, Union
 
     from ..tasks import Job
     from ..types import ExecutionMode
@@ -31,6 +33,7 @@ class Crew:
     :param fallback: whether a function that cannot be pickled is called in a thread.
     :param max_tasks: jobs that a process does until it is replaced; None for no limit.
     :param grace: seconds that a process has to end by itself at the end of the run.
+    :param importing: the modules that wait for the run in the midst of their import.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Crew:
         fallback: bool = False,
         max_tasks: Optional[int] = None,
         grace: float = 1.0,
+        importing: Collection[str] = (),
     ) -> None:
         self.fallback = fallback
         self._count = stock
@@ -67,7 +71,7 @@ class Crew:
 
             process.import_start_method(context)
             self._makers[Call] = self._start = lambda: process.ProcessWorker(
-                context, guardian, max_tasks, grace
+                context, guardian, max_tasks, grace, importing
             )
 
     def prepare(self) -> None:
@@ -98,7 +102,7 @@ class Crew:
         for worker in self._stock:
             worker.retire()  # all of them first: they have one period to end
         while self._stock:
-            self._stock.pop().close()
+            _let_go(self._stock.pop())
         if self._guardian is not None:
             self._guardian.close()
 
@@ -111,7 +115,7 @@ class Crew:
                 break
             if worker.alive:
                 return worker
-            worker.close()
+            _let_go(worker)
         return self._makers[kind]()
 
 
@@ -123,6 +127,7 @@ class Hand:
         self._tools: Dict[type, Worker] = {}
         self._active: Optional[Worker] = None
         self._retired: Optional[Worker] = None  # spent, and not closed yet
+        self._tidying = threading.Lock()
         self._stopped = False
 
     spent = False
@@ -157,6 +162,8 @@ class Hand:
         """Do the job with the tool for its kind; whether that tool is spent now."""
         tool = self._tools.get(kind)
         if tool is None:
+            if self._stopped:
+                return Outcome.stopped(), False
             self.tidy()
             tool = self._tools[kind] = self._crew.tool(kind)
         outcome, spent = self._use(tool, job), tool.spent
@@ -169,7 +176,10 @@ class Hand:
         # A stop that comes before the assignment is seen here; a later one finds the
         # tool there, and stops it.
         self._active = tool
-        return Outcome.stopped() if self._stopped else tool.run(job)
+        if self._stopped:
+            tool.stop()  # a process that is still on its way would take its time
+            return Outcome.stopped()
+        return tool.run(job)
 
     @property
     def untidy(self) -> bool:
@@ -182,12 +192,10 @@ class Hand:
 
     def tidy(self) -> None:
         """Wait for the end of a spent tool."""
-        if self._retired is not None:
-            try:
-                self._retired.close()
-            except OSError:
-                pass  # it can be no more than left alone
-            self._retired = None
+        with self._tidying:
+            if self._retired is not None:
+                _let_go(self._retired)
+                self._retired = None
 
     def forget(self) -> None:
         """The outcome of the last job is known: no job is at hand now."""
@@ -212,7 +220,7 @@ class Hand:
         return active is None or active.stop(force)
 
     def abandon(self) -> None:
-        """Nobody waits any more for the job at hand: let go of the idle tools.
+        """Nobody waits any more for the job at hand: let go of all other tools.
 
         They would be held for as long as that job goes on, in a thread.
         """
@@ -221,11 +229,27 @@ class Hand:
                 continue
             if self._tools.pop(kind, None) is not None:
                 tool.stop(force=True)
-                tool.close()
+                _let_go(tool)
+        retired = self._retired
+        if retired is not None:
+            retired.stop(force=True)
+            if self._tidying.acquire(blocking=False):  # or else it is being closed
+                try:
+                    _let_go(retired)
+                    self._retired = None
+                finally:
+                    self._tidying.release()
 
     def close(self) -> None:
         """See `Worker.close`."""
         self.tidy()
         for kind, tool in list(self._tools.items()):
             if self._tools.pop(kind, None) is not None:
-                tool.close()
+                _let_go(tool)
+
+
+def _let_go(tool: Worker) -> None:
+    try:
+        tool.close()
+    except OSError:
+        pass  # it can be no more than left alone

@@ -31,13 +31,14 @@ from importlib import import_module
 from multiprocessing import connection, process
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from typing import Any, List, Optional, Tuple, Union
+from typing import Any, Collection, List, Optional, Tuple, Union
 
 from ..tasks import SUCCESSFUL, Call, Outcome, describe, ending
 from ..types import ExecutionMode
 from .births import POSIX, close_unshared, forking, starting, unshared
 from .children import Child
 from .guardian import Guardian
+from .imports import mend_imports
 from .thread import flush, perform
 from .transfer import Channel, Ended, Message, connect
 
@@ -65,19 +66,9 @@ TIMERS = [
 LONG = 1e6
 
 
-#: What `traceback` imports only when it has an error to show.
-TOLD_WITH = ("ast", "unicodedata")
-
-
 def import_start_method(context: BaseContext) -> None:
-    """Import what `multiprocessing` would import when it first starts a process.
-
-    And, before a fork, what workers need for themselves: if another thread is importing
-    it in that moment, its lock is held in the child for ever.
-    """
+    """Import what `multiprocessing` would import when it first starts a process."""
     method = context.get_start_method()
-    for name in TOLD_WITH if method == "fork" else ():
-        import_module(name)
     if method == "spawn":
         method = "spawn_posix" if POSIX else "spawn_win32"
     import_module(f"multiprocessing.popen_{method}")
@@ -90,6 +81,7 @@ class ProcessWorker:
     :param guardian: told of it.
     :param max_tasks: jobs until the worker is `spent`; None for no limit.
     :param grace: seconds that the process has to end by itself when it is closed.
+    :param importing: the modules that wait for the run in the midst of their import.
     """
 
     mode: ExecutionMode = "process"
@@ -101,6 +93,7 @@ class ProcessWorker:
         guardian: Guardian,
         max_tasks: Optional[int] = None,
         grace: float = 1.0,
+        importing: Collection[str] = (),
     ) -> None:
         #: Whether it can do no more jobs: its process is to end, and to be closed.
         self.spent = False
@@ -115,10 +108,13 @@ class ProcessWorker:
             unshared(self._pipe)
             unshared(theirs)
         try:
-            self._process: BaseProcess = context.Process(  # type: ignore[attr-defined]
-                target=_serve, args=(theirs,), name="concurra-worker", daemon=False
-            )
             self._forked = context.get_start_method() == "fork"
+            self._process: BaseProcess = context.Process(  # type: ignore[attr-defined]
+                target=_serve,
+                args=(theirs, importing if self._forked else None),
+                name="concurra-worker",
+                daemon=False,
+            )
             with forking(keep=theirs) if self._forked else starting():
                 self._process.start()
                 # Out of the book by which `multiprocessing` waits at the end of the
@@ -179,6 +175,7 @@ class ProcessWorker:
             if not self._ready:
                 self._receive()
                 self._ready = True
+            known = self._pipe.received
             self._pipe.send(job)
             began = True
             reply = self._receive()
@@ -188,6 +185,8 @@ class ProcessWorker:
         except Ended:
             return self._lost(began)
         except BaseException as error:  # the user's __setstate__ may do anything
+            if self._pipe.received == known:
+                raise  # that reply is still to come, and is not to answer the next job
             reply = _ANSWERING, *_not_recorded(error)
         if self._left is not None:
             self._left -= 1
@@ -350,11 +349,16 @@ def _is_open(stream: Any) -> bool:
         return False
 
 
-def _serve(pipe: Channel) -> None:
-    """Do one job after another, until the pipe ends."""
+def _serve(pipe: Channel, importing: Optional[Collection[str]]) -> None:
+    """Do one job after another, until the pipe ends.
+
+    :param importing: see `ProcessWorker`; None in a process that was not forked.
+    """
     if POSIX:
         os.setsid()
         _reset_signals()
+    if importing is not None:
+        mend_imports(importing)
     # A fork of a daemon thread has one for its main thread, and threads of tasks would
     # inherit that. There is no public way to say that it is none.
     threading.current_thread()._daemonic = False  # type: ignore[attr-defined]
@@ -377,7 +381,7 @@ def _serve(pipe: Channel) -> None:
 
 def _do(pipe: Channel) -> Message:
     """Wait for a job and do it; its reply."""
-    stage = _RECEIVING
+    known, stage = pipe.received, _RECEIVING
     try:
         func, args, kwargs = pipe.receive()
         stage = _CALLING
@@ -387,6 +391,8 @@ def _do(pipe: Channel) -> Message:
     except Ended:
         raise
     except BaseException as error:  # SystemExit ends the task, not the worker
+        if pipe.received == known:  # an interrupt: an answer would be the next job's
+            raise Ended from error
         what = _not_recorded(error) if stage == _ANSWERING else describe(error)
         return pipe.pack((stage, *what))
 

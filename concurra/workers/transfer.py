@@ -24,6 +24,7 @@ import pickle
 import socket
 import struct
 import sys
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.reduction import ForkingPickler
@@ -60,6 +61,9 @@ class Ended(EOFError):
 
 class Channel(Protocol):
     """One end of a connection, for one thread."""
+
+    #: How many messages have come, whether or not they could be unpickled.
+    received: int
 
     @property
     def source(self) -> Any:
@@ -106,8 +110,10 @@ class SocketChannel:
         source.settimeout(None)  # the program may have set another default
         source.set_inheritable(False)
         if _SO_NOSIGPIPE is not None:
-            source.setsockopt(socket.SOL_SOCKET, _SO_NOSIGPIPE, 1)
+            with suppress(OSError):  # the other end has gone already
+                source.setsockopt(socket.SOL_SOCKET, _SO_NOSIGPIPE, 1)
         self.source = source
+        self.received = 0
         self._chunk = memoryview(bytearray(CHUNK))
         self._start = self._end = 0  # what of the chunk has not been read yet
         self._left = 0  # bytes of the message that have not been read yet
@@ -147,6 +153,7 @@ class SocketChannel:
             if self._start == self._end:
                 self._fill()
             self._left, buffers = _HEAD.unpack(self.read(_HEAD.size))
+            self.received += 1
             return self._load([self._read_buffer() for _ in range(buffers)])
         finally:
             if self._left:
@@ -237,6 +244,7 @@ class PipeChannel:
 
     def __init__(self, source: Connection) -> None:
         self.source = source
+        self.received = 0
 
     def __reduce__(self) -> Any:
         return PipeChannel, (self.source,)
@@ -260,6 +268,7 @@ class PipeChannel:
             message = self.source.recv_bytes()
         except BaseException as error:  # the rest may still be in the pipe
             raise Ended from error
+        self.received += 1
         return pickle.loads(message)
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import threading
 
 import pytest
@@ -424,6 +425,72 @@ def test_a_script_from_standard_input():
     )
     first = done.stdout.splitlines()[0]
     assert first.endswith("(it has to import the script, and '<stdin>' is not a file)")
+
+
+IMPORTED = """
+    import sys
+    import concurra
+    import deeds
+
+    READY = "so far"
+    def here(): return 1
+
+    runner = concurra.TaskRunner(use_multiprocessing=True, mp_context=sys.argv[1])
+    runner.add_task(here if "here" in sys.argv else deeds.look, label="a")
+    print(runner.run(verify=False)["a"]["result"])
+"""
+DEEDS = """
+    def look():
+        import job
+        return job.READY
+"""
+
+
+def run_in_an_import(folder, *args):
+    """Run a program that imports a module which makes a run when it is imported."""
+    for name, text in {"job": IMPORTED, "deeds": DEEDS}.items():
+        (folder / f"{name}.py").write_text(textwrap.dedent(text))
+    path = os.pathsep.join([str(folder), SAME_LIBRARY["PYTHONPATH"]])
+    return run_script("import job", *args, env={"PYTHONPATH": path})
+
+
+@pytest.mark.parametrize("start_method", START_METHODS)
+def test_a_function_whose_module_waits_for_the_run(start_method, tmp_path):
+    """Nobody could import it, neither here nor there, so the run refuses it."""
+    done = run_in_an_import(tmp_path, start_method, "here")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "concurra.errors.LifeCycleError: Task 'a' is a function of the module 'job', "
+        "whose import waits for the run: no process could import it. Start the run in "
+        "a function that is called later"
+    )
+
+
+@pytest.mark.skipif("fork" not in START_METHODS, reason="there is no fork")
+def test_a_module_that_waits_for_the_run_is_not_imported_anew(tmp_path):
+    """A forked process has as much of it as there was, and does not start the run."""
+    done = run_in_an_import(tmp_path, "fork")
+    assert (done.stdout, done.stderr) == ("so far\n", "")
+
+
+CHOICE = """
+    import multiprocessing
+    import sys
+    import concurra
+
+    if __name__ == "__main__":
+        runner = concurra.TaskRunner(use_multiprocessing=True)
+        multiprocessing.set_start_method(sys.argv[1])
+        runner.add_task(multiprocessing.get_start_method, label="method")
+        print(runner.run(verify=False)["method"]["result"])
+"""
+
+
+@pytest.mark.parametrize("start_method", START_METHODS)
+def test_the_program_may_choose_until_the_run_starts(start_method):
+    """To make a runner settles nothing."""
+    done = run_script(CHOICE, start_method, env=SAME_LIBRARY, check=True)
+    assert done.stdout == f"{start_method}\n"
 
 
 TIDY = """

@@ -70,14 +70,10 @@ def _busy(*acts: Callable[[], object]) -> Iterator[None]:
 
 
 def chatter(value: int) -> int:
-    """Take the locks that another thread may have held when this process began.
-
-    Not the lock of the very module that it was importing: Python itself leaves that
-    one locked in a forked child.
-    """
+    """Take the locks that another thread may have held when this process began."""
     _logger.warning("a worker is busy")
     print("a worker is busy")
-    _import("sched")
+    _import()
     return value
 
 
@@ -221,10 +217,11 @@ class _Slow:
 
     def __init__(self, module: str) -> None:
         self.module = module
+        self.pid = os.getpid()
         self.reached, self.go_on = threading.Event(), threading.Event()
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name != self.module:
+        if name != self.module or os.getpid() != self.pid:
             return None
         found: Any = PathFinder.find_spec(name, path, target)
         execute = found.loader.exec_module
@@ -238,12 +235,13 @@ class _Slow:
         return found
 
 
-def _fail_wide() -> None:
+async def _fail_wide(module: str) -> None:
+    importlib.import_module(module)
     raise ValueError("失敗")  # a traceback measures how wide this is
 
 
 def host_imports(module: str) -> None:
-    """Fork a worker while a thread imports what a failure is told with."""
+    """Fork a worker while a thread imports what the worker needs as well."""
     set_up()
     sys.modules.pop(module, None)
     finder: Any = _Slow(module)
@@ -255,7 +253,7 @@ def host_imports(module: str) -> None:
     letting = threading.Timer(0.5, finder.go_on.set)
     letting.start()
     runner = make("fork", timeout=BOUND / 2)
-    runner.add_task(_fail_wide, label="bad")
+    runner.add_task(_fail_wide, module, label="bad")
     results = runner.run(verify=False)
     assert results["bad"]["error"] == "ValueError: 失敗", results["bad"]
     importing.join(BOUND)

@@ -295,6 +295,12 @@ def test_the_report_has_what_users_have_made_of_results(registry: Registry) -> N
     assert "task_name" not in registry["a"]
 
 
+def test_the_report_has_a_trace_of_any_kind(registry: Registry) -> None:
+    """A list of lines, say: it is the users' to change."""
+    registry["a"].update(has_failed=True, trace=["one", "two"])
+    assert report({"a": registry["a"]}, "").endswith("\n['one', 'two']")
+
+
 def test_what_is_added_later_is_there(
     registry: Registry, tasks: dict[Any, Task]
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Callable
 
 import pytest
 
+from concurra.agenda import FOREVER
 from concurra.errors import LifeCycleError
 from concurra.scheduler import Scheduler
 from concurra.tasks import FAILED, SUCCESSFUL, TERMINATED, Outcome, Task
@@ -236,6 +237,29 @@ def test_who_tidies_up_is_told_to_hurry_by_a_stop(schedule: Scheduling) -> None:
     run.end()
     assert run.crew.workers[0].stops == [False, True]
     assert run.statuses() == {"first": SUCCESSFUL, "next": TERMINATED}
+
+
+def test_who_tells_is_not_let_go(schedule: Scheduling) -> None:
+    """A stop may find somebody with something to tidy up who tells the news first: the
+    run is over when that is done, however short the grace period."""
+    block = Block(at=1)
+
+    def litter(worker: ScriptedWorker) -> Outcome:
+        worker.litter = ignore
+        return well()
+
+    tasks = play("first", litter), play("next", well())
+    run = schedule(*tasks, grace=0.0, on_progress=block).start()
+    block.reached()
+    run.scheduler.stop()
+    wait_until(
+        lambda: run.scheduler._wake_at == FOREVER, BOUND, "the last grace period"
+    )
+    assert not run.scheduler.finished
+    block.end()
+    run.end()
+    assert run.crew.workers[0].stops == [False, True]
+    assert run.told == [1, 2]
 
 
 def test_who_is_parked_is_woken_before_somebody_tells(schedule: Scheduling) -> None:
@@ -1163,6 +1187,26 @@ def test_a_worker_that_breaks_its_promise_ends_the_run(
     assert run.statuses() == {"a": TERMINATED, "b": TERMINATED, "c": TERMINATED}
     assert [each.exc_type for each in escaped] == [MemoryError]
     assert run.crew.events == ["crew prepared", "worker closed", "crew closed"]
+
+
+@pytest.mark.parametrize("promise", ["stop", "abandon"])
+def test_a_watchman_who_stumbles_ends_the_run(
+    schedule: Scheduling, monkeypatch: pytest.MonkeyPatch, promise: str
+) -> None:
+    """If what he has to do with a worker raises all the same, nobody waits for it."""
+    escaped: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: escaped.append(args))
+
+    def fail(*args: object, **options: object) -> bool:
+        raise OSError("not today")
+
+    stuck = Meeting(heeds=None)
+    run = schedule(play("a", stuck), play("b", well()), stoppable=False).start()
+    monkeypatch.setattr(stuck.reached(), promise, fail)
+    run.scheduler.stop()
+    run.end()
+    assert run.statuses() == {"a": TERMINATED, "b": TERMINATED}
+    assert [each.exc_type for each in escaped] == [OSError]
 
 
 def test_the_crew_is_prepared_first(schedule: Scheduling) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
 import signal
 from typing import Any, Callable
@@ -92,6 +93,22 @@ class ItsOwnFunc(Callable_):
 def test_the_name_of_a_call(func: Callable[..., Any], name: str) -> None:
     """The function's; of a partial, that of what it wraps; else that of the type."""
     assert Call(func).name == name
+
+
+@pytest.mark.parametrize(
+    ("func", "module"),
+    [
+        (nothing, nothing.__module__),
+        (functools.partial(functools.partial(math.sqrt, 1), 2), "math"),
+        ([].append, None),
+        (RaisingEverything(), __name__),
+        (mock.Mock(__module__=1), None),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_module_of_a_call(func: Callable[..., Any], module: str | None) -> None:
+    """The function's, if it has one; of a partial, that of what it wraps."""
+    assert Call(func).module == module
 
 
 def test_a_call_without_keywords_has_none() -> None:

@@ -19,10 +19,11 @@ from typing import Any, Callable
 
 import pytest
 
-from concurra.tasks import FAILED, PICKLE_WARNING, Outcome
+from concurra.tasks import FAILED, PICKLE_WARNING, TERMINATED, Call, Outcome
 from concurra.workers.guardian import Guardian
 from concurra.workers.crew import Crew, Hand
 from concurra.workers.process import RESULT_HINT, ProcessWorker
+from concurra.workers.transfer import SocketChannel
 from tests.helpers import MARK, START_METHODS, alive, descendants, wait_until
 from tests.workers.support import (
     BOUND,
@@ -153,6 +154,42 @@ def test_a_job_that_did_not_begin_is_told_apart(worker: ProcessWorker) -> None:
     assert worker.spent
 
 
+def interrupt_the_next_wait() -> None:
+    """Have the worker interrupted when it turns to the next job, and never again."""
+
+    def strike(frame: Any, event: str, arg: object) -> None:
+        if frame.f_code is SocketChannel.receive.__code__:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+
+    sys.settrace(strike)
+
+
+def test_an_idle_interrupt_is_no_answer(worker: ProcessWorker) -> None:
+    """There is no job that it could answer: every later answer would be another's."""
+    assert worker.run(call(interrupt_the_next_wait)).ok
+    outcomes = [worker.run(call(add, n)) for n in range(3)]
+    assert worker.spent
+    assert [outcome.value for outcome in outcomes] == [None] * 3
+    assert [outcome.warning for outcome in outcomes] == [None] * 3
+
+
+def test_an_answer_that_nobody_waited_for_is_no_other_jobs(
+    worker: ProcessWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the thread that waits for it cannot do that, the worker is spent."""
+    assert worker.run(call(add, 1, 1)).value == 2
+
+    def fail(pipe: object) -> bool:
+        raise MemoryError("no memory to wait")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker._exit, "or_readable", fail)
+        assert worker.run(call(add, 2, 2)).error == "MemoryError: no memory to wait"
+    assert worker.spent
+    assert not worker.run(call(add, 3, 3)).ok
+
+
 @posix
 def test_an_idle_death_costs_no_job(hand: Hand) -> None:
     """Another process does it."""
@@ -220,6 +257,96 @@ def test_who_is_abandoned_holds_no_idle_process(crew: Callable[..., Crew]) -> No
         over.set()
         running.outcome()
         hand.close()
+
+
+class Unwelcome:
+    """Cannot be unpickled, so its job falls back to a thread."""
+
+    def __reduce__(self) -> Any:
+        return int, ("not a number",)
+
+
+#: What a fallback in this process is to do; a worker process never comes to it.
+STAYS: list[Callable[[], None]] = []
+
+
+def stay_as_told(unwelcome: Unwelcome) -> None:
+    STAYS.pop()()
+
+
+def test_who_is_abandoned_holds_no_spent_process(crew: Callable[..., Crew]) -> None:
+    """One that has done its number of jobs is buried, not only asked to end."""
+    hand = crew(fallback=True, max_tasks=1).hire()
+    begun, over = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        begun.set()
+        assert over.wait(BOUND)
+
+    STAYS.append(stay)
+    before = {child.pid for child in descendants(os.getpid())}
+    running = Running(hand, call(stay_as_told, Unwelcome()))
+    try:
+        assert begun.wait(BOUND)
+        hand.dismiss()
+        assert not hand.stop()
+        hand.abandon()
+        left = {child.pid for child in descendants(os.getpid())} - before
+        assert len(left) <= 1, "the guardian may be left"
+        assert not hand.untidy
+    finally:
+        over.set()
+        running.outcome()
+        hand.close()
+
+
+def test_who_is_stopped_starts_no_process(
+    crew: Callable[..., Crew], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be of no use, and would have to be waited for."""
+    made = crew()
+    hand = made.hire()
+    hand.stop()
+    monkeypatch.delattr(made, "_makers")
+    assert hand.run(call(add, 1)).status == TERMINATED
+
+
+def test_a_process_that_was_started_meanwhile_is_stopped(
+    crew: Callable[..., Crew], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stop came too early for it, and it may take long to be ready."""
+    made = crew()
+    hand = made.hire()
+    process = made.tool(Call)
+
+    def tool(kind: type) -> Any:
+        hand.stop()
+        return process
+
+    monkeypatch.setattr(made, "tool", tool)
+    assert hand.run(call(add, 1)).status == TERMINATED
+    wait_until(lambda: not process.alive, BOUND, "the end of the process")
+    hand.close()
+
+
+def test_what_cannot_be_closed_is_left_alone(
+    crew: Callable[..., Crew], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whoever lets go of it: the watchman, for one, has others to look after."""
+    made = crew()
+    hand = made.hire()
+    pid_of(hand)
+    (tool,) = hand._tools.values()
+    closings = []
+
+    def close() -> None:
+        closings.append(ProcessWorker.close(tool))
+        raise OSError(errno.EBADF, "another has closed it")
+
+    monkeypatch.setattr(tool, "close", close)
+    hand.forget()
+    hand.abandon()
+    assert closings == [None]
 
 
 @posix

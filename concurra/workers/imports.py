@@ -1,0 +1,37 @@
+"""Imports that a fork cuts in two.
+
+A module that another thread of the program is importing is half of one in a forked
+child, with a lock that nobody will ever give back there: whoever imports it waits for
+ever. So a forked worker forgets such modules, and imports them anew when it needs them.
+
+Modules that wait for the run themselves, as it was started in the midst of their
+import, are another matter: imported anew, they would start it anew. They stay as they
+are, as in a circular import: what they have defined so far is there.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import _bootstrap
+from types import ModuleType
+from typing import Any, Collection
+
+
+def mend_imports(kept: Collection[str]) -> None:
+    """Let this process, which has just been forked, import whatever it needs.
+
+    There is no public way to do that. Where this one leads nowhere, nothing is changed.
+
+    :param kept: the names of the modules that are not to be imported anew.
+    """
+    for name, module in list(sys.modules.items()):
+        if not issubclass(type(module), ModuleType):
+            continue
+        # Past what the module itself makes of it: to ask a lazy one would load it.
+        spec: Any = object.__getattribute__(module, "__dict__").get("__spec__")
+        if getattr(spec, "_initializing", False):
+            if name in kept:
+                spec._initializing = False
+            else:
+                del sys.modules[name]
+    getattr(_bootstrap, "_module_locks", {}).clear()
