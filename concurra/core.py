@@ -226,8 +226,8 @@ class TaskRunner:
 
         For errors, see `add_task`.
         """
-        self._check_open()
         items = checks.work(workload)
+        self._check_open()  # not before: the caller's generator may take its time
         first = len(self._plan.tasks)
         self._plan.add_all(
             [
@@ -299,7 +299,6 @@ class TaskRunner:
         depends_on: Labels = None,
         task_retries: Optional[int] = None,
     ) -> None:
-        self._check_open()
         plan = self._plan
         label = len(plan.tasks) if label is None else checks.label(label)
         needed = checks.labels(depends_on)
@@ -307,6 +306,7 @@ class TaskRunner:
             task_retries = self.task_retries
         else:
             task_retries = checks.whole("task_retries", task_retries, least=0)
+        self._check_open()
         plan.add(Task(label, job, needed, task_retries))
 
     def _check_open(self) -> None:
@@ -427,8 +427,10 @@ class TaskRunner:
                 if refusal is not None:
                     break
         except BaseException:
-            if self._scheduler is not None:
-                self._terminate(self._scheduler)
+            try:
+                self._terminate()
+            except BaseException:  # the next one comes before that has even begun
+                self._terminate()
             raise
         if refusal is not None:
             raise refusal
@@ -494,7 +496,7 @@ class TaskRunner:
             grace=grace,
             fast_fail=fast_fail,
             progress=self._tell_progress if self.progress_stats else _nothing,
-            report=lambda task: self._log_task(task, fast_fail),
+            report=lambda task: self._guard(lambda: self._log_task(task, fast_fail)),
             step=max(1, len(self) // 10),
         )
 
@@ -512,11 +514,14 @@ class TaskRunner:
             self.verify(raise_exception, error_message)
         return self._registry.complete()
 
-    def _terminate(self, scheduler: Scheduler) -> None:
-        """End the run; log the report.
+    def _terminate(self) -> None:
+        """End the run, if there is one; log the report.
 
         A second Ctrl-C kills at once, and after a third nobody waits any longer.
         """
+        scheduler = self._scheduler
+        if scheduler is None:
+            return
         for force in (False, True):
             try:
                 scheduler.stop(force)

@@ -47,7 +47,7 @@ class Plan:
     @property
     def remaining(self) -> int:
         """How many tasks have not ended."""
-        return len(self.tasks) - self._ended
+        return (len(self._order) or len(self.tasks)) - self._ended
 
     # -- before the run ----------------------------------------------------------
 

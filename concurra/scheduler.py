@@ -348,7 +348,11 @@ class Scheduler:
                 if task is not None:
                     return task
                 self._parked.append(slot)
-            slot.parking.acquire()
+            try:
+                slot.parking.acquire()
+            except BaseException:  # meant for a task that has ended: a late timer, say
+                if self._unpark(slot):
+                    continue
             with self._desk:
                 self._coming -= 1
         return None
@@ -425,6 +429,14 @@ class Scheduler:
             while self._parked and self._plan.ready > self._coming:
                 self._coming += 1
                 self._parked.pop().parking.release()
+
+    def _unpark(self, slot: _Slot) -> bool:
+        """Let a slot go that has not been woken; False if it has been."""
+        with self._desk:
+            parked = slot in self._parked
+            if parked:
+                self._parked.remove(slot)
+            return parked
 
     def _call_in(self) -> None:
         """There is nothing left to do: let all who are parked find that out."""
@@ -545,8 +557,9 @@ class Scheduler:
         if overdue:
             at_work = {slot.task: slot for slot in self._slots}
             for task in overdue:
-                slot = at_work.get(task)  # None if it waits for its next attempt
-                self._expel(task, slot, now)
+                if task.outcome is None:  # or else another's end has been its own
+                    slot = at_work.get(task)  # None if it waits for its next attempt
+                    self._expel(task, slot, now)
         return bool(overdue)
 
     def _expel(self, task: Task, slot: Optional[_Slot], now: float) -> None:
@@ -609,7 +622,12 @@ class Scheduler:
             if self._closing:
                 return
             self._closing = True
-        self._news.tell()
+        try:
+            self._news.tell()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
         try:
             self._crew.close()
         finally:

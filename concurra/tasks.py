@@ -54,20 +54,20 @@ class Call:
     @property
     def name(self) -> str:
         """The function's name; of a partial, the name of what it wraps."""
-        func = self.func
+        func: Any = self.func
         try:
             if type(func.__name__) is str:
                 return func.__name__
         except Exception:
-            if isinstance(func, partial):
+            if issubclass(type(func), partial):
                 return Call(func.func).name
         return type(func).__name__
 
     @property
     def module(self) -> Optional[str]:
         """The name of the function's module; of a partial, that of what it wraps."""
-        func = self.func
-        while isinstance(func, partial):
+        func: Any = self.func
+        while issubclass(type(func), partial):
             func = func.func
         try:
             module = func.__module__

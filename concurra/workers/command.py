@@ -17,9 +17,10 @@ import subprocess
 import sys
 import threading
 from contextlib import nullcontext
+from functools import partial
 from typing import Dict, Iterable, List, Optional, Tuple, Union
 
-from ..tasks import SUCCESSFUL, Command, Outcome
+from ..tasks import SUCCESSFUL, Command, Outcome, describe
 from ..types import CommandResult, ExecutionMode
 from .births import POSIX, starting
 from .children import Child
@@ -70,6 +71,8 @@ class CommandWorker:
         """See `Worker.run`."""
         try:
             return self._run(command)
+        except ChildProcessError as error:  # it may have succeeded, for all we know
+            return Outcome.failed(self.mode, *describe(error))
         except BaseException as error:  # not found, no memory for its output, ...
             return Outcome.raised(self.mode, error)
 
@@ -185,7 +188,8 @@ def _start(
                 theirs.append(write_end)
             with guardian.expecting(ours[0]) if guardian.seeks else nullcontext():
                 process = _open(command, theirs)
-                return process, Child(process.pid, guardian), ours
+                lost = partial(_is_lost, process.pid)
+                return process, Child(process.pid, guardian, lost), ours
         except BaseException:
             _close(ours)
             raise
@@ -222,6 +226,17 @@ def _environment() -> Dict[str, str]:
 def _close(ends: Iterable[int]) -> None:
     for end in ends:
         os.close(end)
+
+
+def _is_lost(pid: int) -> bool:
+    """Whether somebody else has reaped this child, as far as that can be known."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+    except ChildProcessError:
+        return True
+    except AttributeError:  # not on this system
+        pass
+    return False
 
 
 def _await_end(process: subprocess.Popen[bytes]) -> int:

@@ -252,8 +252,11 @@ class _Exit:
     def __init__(self, pid: int, sentinel: int) -> None:
         self._sign = sentinel
         self._pidfd: Optional[int] = None
+        self._reaped = False
         try:
             self._sign = self._pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._reaped = True
         except (AttributeError, OSError):
             pass
         self._poll: Optional[select.poll] = None
@@ -281,7 +284,7 @@ class _Exit:
     def is_reaped(self) -> bool:
         """Whether its id may be another's by now, as far as that can be known."""
         if self._pidfd is None:
-            return False
+            return self._reaped
         try:
             signal.pidfd_send_signal(self._pidfd, 0)
         except ProcessLookupError:

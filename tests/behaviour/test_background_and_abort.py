@@ -519,6 +519,23 @@ def test_no_task_joins_after_an_abort():
     assert len(runner) == 1
 
 
+@pytest.mark.parametrize("adder", ["add_work", "add_task"])
+def test_no_task_joins_that_took_its_time(adder):
+    """The run has started while the caller's own generator was at work."""
+    runner = runner_with(str)
+
+    def start_meanwhile():
+        runner.execute_in_background()
+        yield (str,) if adder == "add_work" else "a"
+
+    with pytest.raises(RuntimeError, match="after execution has started"):
+        if adder == "add_work":
+            runner.add_work(start_meanwhile())
+        else:
+            runner.add_task(str, depends_on=start_meanwhile())
+    assert list(runner.get_background_results(verify=False)) == ["a"]
+
+
 def test_abort_logs_the_report(log):
     """At ERROR, with the table and each terminated task."""
     with Gate() as gate:

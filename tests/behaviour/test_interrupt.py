@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import os
 import signal
@@ -176,6 +177,29 @@ def test_an_interrupt_that_wakes_nobody_up():
     with start_script(SILENT, env=SAME_LIBRARY) as script:
         assert script.wait() == 0, str(script)
         assert script.stdout() == f"{TERMINATED}\n"
+
+
+def test_two_interrupts_at_once(monkeypatch):
+    """The second comes before the first has had any effect; both are obeyed."""
+    terminate = concurra.TaskRunner._terminate
+    interrupts = iter([KeyboardInterrupt])
+    gate = threading.Event()
+
+    def interrupted(runner):
+        for interrupt in interrupts:
+            raise interrupt
+        terminate(runner)
+
+    monkeypatch.setattr(concurra.TaskRunner, "_terminate", interrupted)
+    runner = concurra.TaskRunner(1, progress_stats=False)
+    runner.add_task(_thread.interrupt_main, label="interrupt")
+    runner.add_task(gate.wait, 20, label="busy")
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            runner.run()
+        assert runner.results_registry["busy"]["error"] == TERMINATED
+    finally:
+        gate.set()
 
 
 def test_an_interrupt_that_nobody_catches():

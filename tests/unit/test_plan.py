@@ -361,6 +361,16 @@ def test_the_first_outcome_stands(first: Outcome, second: Outcome) -> None:
     assert after == state
 
 
+def test_who_comes_too_late_is_not_waited_for() -> None:
+    """A task that slips in beside the opening is no reason for a run without end."""
+    plan = opened(make("a"))
+    plan.add(make("late"))
+    task = plan.take(0.0)
+    assert task is not None and task.label == "a"
+    plan.settle(task, success(), 0.0)
+    assert plan.remaining == 0
+
+
 def test_a_failed_attempt_is_tried_again() -> None:
     """As often as the task may be retried, each error kept, and nothing ended."""
     plan = opened(make("a", retries=2), make("b", "a"))

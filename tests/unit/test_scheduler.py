@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
 import threading
 from collections.abc import Iterator
@@ -274,6 +275,23 @@ def test_who_is_parked_is_woken_before_somebody_tells(schedule: Scheduling) -> N
     block.reached()
     third.reached()
     block.end()
+    third.end()
+    run.end()
+    assert set(run.statuses().values()) == {SUCCESSFUL}
+
+
+def test_a_late_timer_of_a_task_does_no_harm(schedule: Scheduling) -> None:
+    """An exception for a task that has ended is raised in a thread that is parked."""
+    first, third = Meeting(), Meeting()
+    tasks = play("first", first), play("second", well()), play("third", third, "first")
+    run = schedule(*tasks, play("last", well(), "first"), limit=2).start()
+    first.reached()
+    wait_until(lambda: run.scheduler._parked, BOUND, "the second to have nothing to do")
+    (slot,) = run.scheduler._parked
+    raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    assert raise_in(ctypes.c_ulong(slot.thread), ctypes.py_object(TimeoutError)) == 1
+    first.end()
+    third.reached()
     third.end()
     run.end()
     assert set(run.statuses().values()) == {SUCCESSFUL}
@@ -1207,6 +1225,23 @@ def test_a_watchman_who_stumbles_ends_the_run(
     run.end()
     assert run.statuses() == {"a": TERMINATED, "b": TERMINATED}
     assert [each.exc_type for each in escaped] == [OSError]
+
+
+def test_news_that_cannot_be_told_hang_nothing(
+    schedule: Scheduling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever tries to tell them, at the end as well: the crew is closed, too."""
+    escaped: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: escaped.append(args))
+
+    def fail() -> None:
+        raise MemoryError
+
+    run = schedule(play("a", well()), play("b", well()))
+    monkeypatch.setattr(run.scheduler._news, "tell", fail)
+    run.start().end()
+    assert run.crew.events[-1] == "crew closed"
+    assert {each.exc_type for each in escaped} == {MemoryError}
 
 
 def test_the_crew_is_prepared_first(schedule: Scheduling) -> None:

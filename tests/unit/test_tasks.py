@@ -51,6 +51,17 @@ class RaisingEverything(Callable_):
         raise ValueError(name)
 
 
+class Unbound(Callable_):
+    """Raises about its class as well, as proxies of nothing do."""
+
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError("unbound")
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("unbound")
+
+
 class NamedByNumber(Callable_):
     """Has a name that is no text."""
 
@@ -109,6 +120,12 @@ def test_the_name_of_a_call(func: Callable[..., Any], name: str) -> None:
 def test_the_module_of_a_call(func: Callable[..., Any], module: str | None) -> None:
     """The function's, if it has one; of a partial, that of what it wraps."""
     assert Call(func).module == module
+
+
+def test_a_call_of_what_raises_about_its_class() -> None:
+    """It has a name and a module all the same. (pytest could not show it.)"""
+    call = Call(Unbound())
+    assert (call.name, call.module) == ("Unbound", __name__)
 
 
 def test_a_call_without_keywords_has_none() -> None:

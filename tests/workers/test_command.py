@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from concurra.tasks import FAILED, Command
-from concurra.workers import command
+from concurra.workers import children, command
 from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
 from concurra.workers.crew import Crew
@@ -39,6 +39,14 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell"
 def worker(guardian: Guardian) -> CommandWorker:
     """Closed by the fixture `close`."""
     return CommandWorker(guardian)
+
+
+@pytest.fixture
+def nobody_waits() -> Iterator[None]:
+    """Children are reaped by the system: this program ignores their ends."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGCHLD, before)
 
 
 # Results ------------------------------------------------------------------------------
@@ -371,3 +379,31 @@ def test_one_hand_does_commands_and_functions() -> None:
     finally:
         hand.close()
         crew.close()
+
+
+# Others who wait for children ---------------------------------------------------------
+
+
+def test_a_code_that_is_lost_is_no_reason_to_begin_again(
+    worker: CommandWorker, nobody_waits: None
+) -> None:
+    """The command may have succeeded."""
+    outcome = worker.run(Command(["true"]))
+    assert outcome.error and outcome.error.startswith(
+        "ChildProcessError: the command's"
+    )
+    assert outcome.mode == "subprocess" and outcome.fault and not outcome.retry
+
+
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="nobody can know that here")
+def test_an_id_that_others_have_reaped_gets_no_signal(
+    worker: CommandWorker, nobody_waits: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process has it by now, for all that can be seen."""
+    signalled: list[int] = []
+    monkeypatch.setattr(children, "_exists", lambda pid: True)
+    monkeypatch.setattr(
+        children, "_signal_group", lambda pid, *how: signalled.append(pid)
+    )
+    assert not worker.run(Command(["true"])).ok
+    assert signalled == []
