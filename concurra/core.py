@@ -339,7 +339,8 @@ class TaskRunner:
         :raises ValueError: tasks depend on labels that were never added, or an
             attribute was changed to what is out of its range. Nothing has been started,
             and it can still be mended.
-        :raises RuntimeError: the runner has been started before.
+        :raises RuntimeError: the runner has been started before; or a task for a
+            process is a function of a module whose import waits for this call.
         """
         wishes = _wishes(verify, raise_exception, error_message)
         self._conduct(self._start, self._wait)
