@@ -185,8 +185,8 @@ class ProcessWorker:
         except Ended:
             return self._lost(began)
         except BaseException as error:  # the user's __setstate__ may do anything
-            if self._pipe.received == known:
-                raise  # that reply is still to come, and is not to answer the next job
+            if not began or self._pipe.received == known:
+                raise  # a reply that is still to come is not to answer the next job
             reply = _ANSWERING, *_not_recorded(error)
         if self._left is not None:
             self._left -= 1
