@@ -233,12 +233,7 @@ class Hand:
         retired = self._retired
         if retired is not None:
             retired.stop(force=True)
-            if self._tidying.acquire(blocking=False):  # or else it is being closed
-                try:
-                    _let_go(retired)
-                    self._retired = None
-                finally:
-                    self._tidying.release()
+            self.tidy()
 
     def close(self) -> None:
         """See `Worker.close`."""

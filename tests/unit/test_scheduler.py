@@ -116,6 +116,14 @@ def schedule() -> Iterator[Scheduling]:
         run.clean_up()
 
 
+@pytest.fixture
+def escaped(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What threads have let escape: the arguments of `threading.excepthook`."""
+    found: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", found.append)
+    return found
+
+
 def ignore(*args: object) -> None:
     """A hook that does nothing."""
 
@@ -1191,11 +1199,9 @@ def test_a_stop_needs_no_thread(
 
 
 def test_a_worker_that_breaks_its_promise_ends_the_run(
-    schedule: Scheduling, monkeypatch: pytest.MonkeyPatch
+    schedule: Scheduling, escaped: list[Any]
 ) -> None:
     """If `run` raises all the same, the run is stopped: it never hangs."""
-    escaped: list[Any] = []
-    monkeypatch.setattr(threading, "excepthook", lambda args: escaped.append(args))
 
     def raising(worker: ScriptedWorker) -> Outcome:
         raise MemoryError
@@ -1209,11 +1215,12 @@ def test_a_worker_that_breaks_its_promise_ends_the_run(
 
 @pytest.mark.parametrize("promise", ["stop", "abandon"])
 def test_a_watchman_who_stumbles_ends_the_run(
-    schedule: Scheduling, monkeypatch: pytest.MonkeyPatch, promise: str
+    schedule: Scheduling,
+    escaped: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    promise: str,
 ) -> None:
     """If what he has to do with a worker raises all the same, nobody waits for it."""
-    escaped: list[Any] = []
-    monkeypatch.setattr(threading, "excepthook", lambda args: escaped.append(args))
 
     def fail(*args: object, **options: object) -> bool:
         raise OSError("not today")
@@ -1228,11 +1235,9 @@ def test_a_watchman_who_stumbles_ends_the_run(
 
 
 def test_news_that_cannot_be_told_hang_nothing(
-    schedule: Scheduling, monkeypatch: pytest.MonkeyPatch
+    schedule: Scheduling, escaped: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever tries to tell them, at the end as well: the crew is closed, too."""
-    escaped: list[Any] = []
-    monkeypatch.setattr(threading, "excepthook", lambda args: escaped.append(args))
 
     def fail() -> None:
         raise MemoryError

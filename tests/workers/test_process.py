@@ -174,11 +174,13 @@ def test_an_idle_interrupt_is_no_answer(worker: ProcessWorker) -> None:
     assert [outcome.warning for outcome in outcomes] == [None] * 3
 
 
+@pytest.mark.parametrize("first", [True, False])
 def test_an_answer_that_nobody_waited_for_is_no_other_jobs(
-    worker: ProcessWorker, monkeypatch: pytest.MonkeyPatch
+    worker: ProcessWorker, first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the thread that waits for it cannot do that, the worker is spent."""
-    assert worker.run(call(add, 1, 1)).value == 2
+    if not first:
+        assert worker.run(call(add, 1, 1)).value == 2
 
     def fail(pipe: object) -> bool:
         raise MemoryError("no memory to wait")
@@ -236,27 +238,37 @@ def test_processes_that_were_not_needed_have_one_period_to_end(
     assert seen == [[True] * 3] * 3
 
 
-def test_who_is_abandoned_holds_no_idle_process(crew: Callable[..., Crew]) -> None:
-    """A job that fell back to a thread may go on for ever; its process does not."""
-    hand = crew(fallback=True).hire()
+@contextmanager
+def abandoned(hand: Hand, job: Callable[[Callable[[], None]], Any]) -> Iterator[None]:
+    """While the hand, which nobody waits for any more, is at a job that goes on.
+
+    :param job: makes the job from what it is to do, which falls back to a thread.
+    """
     begun, over = threading.Event(), threading.Event()
 
     def stay() -> None:
         begun.set()
         assert over.wait(BOUND)
 
+    running = Running(hand, job(stay))
     try:
-        pid = pid_of(hand)
-        running = Running(hand, call(stay))
         assert begun.wait(BOUND)
         hand.dismiss()
         assert not hand.stop()
         hand.abandon()
-        assert not alive(pid)
+        yield
     finally:
         over.set()
         running.outcome()
         hand.close()
+
+
+def test_who_is_abandoned_holds_no_idle_process(crew: Callable[..., Crew]) -> None:
+    """A job that fell back to a thread may go on for ever; its process does not."""
+    hand = crew(fallback=True).hire()
+    pid = pid_of(hand)
+    with abandoned(hand, call):
+        assert not alive(pid)
 
 
 class Unwelcome:
@@ -277,27 +289,16 @@ def stay_as_told(unwelcome: Unwelcome) -> None:
 def test_who_is_abandoned_holds_no_spent_process(crew: Callable[..., Crew]) -> None:
     """One that has done its number of jobs is buried, not only asked to end."""
     hand = crew(fallback=True, max_tasks=1).hire()
-    begun, over = threading.Event(), threading.Event()
-
-    def stay() -> None:
-        begun.set()
-        assert over.wait(BOUND)
-
-    STAYS.append(stay)
     before = {child.pid for child in descendants(os.getpid())}
-    running = Running(hand, call(stay_as_told, Unwelcome()))
-    try:
-        assert begun.wait(BOUND)
-        hand.dismiss()
-        assert not hand.stop()
-        hand.abandon()
+
+    def job(stay: Callable[[], None]) -> Any:
+        STAYS.append(stay)
+        return call(stay_as_told, Unwelcome())
+
+    with abandoned(hand, job):
         left = {child.pid for child in descendants(os.getpid())} - before
         assert len(left) <= 1, "the guardian may be left"
         assert not hand.untidy
-    finally:
-        over.set()
-        running.outcome()
-        hand.close()
 
 
 def test_who_is_stopped_starts_no_process(
