@@ -5,7 +5,7 @@ Pure: it is told what time it is, and its owner holds a lock.
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from .tasks import Task
 
@@ -68,6 +68,11 @@ class Agenda:
         """Have a task ended at ``moment``, unless it ends before."""
         self._drop_ended()
         heappush(self._deadlines, (moment, task.index, task))
+
+    def remove_deadline(self, task: Task) -> None:
+        """Have a task not ended; costs O(n)."""
+        self._deadlines = [entry for entry in self._deadlines if entry[2] is not task]
+        heapify(self._deadlines)
 
     def overdue(self, now: float) -> List[Task]:
         """Remove, and return, the tasks whose time is over."""

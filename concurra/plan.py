@@ -4,7 +4,7 @@
 
     add ──> open ──> take ──> settle ──> ended
                       ^          |
-                      └── retry ─┘
+                      └── retry, give_back
 
 A plan knows no thread, clock, log or worker: it is told what happened and when,
 and answers with tasks. It is not thread-safe; whoever shares it holds a lock.
@@ -136,6 +136,15 @@ class Plan:
                 task.attempts += 1
             return task
         return None
+
+    def give_back(self, task: Task) -> None:
+        """Undo a `take`: the attempt was not made after all."""
+        task.attempts -= 1
+        if task.attempts:
+            self._retrying.add(task)
+        else:
+            task.started = None
+        heappush(self._late, task.index)
 
     def settle(
         self, task: Task, outcome: Outcome, now: float, skip: bool = True

@@ -317,6 +317,9 @@ class Scheduler:
             return
         slot.task = None
         try:
+            if outcome.declined and self._hired > 1:
+                self._resign(slot, task)
+                return
             self._record(task, outcome, now)
             if not (self._news.untold or slot.hand.untidy or self._is_short()):
                 self._take(slot, now)
@@ -355,6 +358,7 @@ class Scheduler:
                     continue
             with self._desk:
                 self._coming -= 1
+        self._staff(present=0)  # it may have given a task back
         return None
 
     def _record(self, task: Task, outcome: Outcome, now: float) -> None:
@@ -422,6 +426,19 @@ class Scheduler:
                     self._limit = self._hired
                     self._halting = self._halting or not self._hired
                 return
+
+    def _resign(self, slot: _Slot, task: Task) -> None:
+        """Give back a task for which the slot lacks what others may have, and end it.
+
+        The last slot does not resign: what it cannot begin has failed.
+        """
+        self._plan.give_back(task)
+        if not task.attempts:
+            self._agenda.remove_deadline(task)
+        self._slots.discard(slot)
+        self._hired -= 1
+        self._limit -= 1
+        slot.dismissed = True
 
     def _wake(self) -> None:
         """Let those who are parked take what is ready, as this slot is to be late."""

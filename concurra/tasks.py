@@ -206,6 +206,9 @@ class Outcome:
         self.retry = retry
         self.fault = fault
 
+    #: Whether no attempt was made, for want of what another worker may have.
+    declined = False
+
     @property
     def ok(self) -> bool:
         """Whether the task succeeded."""
@@ -283,6 +286,13 @@ class Outcome:
         names = ", ".join(map(show, labels))
         error = f"Skipped: dependency [{names}] failed or was terminated"
         return cls(TERMINATED, None, None, f"RuntimeError: {error}")
+
+
+class Declined(Outcome):
+    """Something that any job needs could not be had: a process, a thread, a pipe."""
+
+    __slots__ = ()
+    declined = True
 
 
 def describe(error: BaseException) -> Tuple[str, str]:

@@ -89,10 +89,16 @@ def test_thread():
 
 
 def test_foreign_thread():
+    begun = threading.Event()
+
     def lingering():
+        begun.set()
         time.sleep(31)
 
+    # No one can see such a thread before it has had its first turn: unlike
+    # Thread.start(), start_new_thread() does not wait for that.
     _thread.start_new_thread(lingering, ())
+    assert begun.wait(10)
 
 
 def test_child():

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import errno
 import locale
 import os
 import subprocess
@@ -20,7 +21,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Dict, Iterable, List, Optional, Tuple, Union
 
-from ..tasks import SUCCESSFUL, Command, Outcome, describe
+from ..tasks import SUCCESSFUL, Command, Declined, Outcome, describe
 from ..types import CommandResult, ExecutionMode
 from .births import POSIX, starting
 from .children import Child
@@ -31,6 +32,9 @@ if POSIX:
 
 #: Bytes read at once: the capacity of a pipe.
 CHUNK = 1 << 16
+
+#: What the system says when it is short of descriptors or processes.
+SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.EAGAIN)
 
 #: What is written to wake a reader: an eventfd takes nothing else.
 _ONE = (1).to_bytes(8, sys.byteorder)
@@ -74,7 +78,8 @@ class CommandWorker:
         except ChildProcessError as error:  # it may have succeeded, for all we know
             return Outcome.failed(self.mode, *describe(error))
         except BaseException as error:  # not found, no memory for its output, ...
-            return Outcome.raised(self.mode, error)
+            short = self._child is None and getattr(error, "errno", None) in SHORTAGE
+            return (Declined if short else Outcome).raised(self.mode, error)
 
     def stop(self, force: bool = False) -> bool:
         """See `Worker.stop`."""
@@ -93,19 +98,34 @@ class CommandWorker:
     def _run(self, command: Command) -> Outcome:
         transcript = Transcript() if command.capture_output else None
         self.transcript = transcript
+        self._child = None
         self._guardian.start()
         if self._stopped:
             return Outcome.stopped()
+        waker = _Waker()  # first: a command that lacks it would have run in vain
+        try:
+            return self._attend(command, transcript, waker)
+        finally:
+            with self._lock:
+                self._waker = None
+            waker.close()
+
+    def _attend(
+        self, command: Command, transcript: Optional[Transcript], waker: _Waker
+    ) -> Outcome:
         # Not under the lock: a program on a disk that does not answer can take its time
         # to start, and who stops it must not wait for that.
         process, child, ends = _start(command, self._guardian)
         with self._lock:
             self._child = child
+            self._waker = waker
             if self._stopped:
                 child.stop(self._forced)
+            if self._forced:
+                waker.wake()
         try:
             if transcript is not None:
-                self._read(ends, transcript)
+                _read(ends, transcript, waker)
             returncode = _await_end(process)
         except BaseException:
             child.stop(force=True)
@@ -117,23 +137,6 @@ class CommandWorker:
         if returncode and command.check:
             return Outcome.exited(self.mode, result, transcript)
         return Outcome(SUCCESSFUL, self.mode, result)
-
-    def _read(self, ends: List[int], transcript: Transcript) -> None:
-        """Read both pipes to their ends, or until a stop is forced."""
-        chunks = dict(zip(ends, (transcript.stdout, transcript.stderr)))
-        if not POSIX:
-            _read_in_threads(chunks)
-            return
-        with self._lock:
-            self._waker = waker = _Waker()
-            if self._forced:
-                waker.wake()
-        try:
-            _read_pipes(chunks, waker.read_end)
-        finally:
-            with self._lock:
-                self._waker = None
-            waker.close()
 
 
 class _Waker:
@@ -150,6 +153,15 @@ class _Waker:
     def close(self) -> None:
         """Let go of it."""
         _close(self._ends)
+
+
+def _read(ends: List[int], transcript: Transcript, waker: _Waker) -> None:
+    """Read both pipes to their ends, or until the waker wakes."""
+    chunks = dict(zip(ends, (transcript.stdout, transcript.stderr)))
+    if POSIX:
+        _read_pipes(chunks, waker.read_end)
+    else:
+        _read_in_threads(chunks)
 
 
 def _read_pipes(chunks: Dict[int, List[bytes]], waker: int) -> None:

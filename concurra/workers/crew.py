@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 
-from ..tasks import Call, Command, Outcome, describe
+from ..tasks import Call, Command, Declined, Outcome, describe
 from . import Worker
 from .thread import FallbackWorker, ThreadWorker
 
@@ -156,7 +156,7 @@ class Hand:
                 outcome = self._use(FallbackWorker(), job)
             return outcome
         except BaseException as error:  # no process could be started
-            return Outcome.failed(None, *describe(error))
+            return Declined.failed(None, *describe(error))
 
     def _try(self, kind: type, job: Job) -> Tuple[Outcome, bool]:
         """Do the job with the tool for its kind; whether that tool is spent now."""

@@ -65,6 +65,22 @@ def _make_endless(mode: str, over: threading.Event, **options: Any) -> Any:
     return runner
 
 
+def few_descriptors(mode: str) -> None:
+    """Run more than this program can have processes for."""
+    import resource
+
+    set_up()
+    runner = make(mode, 24)
+    for number in range(48):
+        add(runner, mode, quick, number, 0.05, label=number)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, hard))
+    runner.run(verify=False)
+    for number, result in check_all(runner).items():
+        assert value_of(result) == str(number), result
+        assert result["attempts"] == 1, result
+
+
 def many_runs(mode: str, count: int) -> None:
     """Run, abort and time out `count` times in all; then everything is as before."""
     set_up()

@@ -136,35 +136,6 @@ def test_an_environment_that_is_too_large() -> None:
     assert_never_started(result, r"OSError: .*too long")
 
 
-FEW_DESCRIPTORS = """
-    import resource
-    import concurra
-    from tests.behaviour.support import check
-
-    if __name__ == "__main__":
-        runner = concurra.TaskRunner(40, progress_stats=False)
-        for number in range(120):
-            runner.add_command(["echo", str(number)], label=number)
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (48, hard))
-        for number, result in runner.run(verify=False).items():
-            check(result)
-            if result["status"] == "Successful":
-                assert result["result"]["stdout"] == f"{number}\\n", result
-            else:
-                assert "Too many open files" in result["error"], result
-        print("done")
-"""
-
-
-def test_more_commands_than_there_are_file_descriptors() -> None:
-    """Each either ran well or failed for want of them; the run comes to its end."""
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join([SAME_LIBRARY["PYTHONPATH"], root])
-    done = run_script(FEW_DESCRIPTORS, env={"PYTHONPATH": path}, check=True)
-    assert done.stdout == "done\n"
-
-
 # Commands that behave oddly ---------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import acts_leaks
-from tests.faults.stage import MODES, in_script
+from tests.faults.stage import KILLABLE, MODES, in_script
 from tests.helpers import HAS_PROC
 
 #: Fewer where a worker process starts slowly; what leaks with each shows all the same.
@@ -45,6 +45,13 @@ def test_a_million_tasks() -> None:
 def test_chain_of_100_000_whose_first_task_fails() -> None:
     """A failure goes through 100,000 levels, without recursion or repetition."""
     in_script(acts_leaks.long_chain, timeout=55.0, count=100_000)
+
+
+@pytest.mark.skipif(not HAS_PROC, reason="the limit is for POSIX")
+@pytest.mark.parametrize("mode", KILLABLE)
+def test_more_work_than_there_are_descriptors(mode: str) -> None:
+    """As many work as can; nothing fails for want of what others have."""
+    in_script(acts_leaks.few_descriptors, mode=mode)
 
 
 @pytest.mark.parametrize("mode", ["thread", "fork"])

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Hashable
 from typing import Any, Callable
 
-from concurra.tasks import SUCCESSFUL, Call, Outcome, Task
+from concurra.tasks import SUCCESSFUL, Call, Declined, Outcome, Task
 
 #: Seconds until a wait fails that should have been over long ago.
 BOUND = 10.0
@@ -23,8 +23,10 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.looks = 0
 
     def __call__(self) -> float:
+        self.looks += 1
         return self.now
 
 
@@ -213,3 +215,7 @@ def well(value: Any = None) -> Outcome:
 
 def badly(error: str = "ValueError: bad") -> Outcome:
     return Outcome.failed("scripted", error, "trace", retry=True)
+
+
+def unable(error: str = "OSError: no more processes") -> Outcome:
+    return Declined.failed(None, error, "trace")

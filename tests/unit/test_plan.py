@@ -331,6 +331,37 @@ def test_several_retried_tasks_come_back_in_their_places() -> None:
     assert take_all(plan) == [0, 1, 4, 5]
 
 
+@pytest.mark.parametrize("failures", [0, 1], ids=["first attempt", "second"])
+def test_a_task_that_is_given_back_was_not_taken(failures: int) -> None:
+    """It comes again in its place, and neither moment nor attempt has counted."""
+    plan = opened(make("a"), make("b", retries=1), make("c"))
+    a, b = plan.take(1.0), plan.take(1.0)
+    assert a and b and take_all(plan) == ["c"]
+    for _ in range(failures):
+        plan.settle(b, failure(), 2.0)
+        assert plan.take(3.0) is b
+    plan.give_back(b)
+    plan.give_back(a)
+    assert plan.ready == 2
+    assert (b.attempts, b.started) == (failures, 1.0 if failures else None)
+    assert take_all(plan, 4.0) == ["a", "b"]
+    assert (a.attempts, a.started) == (1, 4.0)
+    assert (b.attempts, b.started) == (failures + 1, 1.0 if failures else 4.0)
+
+
+def test_a_retry_that_was_given_back_may_end_before_it_is_taken() -> None:
+    """It counts as ready no more, and is passed over."""
+    plan = opened(make("a", retries=1), make("b"))
+    a = plan.take(0.0)
+    assert a
+    plan.settle(a, failure(), 1.0)
+    assert plan.take(2.0) is a
+    plan.give_back(a)
+    plan.settle(a, Outcome.timed_out(1.0, None, None), 3.0)
+    assert plan.ready == 1
+    assert take_all(plan) == ["b"]
+
+
 # Settling -----------------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ from tests.unit.scripted import (
     ScriptedWorker,
     badly,
     play,
+    unable,
     well,
 )
 from tests.unit.support import error_of, labels, plan_of, status_of
@@ -1145,6 +1146,74 @@ def test_the_run_goes_on_with_the_threads_that_there_are(
     run.start().end()
     assert set(run.statuses().values()) == {SUCCESSFUL}
     assert run.crew.most <= threads
+
+
+def test_who_cannot_begin_a_task_leaves_it_to_others(schedule: Scheduling) -> None:
+    """Its place is not filled again: there are as many as can work."""
+    busy = Meeting()
+
+    def begin(worker: ScriptedWorker) -> Outcome:
+        return well() if worker is busy.worker else unable()
+
+    run = schedule(play("busy", busy), *[play(n, begin) for n in range(9)], limit=4)
+    run.start()
+    busy.reached()
+    wait_until(lambda: sum(each.closings for each in run.crew.workers) == 3)
+    assert run.told == []
+    busy.end()
+    run.end()
+    assert run.statuses() == dict.fromkeys(["busy", *range(9)], SUCCESSFUL)
+    assert [task.attempts for task in run.tasks.values()] == [1] * 10
+    assert len(run.crew.workers) == 4
+
+
+def test_another_is_hired_for_what_could_not_be_begun(schedule: Scheduling) -> None:
+    """At once, as long as there may be more."""
+    busy = Meeting()
+    outcomes = [well(), unable()]
+    begin = play("a", lambda worker: outcomes.pop())
+    run = schedule(play("busy", busy), begin, limit=3).start()
+    busy.reached()
+    wait_until(lambda: run.told == [1], what="the other task")
+    busy.end()
+    run.end()
+    assert run.statuses() == {"busy": SUCCESSFUL, "a": SUCCESSFUL}
+
+
+def test_what_nobody_can_begin_has_failed(schedule: Scheduling) -> None:
+    """One is left who tries, and every task has the reason."""
+    run = schedule(*[play(n, unable(f"E: {n}")) for n in range(9)], limit=4).start()
+    run.end()
+    assert set(run.statuses().values()) == {FAILED}
+    assert [error_of(task) for task in run.tasks.values()] == [
+        f"E: {n}" for n in range(9)
+    ]
+    assert [task.attempts for task in run.tasks.values()] == [0] * 9
+    assert len(run.crew.workers) <= 4
+
+
+def test_the_timeout_counts_from_the_moment_a_task_could_begin(
+    schedule: Scheduling,
+) -> None:
+    """Not from the moment in which somebody else gave it back."""
+    busy, late = Meeting(), Meeting()
+
+    def begin(worker: ScriptedWorker) -> Outcome:
+        return late(worker) if worker is busy.worker else unable()
+
+    tasks = play("busy", busy), play("late", begin)
+    run = schedule(*tasks, limit=2, timeout=TIMEOUT).start()
+    busy.reached()
+    wait_until(lambda: sum(each.closings for each in run.crew.workers) == 1)
+    run.clock.now = 0.75 * TIMEOUT
+    busy.end()
+    late.reached()
+    run.clock.now = 1.5 * TIMEOUT
+    looks = run.clock.looks
+    wait_until(lambda: run.clock.looks > looks + 1, what="the watchman's looks")
+    late.end()
+    run.end()
+    assert run.statuses() == {"busy": SUCCESSFUL, "late": SUCCESSFUL}
 
 
 def test_when_no_thread_can_be_started_at_all(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -41,12 +42,47 @@ def worker(guardian: Guardian) -> CommandWorker:
     return CommandWorker(guardian)
 
 
+@contextlib.contextmanager
+def few_descriptors(left: int) -> Iterator[None]:
+    """Only so many more files can be opened."""
+    import resource
+
+    free = os.dup(0)
+    os.close(free)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + left, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 @pytest.fixture
 def nobody_waits() -> Iterator[None]:
     """Children are reaped by the system: this program ignores their ends."""
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     yield
     signal.signal(signal.SIGCHLD, before)
+
+
+# Before it begins ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("capture", [True, False], ids=["captured", "not captured"])
+@pytest.mark.parametrize("left", range(12))
+def test_a_command_that_lacks_descriptors_is_declined(
+    worker: CommandWorker, tmp_path: Path, left: int, capture: bool
+) -> None:
+    """Or it runs to its end; it never runs in vain."""
+    sign = tmp_path / "sign"
+    job = sh(f"echo there > {shlex.quote(str(sign))}", capture_output=capture)
+    assert worker.run(sh("true")).ok  # the guardian is there
+    with few_descriptors(left):
+        outcome = worker.run(job)
+    assert outcome.declined == (not outcome.ok) == (not sign.exists())
+    assert outcome.ok or "Too many open files" in str(outcome.error)
+    assert not worker.run(Command(["/no/such/program"])).declined
+    assert worker.run(sh("true")).ok
 
 
 # Results ------------------------------------------------------------------------------

@@ -990,7 +990,7 @@ def test_without_the_fallback_it_fails(hand: Hand) -> None:
 def test_when_no_process_can_be_started(
     crew: Callable[..., Crew], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The job fails with the reason, and the hand tries again with the next."""
+    """The job is declined with the reason, and the hand tries again with the next."""
 
     def refuse(*args: object) -> None:
         raise OSError(24, "no more files")
@@ -1003,6 +1003,7 @@ def test_when_no_process_can_be_started(
             outcome = hand.run(call(add, 1))
         assert (outcome.status, outcome.mode) == (FAILED, None)
         assert outcome.error and outcome.error.endswith("no more files")
+        assert outcome.declined
         assert hand.run(call(add, 1, 2)).value == 3
     finally:
         hand.close()
