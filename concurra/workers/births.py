@@ -13,8 +13,13 @@ import os
 import signal
 import threading
 from contextlib import contextmanager
-from typing import Dict, Iterator, Protocol
 from weakref import WeakSet
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, Iterator, Protocol
+else:
+    Protocol = object
 
 POSIX = os.name == "posix"
 

@@ -26,10 +26,13 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Callable, Set
 
 from .births import POSIX, no_more_births
 from .guardian import Guardian
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Set
 
 #: Seconds that children are given at the end of the program, all together.
 FAREWELL = 1.0

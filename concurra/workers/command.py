@@ -19,13 +19,17 @@ import sys
 import threading
 from contextlib import nullcontext
 from functools import partial
-from typing import Dict, Iterable, List, Optional, Tuple, Union
 
 from ..tasks import SUCCESSFUL, Command, Declined, Outcome, describe
-from ..types import CommandResult, ExecutionMode
 from .births import POSIX, starting
 from .children import Child
 from .guardian import Guardian
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, Iterable, List, Optional, Tuple, Union
+
+    from ..types import CommandResult, ExecutionMode
 
 if POSIX:
     import select

@@ -19,9 +19,12 @@ import os
 import subprocess
 import threading
 from contextlib import contextmanager, suppress
-from typing import Dict, Iterator, List, Optional, Tuple
 
 from .births import POSIX, close_unshared, starting, unshared
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Optional, Tuple
 
 if not hasattr(os, "memfd_create"):
     # Not when it is needed: a program that forks while another thread imports has

@@ -14,7 +14,10 @@ from __future__ import annotations
 import sys
 from importlib import _bootstrap
 from types import ModuleType
-from typing import Any, Collection
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Collection
 
 
 def mend_imports(kept: Collection[str]) -> None:

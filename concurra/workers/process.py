@@ -29,18 +29,23 @@ import time
 from contextlib import suppress
 from importlib import import_module
 from multiprocessing import connection, process
-from multiprocessing.context import BaseContext
-from multiprocessing.process import BaseProcess
-from typing import Any, Collection, List, Optional, Tuple, Union
 
 from ..tasks import SUCCESSFUL, Call, Outcome, describe, ending
-from ..types import ExecutionMode
 from .births import POSIX, close_unshared, forking, starting, unshared
 from .children import Child
 from .guardian import Guardian
 from .imports import mend_imports
 from .thread import flush, perform
-from .transfer import Channel, Ended, Message, connect
+from .transfer import Channel, Ended, connect
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+    from multiprocessing.process import BaseProcess
+    from typing import Any, Collection, List, Optional, Tuple, Union
+
+    from ..types import ExecutionMode
+    from .transfer import Message
 
 #: Seconds that a process has, after its pipe has ended, until it is taken for stuck.
 PATIENCE = 0.5

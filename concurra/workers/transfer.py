@@ -26,9 +26,17 @@ import struct
 import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from multiprocessing.context import BaseContext
 from multiprocessing.reduction import ForkingPickler
-from typing import Any, List, Protocol, Tuple, Union
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+    from typing import Any, List, Protocol, Tuple, Union
+
+    #: What is to be sent, piece by piece.
+    Message = List[Union[bytes, memoryview]]
+else:
+    Protocol = object
 
 PROTOCOL = 5
 
@@ -50,9 +58,6 @@ _UNKNOWN = -1
 # end programs that have left it at its default; macOS takes no flag, but an option.
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 _SO_NOSIGPIPE = 0x1022 if sys.platform == "darwin" else None
-
-#: What is to be sent, piece by piece.
-Message = List[Union[bytes, memoryview]]
 
 
 class Ended(EOFError):

@@ -6,14 +6,12 @@ little.
 
 from __future__ import annotations
 
-import ctypes
 import io
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import types
@@ -88,6 +86,8 @@ def die_by(number: int) -> NoReturn:
 
 def read_address_zero() -> None:
     """Crash as a broken C extension does."""
+    import ctypes
+
     _no_core()
     ctypes.string_at(0)
 
@@ -129,6 +129,8 @@ def close_everything(then_stay: bool) -> str:
 
 def die_beside_a_child(by_c: bool, pid_file: str) -> NoReturn:
     """Fork, in Python or as a C library does, and die while the child lives on."""
+    import ctypes
+
     pid = ctypes.CDLL(None).fork() if by_c else os.fork()
     if pid == 0:
         while True:
@@ -485,6 +487,18 @@ def remove_stdout() -> str:
     return "removed"
 
 
+#: How to spoil standard output: a task, its arguments, and what it returns.
+OUTPUT: dict[str, tuple[Callable[..., str], tuple[Any, ...], str]] = {
+    "closes stdout": (close_stdout, (), "closed"),
+    "closes descriptor 1": (close_descriptor_1, (), "closed"),
+    "no stdout": (remove_stdout, (), "removed"),
+    "redirects": (replace_stdout, (io.StringIO,), "replaced"),
+    "no flush": (replace_stdout, (object,), "replaced"),
+    "flush raises": (replace_stdout, (Broken,), "replaced"),
+    "flush exits": (replace_stdout, (Leaving,), "replaced"),
+}
+
+
 def print_and_pid(text: str) -> int:
     print(text)
     return os.getpid()
@@ -511,6 +525,8 @@ def delete_directory() -> int:
 
 def lose_directory() -> int:
     """Enter a directory of one's own, and delete it."""
+    import tempfile
+
     folder = tempfile.mkdtemp()
     os.chdir(folder)
     os.rmdir(folder)

@@ -250,9 +250,9 @@ class Footprint(NamedTuple):
 # Scripts ------------------------------------------------------------------------------
 
 _CALL = """
-import faulthandler, importlib, json, sys
-
 if __name__ == "__main__":
+    import importlib, json, sys
+
     module, function, arguments = sys.argv[1:]
     getattr(importlib.import_module(module), function)(**json.loads(arguments))
 """

@@ -1,18 +1,22 @@
-"""How these tests run a fault: between innocent tasks, in every mode."""
+"""How these tests run a fault: between innocent tasks, in every mode.
+
+Scripts import this as well, so pytest is imported only where it is needed.
+"""
 
 from __future__ import annotations
 
 import re
 import threading
-from typing import Any, Callable
-
-import pytest
+from typing import TYPE_CHECKING, Any, Callable
 
 import concurra
 from tests.behaviour.support import check
 from tests.helpers import START_METHODS
 
 from . import deeds
+
+if TYPE_CHECKING:
+    import pytest
 
 #: All ways in which a function can be run.
 MODES = ("thread", "fallback", *START_METHODS)
@@ -117,4 +121,6 @@ def assert_failed(result: Result, pattern: str) -> None:
 
 def by_modes(*modes: str) -> pytest.MarkDecorator:
     """Run a test once for each of these modes that there are here."""
+    import pytest
+
     return pytest.mark.parametrize("mode", [each for each in modes if each in MODES])

@@ -5,7 +5,6 @@ In every mode the task ends with what went wrong, and no other task notices.
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import signal
@@ -32,7 +31,8 @@ everywhere = by_modes(*MODES)
 processes = by_modes(*START_METHODS)
 in_this_process = by_modes("thread", "fallback")
 
-#: In which scripts find the library and these tests.
+#: In which scripts find the library and these tests. They import below their guards,
+#: as spawned workers would import all that is above.
 ROOT = str(Path(__file__).resolve().parents[2])
 ENV = {"PYTHONPATH": os.pathsep.join([SAME_LIBRARY["PYTHONPATH"], ROOT])}
 
@@ -103,11 +103,11 @@ def test_the_report_of_errors_without_text(
 def test_memory_that_runs_out(mode: str) -> None:
     """A real MemoryError under a limit of the operating system fails the task."""
     script = """
-        import sys
-        from tests.faults.support import run_between
-        from tests.faults import deeds
-
         if __name__ == "__main__":
+            import sys
+            from tests.faults.support import run_between
+            from tests.faults import deeds
+
             result = run_between(sys.argv[1], deeds.limit_memory, 64 << 20)
             print(result["status"], result["error"])
     """
@@ -116,12 +116,12 @@ def test_memory_that_runs_out(mode: str) -> None:
 
 
 SMALL_PARENT = """
-    import resource, sys
-    from pathlib import Path
-    import concurra
-    from tests.faults.support import make_runner, check_all
-
     if __name__ == "__main__":
+        import resource, sys
+        from pathlib import Path
+        import concurra
+        from tests.faults.support import make_runner, check_all
+
         runner = make_runner(sys.argv[1], 1)
         runner.add_task(bytes, 10, label="small")
         runner.add_task(bytes, 300 << 20, label="large")
@@ -312,24 +312,14 @@ def test_an_argument_that_cannot_travel_falls_back(fault: str) -> None:
 
 # What tasks do to their surroundings ------------------------------------------
 
-OUTPUT: dict[str, tuple[Callable[..., Any], tuple[Any, ...], str]] = {
-    "closes stdout": (deeds.close_stdout, (), "closed"),
-    "closes descriptor 1": (deeds.close_descriptor_1, (), "closed"),
-    "no stdout": (deeds.remove_stdout, (), "removed"),
-    "redirects": (deeds.replace_stdout, (io.StringIO,), "replaced"),
-    "no flush": (deeds.replace_stdout, (object,), "replaced"),
-    "flush raises": (deeds.replace_stdout, (deeds.Broken,), "replaced"),
-    "flush exits": (deeds.replace_stdout, (deeds.Leaving,), "replaced"),
-}
-
 IN_SCRIPT = """
-    import os, sys
-    from tests.faults import test_hostile_python
-    from tests.faults.support import run_between
-
     if __name__ == "__main__":
-        mode, table, fault = sys.argv[1:]
-        function, args, _ = getattr(test_hostile_python, table)[fault]
+        import os, sys
+        from tests.faults import deeds
+        from tests.faults.support import run_between
+
+        mode, fault = sys.argv[1:]
+        function, args, _ = deeds.OUTPUT[fault]
         report = os.fdopen(os.dup(1), "w")
         result = run_between(mode, function, *args)
         print(result["status"], result["result"], result["error"], file=report)
@@ -338,22 +328,22 @@ IN_SCRIPT = """
 
 
 @everywhere
-@pytest.mark.parametrize("fault", OUTPUT)
+@pytest.mark.parametrize("fault", deeds.OUTPUT)
 def test_a_task_that_spoils_standard_output(mode: str, fault: str) -> None:
     """Its own result is kept, and nobody else's is lost."""
-    _, _, value = OUTPUT[fault]
-    done = run_script(IN_SCRIPT, mode, "OUTPUT", fault, env=ENV)
+    _, _, value = deeds.OUTPUT[fault]
+    done = run_script(IN_SCRIPT, mode, fault, env=ENV)
     assert done.stdout.splitlines()[-1] == f"Successful {value} None", done.stderr
 
 
 NEXT_IN_SCRIPT = """
-    import os, sys
-    from tests.faults import test_hostile_python
-    from tests.faults.support import make_runner
-
     if __name__ == "__main__":
+        import sys
+        from tests.faults import deeds
+        from tests.faults.support import make_runner
+
         mode, fault = sys.argv[1:]
-        function, args, _ = test_hostile_python.OUTPUT[fault]
+        function, args, _ = deeds.OUTPUT[fault]
         runner = make_runner(mode, 1)
         runner.add_task(function, *args, label="spoils")
         runner.add_task(print, "innocent", label="prints")
@@ -413,11 +403,11 @@ def test_a_task_that_loses_its_directory(mode: str) -> None:
 def test_a_task_that_deletes_the_directory_of_the_program(mode: str) -> None:
     """Tasks and commands go on in a directory that has no name any more."""
     script = """
-        import os, sys
-        from tests.faults import deeds
-        from tests.faults.support import add, check_all, make_runner
-
         if __name__ == "__main__":
+            import os, sys
+            from tests.faults import deeds
+            from tests.faults.support import add, check_all, make_runner
+
             mode, folder = sys.argv[1:]
             os.mkdir(folder)
             os.chdir(folder)
@@ -537,11 +527,11 @@ def test_a_process_that_a_task_leaves_running(mode: str, tmp_path: Path) -> None
 # Forks ------------------------------------------------------------------------
 
 FORKING = """
-    import os, sys
-    from tests.faults import deeds
-    from tests.faults.support import add, check_all, make_runner
-
     if __name__ == "__main__":
+        import os, sys
+        from tests.faults import deeds
+        from tests.faults.support import add, check_all, make_runner
+
         mode, ending = sys.argv[1:]
         runner = make_runner(mode, 2)
         for number in range(3):
@@ -589,11 +579,11 @@ def test_a_fork_whose_child_comes_back_does_nothing_twice(
 def test_a_fork_in_a_thread_of_the_task(mode: str) -> None:
     """It works as anywhere."""
     script = """
-        import sys
-        from tests.faults import deeds
-        from tests.faults.support import run_between
-
         if __name__ == "__main__":
+            import sys
+            from tests.faults import deeds
+            from tests.faults.support import run_between
+
             print(run_between(sys.argv[1], deeds.fork_in_thread)["result"])
     """
     assert run_script(script, mode, env=ENV, check=True).stdout == "4\n"
@@ -644,11 +634,11 @@ def test_a_runner_with_a_fork_server_inside_a_forked_worker(mode: str) -> None:
     if "forkserver" not in START_METHODS:
         pytest.skip("no fork server here")
     script = """
-        import sys
-        from tests.faults import deeds
-        from tests.faults.support import run_between
-
         if __name__ == "__main__":
+            import sys
+            from tests.faults import deeds
+            from tests.faults.support import run_between
+
             print(run_between(sys.argv[1], deeds.nest, "forkserver", 2)["result"])
     """
     assert run_script(script, mode, env=ENV, check=True).stdout == "3\n"
