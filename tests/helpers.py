@@ -19,7 +19,6 @@ import sys
 import tempfile
 import textwrap
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Callable, NamedTuple, TypeVar, Union
@@ -88,7 +87,8 @@ def _read_all(file: str) -> Iterator[tuple[int, bytes]]:
     """This file of every process in /proc, where it may be read."""
     for name in os.listdir("/proc"):
         if name.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/{file}", "rb") as f:
+            path = f"/proc/{name}/{file}"
+            with contextlib.suppress(OSError), open(path, "rb", buffering=0) as f:
                 yield int(name), f.read()
 
 
@@ -189,9 +189,11 @@ class Script:
 
         Returns at once when nobody is. To be asked when the script has ended.
         """
-        with contextlib.suppress(AssertionError):
+        try:
             wait_until(lambda: not self.family(), grace)
-        return self.family()
+        except AssertionError:
+            return self.family()
+        return []
 
     def kill_all(self) -> None:
         """Leave nothing: the script, its group, its family wherever it went."""
@@ -232,7 +234,7 @@ def start_script(
     outlives it can hold up the test. At the end of the block it and its family are
     killed.
     """
-    mark = uuid.uuid4().hex
+    mark = os.urandom(16).hex()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "cwd").mkdir()

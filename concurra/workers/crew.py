@@ -155,8 +155,8 @@ class Hand:
             if outcome.warning and self._crew.fallback:
                 outcome = self._use(FallbackWorker(), job)
             return outcome
-        except BaseException as error:  # no process could be started
-            return Declined.failed(None, *describe(error))
+        except BaseException as error:  # an exception for another task that came late
+            return Outcome.failed(None, *describe(error))
 
     def _try(self, kind: type, job: Job) -> Tuple[Outcome, bool]:
         """Do the job with the tool for its kind; whether that tool is spent now."""
@@ -164,8 +164,11 @@ class Hand:
         if tool is None:
             if self._stopped:
                 return Outcome.stopped(), False
-            self.tidy()
-            tool = self._tools[kind] = self._crew.tool(kind)
+            try:
+                self.tidy()
+                tool = self._tools[kind] = self._crew.tool(kind)
+            except BaseException as error:  # no process can be started, or no thread
+                return Declined.failed(None, *describe(error)), False
         outcome, spent = self._use(tool, job), tool.spent
         # Who has been abandoned meanwhile has lost it already.
         if spent and self._tools.pop(kind, None) is not None:

@@ -14,6 +14,7 @@ import re
 import threading
 import time
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 import concurra
@@ -136,10 +137,13 @@ def check(result):
     _check_attempts(result)
 
 
+@lru_cache(maxsize=64)
+def _moment(text):
+    return datetime.strptime(text, "%Y-%m-%d %H:%M:%S")
+
+
 def _check_times(result):
-    start = datetime.strptime(result["start_time"], "%Y-%m-%d %H:%M:%S")
-    end = datetime.strptime(result["end_time"], "%Y-%m-%d %H:%M:%S")
-    assert start <= end
+    assert _moment(result["start_time"]) <= _moment(result["end_time"])
     seconds = result["duration_seconds"]
     assert type(seconds) is float
     assert seconds >= 0

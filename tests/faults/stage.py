@@ -11,7 +11,6 @@ No pytest here, so that spawned workers load this quickly.
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import os
 import random
@@ -29,8 +28,8 @@ from typing import Any, Callable, NamedTuple
 
 import concurra
 from tests.behaviour.support import check
-from tests.helpers import HAS_PROC, START_METHODS, Script, descendants, run_script
-from tests.helpers import start_script, wait_until
+from tests.helpers import HAS_PROC, START_METHODS, Script, descendants, process
+from tests.helpers import run_script, start_script, wait_until
 
 MODES = ("thread", "fallback", *START_METHODS, "command")
 #: Those whose tasks are killed when they are stopped.
@@ -229,11 +228,8 @@ class Footprint(NamedTuple):
         now = Footprint.take()
         names = {each.ident: each.name for each in threading.enumerate()}
         threads = [names.get(each, each) for each in now.threads - self.threads]
-        children = [
-            str(each)
-            for each in descendants(os.getpid())
-            if each.pid in now.children - self.children
-        ]
+        added = map(process, now.children - self.children)
+        children = [str(each) for each in added if each is not None]
         files = sorted(now.files - self.files)
         found = {"threads": threads, "children": children, "files": files}
         return ", ".join(f"{what}: {which}" for what, which in found.items() if which)
@@ -251,10 +247,9 @@ class Footprint(NamedTuple):
 
 _CALL = """
 if __name__ == "__main__":
-    import importlib, json, sys
+    from {0} import {1}
 
-    module, function, arguments = sys.argv[1:]
-    getattr(importlib.import_module(module), function)(**json.loads(arguments))
+    {1}(**{2})
 """
 _PATH = {"PYTHONPATH": os.pathsep.join([str(LIBRARY), str(ROOT)])}
 
@@ -266,9 +261,8 @@ def in_script(
 
     Fails when it raises, takes too long, or leaves a process behind.
     """
-    args = function.__module__, function.__name__, json.dumps(arguments)
-    done = run_script(_CALL, *args, timeout=timeout, check=True, env=_PATH)
-    return done.stdout
+    code = _CALL.format(function.__module__, function.__name__, arguments)
+    return run_script(code, timeout=timeout, check=True, env=_PATH).stdout
 
 
 @contextmanager
@@ -276,8 +270,8 @@ def started_script(
     function: Callable[..., object], **arguments: Any
 ) -> Iterator[Script]:
     """The same, running while the block does."""
-    args = function.__module__, function.__name__, json.dumps(arguments)
-    with start_script(_CALL, *args, env=_PATH) as script:
+    code = _CALL.format(function.__module__, function.__name__, arguments)
+    with start_script(code, env=_PATH) as script:
         yield script
 
 
