@@ -317,7 +317,8 @@ class Scheduler:
             return
         slot.task = None
         try:
-            if outcome.declined and self._hired > 1:
+            # Not in favour of those who are on their way: they may not arrive.
+            if outcome.declined and len(self._slots) > 1:
                 self._resign(slot, task)
                 return
             self._record(task, outcome, now)
@@ -358,7 +359,8 @@ class Scheduler:
                     continue
             with self._desk:
                 self._coming -= 1
-        self._staff(present=0)  # it may have given a task back
+        if slot.outcome is not None and slot.outcome.declined:
+            self._staff(present=0)  # for the task that it has given back
         return None
 
     def _record(self, task: Task, outcome: Outcome, now: float) -> None:
@@ -425,6 +427,9 @@ class Scheduler:
                     self._hired -= 1
                     self._limit = self._hired
                     self._halting = self._halting or not self._hired
+                if self._halting:  # the others may have gone meanwhile
+                    self._ring()
+                    self._start_watch()
                 return
 
     def _resign(self, slot: _Slot, task: Task) -> None:

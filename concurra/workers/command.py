@@ -102,7 +102,8 @@ class CommandWorker:
     def _run(self, command: Command) -> Outcome:
         transcript = Transcript() if command.capture_output else None
         self.transcript = transcript
-        self._child = None
+        with self._lock:
+            self._child = None
         self._guardian.start()
         if self._stopped:
             return Outcome.stopped()

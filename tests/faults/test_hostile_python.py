@@ -5,6 +5,7 @@ In every mode the task ends with what went wrong, and no other task notices.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -85,9 +86,11 @@ def test_whatever_a_task_raises_fails_it_alone(mode: str, fault: str) -> None:
 
 @everywhere
 def test_the_report_of_errors_without_text(
-    mode: str, caplog: pytest.LogCaptureFixture
+    mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The report and `ExecutionError` are made of such errors as of any other."""
+    # What cannot be encoded is nothing for those who would send on what is logged.
+    monkeypatch.setattr(logging.getLogger("concurra"), "propagate", False)
     runner = make_runner(mode, log_errors=True)
     faults = (deeds.raise_mute, deeds.raise_exiting, deeds.raise_surrogates)
     for function in (*faults, deeds.raise_unreadable, deeds.raise_anonymous):

@@ -1180,6 +1180,89 @@ def test_another_is_hired_for_what_could_not_be_begun(schedule: Scheduling) -> N
     assert run.statuses() == {"busy": SUCCESSFUL, "a": SUCCESSFUL}
 
 
+@pytest.fixture
+def hiring(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Block]:
+    """Who starts a thread next is held, and in the end it is not started."""
+    start = threading.Thread.start
+
+    def hold() -> Block:
+        block = Block()
+
+        def fail(thread: threading.Thread) -> None:
+            monkeypatch.setattr(threading.Thread, "start", start)
+            block(thread)
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", fail)
+        return block
+
+    return hold
+
+
+def with_room_for_one(schedule: Scheduling, x: Meeting, y: Meeting) -> Run:
+    """A run whose workers are at these two meetings; it had a third, who timed out."""
+    first, late = Meeting(), Meeting()
+    run = schedule(
+        play("late", late),
+        play("first", first),
+        *[play("x", x, "first"), play("y", y, "first")],
+        limit=3,
+        timeout=TIMEOUT,
+    ).start()
+    late.reached()
+    first.reached()
+    run.clock.now = 0.5 * TIMEOUT
+    first.end()
+    x.reached()
+    y.reached()
+    run.clock.now = TIMEOUT
+    wait_until(lambda: sum(each.closings for each in run.crew.workers) == 1)
+    return run
+
+
+def test_nobody_leaves_for_one_who_never_arrives(
+    schedule: Scheduling, hiring: Callable[[], Block]
+) -> None:
+    """The last who is there stays, though another is on his way."""
+    x, y = Meeting(), Meeting()
+    run = with_room_for_one(schedule, x, y)
+    block = hiring()
+    x.end(unable("E: x"))
+    block.reached()
+    y.end(unable("E: y"))
+    x.reached()
+    block.end()
+    x.end(unable("E: x"))
+    run.end()
+    assert [error_of(run.tasks[label]) for label in "xy"] == ["E: x", "E: y"]
+
+
+def test_a_run_without_anybody_left_ends(
+    schedule: Scheduling, hiring: Callable[[], Block]
+) -> None:
+    """One who was given up long ago has hired the last, and in vain."""
+    late, last = Meeting(heeds=None), Meeting(heeds=None)
+    tasks = play("late", late), play("last", last), play("next", well())
+    run = schedule(*tasks, timeout=TIMEOUT, stoppable=False).start()
+    late.reached()
+    run.clock.now = TIMEOUT
+    last.reached()
+    block = hiring()
+
+    def heed(force: bool) -> None:
+        late.end(unable())
+        block.reached()
+
+    last.heed = heed  # type: ignore[method-assign]
+    run.clock.now = 2 * TIMEOUT
+    block.reached()
+    wait_until(lambda: run.scheduler._wake_at == FOREVER, what="the watchman's sleep")
+    block.end()
+    run.end()
+    last.end()
+    assert set(run.statuses().values()) == {TERMINATED}
+
+
 def test_what_nobody_can_begin_has_failed(schedule: Scheduling) -> None:
     """One is left who tries, and every task has the reason."""
     run = schedule(*[play(n, unable(f"E: {n}")) for n in range(9)], limit=4).start()
