@@ -99,8 +99,13 @@ class Agenda:
                 victim.moment, victim.stage = now, 1
         return [victim for victim in self._victims if victim.moment <= now]
 
-    def has_victims(self) -> bool:
-        """Whether there are any, alive or not."""
+    def has_victims(self, alive: bool = False) -> bool:
+        """Whether there are any.
+
+        :param alive: count only those who have not left.
+        """
+        if alive:
+            return any(not victim.slot.left for victim in self._victims)
         return bool(self._victims)
 
     def next_moment(self) -> float:

@@ -13,7 +13,8 @@
 
 The worker that ends a task records its outcome and takes the next ready task in one
 visit to the desk: nobody polls and nobody hands over. Threads are hired when tasks are
-ready for which nobody is free.
+ready for which nobody is free. A slot that lacks what a task needs, a process say, gives
+it back and leaves; there may be one more again when somebody who was stopped has gone.
 
 A task that is terminated costs its worker. The plan is told first, so that whatever
 the worker may still say is refused; then the slot is dismissed and replaced; then the
@@ -105,7 +106,10 @@ class Crew(Protocol):
 class _Slot(Visitor):
     """One hand, and the task that it is at, or how and when it has ended."""
 
-    __slots__ = ("hand", "task", "outcome", "moment", "thread", "dismissed", "left")
+    __slots__ = (
+        *("hand", "task", "outcome", "moment", "thread"),
+        *("dismissed", "resigned", "left"),
+    )
 
     def __init__(self, hand: Hand) -> None:
         super().__init__()
@@ -116,6 +120,8 @@ class _Slot(Visitor):
         self.thread: Optional[int] = None
         #: It takes no further task, and nothing that it says counts.
         self.dismissed = False
+        #: It takes no further task, for want of a worker.
+        self.resigned = False
         #: Its thread has ended, or nobody waits for it any more.
         self.left = False
 
@@ -157,7 +163,7 @@ class Scheduler:
     ) -> None:
         self._plan = plan
         self._crew = crew
-        self._limit = limit
+        self._most = self._limit = limit  # the latter sinks when no more can be had
         self._timeout = timeout
         self._seconds = FOREVER if timeout is None else float(timeout)
         self._grace = grace
@@ -167,9 +173,9 @@ class Scheduler:
         self._agenda = Agenda()
         self._desk = Desk(self._decide)
 
-        self._slots: Set[_Slot] = set()  # those that are not dismissed
+        self._slots: Set[_Slot] = set()  # those that may take a task
         self._parked: List[_Slot] = []
-        self._hired = 0  # slots that are not dismissed, those on their way included
+        self._hired = 0  # the same, and those on their way
         self._coming = 0  # slots that are on their way to take a task
         self._threads = 0  # slots' threads that the end of the run waits for
 
@@ -317,8 +323,7 @@ class Scheduler:
             return
         slot.task = None
         try:
-            # Not in favour of those who are on their way: they may not arrive.
-            if outcome.declined and len(self._slots) > 1:
+            if outcome.declined and self._may_resign():
                 self._resign(slot, task)
                 return
             self._record(task, outcome, now)
@@ -332,7 +337,7 @@ class Scheduler:
         """Wait for a task; None when the slot is to end."""
         # Nobody would wait for what the dismissed tells. It needs no look under the
         # lock: only who is at work is ever dismissed.
-        while not slot.dismissed:
+        while not (slot.dismissed or slot.resigned):
             if self._halting or self._agenda.has_victims():
                 self._start_watch()
             if slot.hand.untidy:
@@ -359,8 +364,6 @@ class Scheduler:
                     continue
             with self._desk:
                 self._coming -= 1
-        if slot.outcome is not None and slot.outcome.declined:
-            self._staff(present=0)  # for the task that it has given back
         return None
 
     def _record(self, task: Task, outcome: Outcome, now: float) -> None:
@@ -383,13 +386,15 @@ class Scheduler:
             slot.hand.close()
         finally:
             with self._desk:
-                if not slot.dismissed:
+                if slot in self._slots:
                     self._slots.discard(slot)
                     self._hired -= 1
                 self._let_go(slot)
                 last = self._is_over() and not self._watching
             if last:
                 self._finish()
+            else:
+                self._staff(present=0)  # it may have left work, or made room
 
     # -- staff -------------------------------------------------------------------
 
@@ -432,18 +437,23 @@ class Scheduler:
                     self._start_watch()
                 return
 
-    def _resign(self, slot: _Slot, task: Task) -> None:
-        """Give back a task for which the slot lacks what others may have, and end it.
+    def _may_resign(self) -> bool:
+        """Whether there is somebody to whom a task can be left.
 
-        The last slot does not resign: what it cannot begin has failed.
+        Another slot, or a dismissed one, which makes room when it is gone; not one that
+        is on its way, as it may not arrive. If there is none, the task has failed.
         """
+        return len(self._slots) > 1 or self._agenda.has_victims(alive=True)
+
+    def _resign(self, slot: _Slot, task: Task) -> None:
+        """Give back a task for which the slot lacks what others may have, and leave."""
         self._plan.give_back(task)
         if not task.attempts:
             self._agenda.remove_deadline(task)
         self._slots.discard(slot)
         self._hired -= 1
         self._limit -= 1
-        slot.dismissed = True
+        slot.resigned = True
 
     def _wake(self) -> None:
         """Let those who are parked take what is ready, as this slot is to be late."""
@@ -473,6 +483,8 @@ class Scheduler:
         if not slot.left:
             slot.left = True
             self._threads -= 1
+            if slot.dismissed:
+                self._limit = min(self._limit + 1, self._most)
             self._ring()
 
     # -- the end of tasks that do not end by themselves ----------------------------

@@ -1220,6 +1220,48 @@ def with_room_for_one(schedule: Scheduling, x: Meeting, y: Meeting) -> Run:
     return run
 
 
+def test_the_last_one_waits_for_those_who_are_dying(schedule: Scheduling) -> None:
+    """They hold what it lacks, until their grace period is over at the latest."""
+    slow = Meeting(heeds=True)
+    outcomes = [well(), unable()]
+    later = play("next", lambda worker: outcomes.pop())
+    run = schedule(play("slow", slow), later, timeout=TIMEOUT).start()
+    slow.reached()
+    run.clock.now = TIMEOUT
+    wait_until(lambda: len(outcomes) == 1, what="the one who declines")
+    run.clock.now = TIMEOUT + GRACE
+    run.end()
+    assert run.statuses() == {"slow": TERMINATED, "next": SUCCESSFUL}
+
+
+def test_who_has_gone_makes_room_for_another(schedule: Scheduling) -> None:
+    """What one lacked while another was dying is there afterwards."""
+    slow, first, busy = Meeting(heeds=True), Meeting(), Meeting()
+    outcomes = [well(), unable()]
+    run = schedule(
+        play("slow", slow),
+        play("first", first),
+        play("busy", busy, "first"),
+        play("next", lambda worker: outcomes.pop(), "first"),
+        limit=2,
+        timeout=TIMEOUT,
+        grace=TIMEOUT / 4,
+    ).start()
+    slow.reached()
+    first.reached()
+    run.clock.now = 0.5 * TIMEOUT
+    first.end()
+    busy.reached()
+    run.clock.now = TIMEOUT
+    wait_until(lambda: len(outcomes) == 1, what="the one who declines")
+    run.clock.now = 1.25 * TIMEOUT
+    wait_until(lambda: run.tasks["next"].outcome, what="the one for whom there is room")
+    busy.end()
+    run.end()
+    ended = {"first": SUCCESSFUL, "busy": SUCCESSFUL, "next": SUCCESSFUL}
+    assert run.statuses() == {"slow": TERMINATED, **ended}
+
+
 def test_nobody_leaves_for_one_who_never_arrives(
     schedule: Scheduling, hiring: Callable[[], Block]
 ) -> None:
