@@ -13,8 +13,8 @@
 
 The worker that ends a task records its outcome and takes the next ready task in one
 visit to the desk: nobody polls and nobody hands over. Threads are hired when tasks are
-ready for which nobody is free. A slot that lacks what a task needs, a process say, gives
-it back and leaves; there may be one more again when somebody who was stopped has gone.
+ready for which nobody is free. A slot that lacks what a task needs, a process say,
+gives it back and leaves; there may be another when one that was stopped has gone.
 
 A task that is terminated costs its worker. The plan is told first, so that whatever
 the worker may still say is refused; then the slot is dismissed and replaced; then the
