@@ -108,7 +108,7 @@ class _Slot(Visitor):
 
     __slots__ = (
         *("hand", "task", "outcome", "moment", "thread"),
-        *("dismissed", "resigned", "left"),
+        *("departures", "dismissed", "resigned", "left"),
     )
 
     def __init__(self, hand: Hand) -> None:
@@ -118,6 +118,8 @@ class _Slot(Visitor):
         self.outcome: Optional[Outcome] = None
         self.moment = 0.0
         self.thread: Optional[int] = None
+        #: How many had made room when it took the task.
+        self.departures = 0
         #: It takes no further task, and nothing that it says counts.
         self.dismissed = False
         #: It takes no further task, for want of a worker.
@@ -177,6 +179,7 @@ class Scheduler:
         self._parked: List[_Slot] = []
         self._hired = 0  # the same, and those on their way
         self._coming = 0  # slots that are on their way to take a task
+        self._departures = 0  # dismissed slots that are gone
         self._threads = 0  # slots' threads that the end of the run waits for
 
         self._alarm = threading.Lock()  # held while there is nothing new to see
@@ -252,7 +255,8 @@ class Scheduler:
         """
         if self._is_copy():
             raise LifeCycleError(_COPY)
-        self._forcing = self._forcing or force
+        if force:
+            self._forcing = True
         if threading.current_thread() is threading.main_thread():
             self._halting = True  # for the watchman
         else:
@@ -323,8 +327,7 @@ class Scheduler:
             return
         slot.task = None
         try:
-            if outcome.declined and self._may_resign():
-                self._resign(slot, task)
+            if outcome.declined and self._give_back(slot, task):
                 return
             self._record(task, outcome, now)
             if not (self._news.untold or slot.hand.untidy or self._is_short()):
@@ -374,6 +377,7 @@ class Scheduler:
 
     def _take(self, slot: _Slot, now: float) -> None:
         slot.hand.forget()
+        slot.departures = self._departures
         task = slot.task = self._plan.take(now)
         if task is not None and self._timeout is not None and task.attempts == 1:
             self._agenda.add_deadline(task, now + self._seconds)
@@ -383,6 +387,8 @@ class Scheduler:
     def _leave(self, slot: _Slot) -> None:
         """The last act of a slot's thread."""
         try:
+            if slot.resigned:
+                self._wake()
             slot.hand.close()
         finally:
             with self._desk:
@@ -431,29 +437,33 @@ class Scheduler:
                     self._coming -= 1
                     self._hired -= 1
                     self._limit = self._hired
-                    self._halting = self._halting or not self._hired
+                    if not self._hired:
+                        self._halting = True
                 if self._halting:  # the others may have gone meanwhile
                     self._ring()
                     self._start_watch()
                 return
 
-    def _may_resign(self) -> bool:
-        """Whether there is somebody to whom a task can be left.
+    def _give_back(self, slot: _Slot, task: Task) -> bool:
+        """Give back a task for which the slot lacks what others may have.
 
-        Another slot, or a dismissed one, which makes room when it is gone; not one that
-        is on its way, as it may not arrive. If there is none, the task has failed.
+        If one who had it is gone by now, the slot tries again. Otherwise it leaves the
+        task to another slot, or to whoever comes when a dismissed one is gone; not to
+        one that is on its way, as it may not arrive. False if there is none of these.
         """
-        return len(self._slots) > 1 or self._agenda.has_victims(alive=True)
-
-    def _resign(self, slot: _Slot, task: Task) -> None:
-        """Give back a task for which the slot lacks what others may have, and leave."""
+        anew = slot.departures != self._departures
+        others = len(self._slots) > 1 or self._agenda.has_victims(alive=True)
+        if not (anew or others):
+            return False
         self._plan.give_back(task)
         if not task.attempts:
             self._agenda.remove_deadline(task)
-        self._slots.discard(slot)
-        self._hired -= 1
-        self._limit -= 1
-        slot.resigned = True
+        if not anew:
+            self._slots.discard(slot)
+            self._hired -= 1
+            self._limit -= 1
+            slot.resigned = True
+        return True
 
     def _wake(self) -> None:
         """Let those who are parked take what is ready, as this slot is to be late."""
@@ -484,6 +494,7 @@ class Scheduler:
             slot.left = True
             self._threads -= 1
             if slot.dismissed:
+                self._departures += 1
                 self._limit = min(self._limit + 1, self._most)
             self._ring()
 

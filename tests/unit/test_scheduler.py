@@ -1216,7 +1216,10 @@ def with_room_for_one(schedule: Scheduling, x: Meeting, y: Meeting) -> Run:
     x.reached()
     y.reached()
     run.clock.now = TIMEOUT
-    wait_until(lambda: sum(each.closings for each in run.crew.workers) == 1)
+    wait_until(lambda: not run.scheduler._agenda.has_victims(alive=True))
+    for meeting in (x, y):  # from now on, nobody has gone since they began
+        meeting.end(unable())
+        meeting.reached()
     return run
 
 
@@ -1228,7 +1231,7 @@ def test_the_last_one_waits_for_those_who_are_dying(schedule: Scheduling) -> Non
     run = schedule(play("slow", slow), later, timeout=TIMEOUT).start()
     slow.reached()
     run.clock.now = TIMEOUT
-    wait_until(lambda: len(outcomes) == 1, what="the one who declines")
+    wait_until(lambda: sum(each.closings for each in run.crew.workers) == 1)
     run.clock.now = TIMEOUT + GRACE
     run.end()
     assert run.statuses() == {"slow": TERMINATED, "next": SUCCESSFUL}
@@ -1253,13 +1256,35 @@ def test_who_has_gone_makes_room_for_another(schedule: Scheduling) -> None:
     first.end()
     busy.reached()
     run.clock.now = TIMEOUT
-    wait_until(lambda: len(outcomes) == 1, what="the one who declines")
+    wait_until(lambda: sum(each.closings for each in run.crew.workers) == 1)
     run.clock.now = 1.25 * TIMEOUT
     wait_until(lambda: run.tasks["next"].outcome, what="the one for whom there is room")
     busy.end()
     run.end()
     ended = {"first": SUCCESSFUL, "busy": SUCCESSFUL, "next": SUCCESSFUL}
     assert run.statuses() == {"slow": TERMINATED, **ended}
+
+
+def test_who_could_not_begin_while_another_went_tries_again(
+    schedule: Scheduling,
+) -> None:
+    """It looked for room a moment too early, and nobody else is there to look."""
+    slow, late = Meeting(), Meeting()
+    tasks = play("slow", slow), play("next", late), play("last", well())
+    run = schedule(*tasks, timeout=TIMEOUT, grace=BOUND).start()
+    slow.reached()
+    slow.heeds = None
+    run.clock.now = TIMEOUT
+    late.reached()
+    slow.end()
+    wait_until(lambda: not run.scheduler._agenda.has_victims(alive=True))
+    late.end(unable())
+    late.reached()
+    late.end()
+    run.end()
+    ended = {"next": SUCCESSFUL, "last": SUCCESSFUL}
+    assert run.statuses() == {"slow": TERMINATED, **ended}
+    assert len(run.crew.workers) == 2
 
 
 def test_nobody_leaves_for_one_who_never_arrives(
