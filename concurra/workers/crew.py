@@ -149,6 +149,8 @@ class Hand:
         kind = type(job)
         try:
             outcome, spent = self._try(kind, job)
+            if outcome.declined and self._make_room(kind):
+                outcome, spent = self._try(kind, job)
             if spent and outcome.mode is None and not outcome.warning:
                 # The process was lost before the job began: another one may do it.
                 outcome, _ = self._try(kind, job)
@@ -174,6 +176,18 @@ class Hand:
         if spent and self._tools.pop(kind, None) is not None:
             self._retired = tool
         return outcome, spent
+
+    def _make_room(self, kind: type) -> bool:
+        """Let go of the tools for other kinds of jobs; whether there were any."""
+        others = [other for other in list(self._tools) if other is not kind]
+        self._put_down(others)
+        return bool(others)
+
+    def _put_down(self, kinds: List[type]) -> None:
+        for kind in kinds:
+            tool = self._tools.pop(kind, None)
+            if tool is not None:  # or else this hand has been abandoned meanwhile
+                _let_go(tool)
 
     def _use(self, tool: Worker, job: Job) -> Outcome:
         # A stop that comes before the assignment is seen here; a later one finds the
@@ -241,9 +255,7 @@ class Hand:
     def close(self) -> None:
         """See `Worker.close`."""
         self.tidy()
-        for kind, tool in list(self._tools.items()):
-            if self._tools.pop(kind, None) is not None:
-                _let_go(tool)
+        self._put_down(list(self._tools))
 
 
 def _let_go(tool: Worker) -> None:

@@ -121,6 +121,7 @@ class ProcessWorker:
                 daemon=False,
             )
             with forking(keep=theirs) if self._forked else starting():
+                _rehearse_start()
                 self._process.start()
                 # Out of the book by which `multiprocessing` waits at the end of the
                 # program, and reaps processes behind our back.
@@ -237,6 +238,20 @@ class ProcessWorker:
             self._process.join()
         self._process.close()
         return exitcode
+
+
+def _rehearse_start() -> None:
+    """Open as many descriptors as the start of a process takes, and close them.
+
+    `multiprocessing` leaves its first pipe open if there is none for the second.
+    """
+    ends: List[int] = []
+    try:
+        for _ in range(3):
+            ends += os.pipe()
+    finally:
+        for end in ends:
+            os.close(end)
 
 
 def _doubt() -> str:

@@ -69,6 +69,21 @@ FUNCTIONS = {name: kind for name, kind in KINDS.items() if not kind.command}
 COMMANDS = {name: kind for name, kind in KINDS.items() if kind.command}
 
 
+@contextmanager
+def few_descriptors(left: int) -> Iterator[None]:
+    """Only so many more files can be opened."""
+    import resource
+
+    free = os.dup(0)
+    os.close(free)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + left, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 # What they do -------------------------------------------------------------------------
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import signal
@@ -26,6 +25,7 @@ from tests.workers.support import (
     Running,
     add,
     call,
+    few_descriptors,
     leave_pid,
     read,
     sh,
@@ -40,21 +40,6 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell"
 def worker(guardian: Guardian) -> CommandWorker:
     """Closed by the fixture `close`."""
     return CommandWorker(guardian)
-
-
-@contextlib.contextmanager
-def few_descriptors(left: int) -> Iterator[None]:
-    """Only so many more files can be opened."""
-    import resource
-
-    free = os.dup(0)
-    os.close(free)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free + left, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture

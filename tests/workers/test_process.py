@@ -30,8 +30,10 @@ from tests.workers.support import (
     Running,
     add,
     call,
+    few_descriptors,
     linger,
     read,
+    sh,
     wait_for_end_of,
     write,
 )
@@ -985,6 +987,37 @@ def test_without_the_fallback_it_fails(hand: Hand) -> None:
     assert trace.startswith("Traceback") and outcome.error in trace
     assert "top level of a module" in trace
     assert "fallback_to_thread_on_pickle_error=True" in trace
+
+
+@pytest.mark.parametrize("left", [*range(14), 40])
+@pytest.mark.parametrize("method", START_METHODS)
+def test_a_start_that_lacks_descriptors_leaves_none_open(
+    method: str, left: int, guardian: Guardian
+) -> None:
+    """Python's own starts do: the leak guard sees what is left."""
+    context = multiprocessing.get_context(method)
+    guardian.start()
+    try:
+        with few_descriptors(left):
+            worker = ProcessWorker(context, guardian)
+    except OSError as error:
+        assert left < 40, error
+    else:
+        assert worker.run(call(add, 1, 2)).value == 3
+        worker.close()
+
+
+def test_a_hand_lets_go_of_one_tool_to_get_another(crew: Callable[..., Crew]) -> None:
+    """What its idle process holds is enough for a command."""
+    hand = crew().hire()
+    try:
+        assert hand.run(call(add, 1, 2)).value == 3
+        with few_descriptors(6):
+            outcome = hand.run(sh("echo 3"))
+        assert outcome.ok and outcome.value["stdout"] == "3\n", outcome.error
+        assert hand.run(call(add, 1, 2)).value == 3
+    finally:
+        hand.close()
 
 
 def test_when_no_process_can_be_started(
