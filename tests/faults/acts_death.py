@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import concurra
 from concurra.workers import command
 from tests.faults.stage import BOUND, LINGER, Footprint, add, arrived, breed, check_all
-from tests.faults.stage import fail, linger, make, quick, set_up, value_of
+from tests.faults.stage import fail, make, quick, set_up, value_of
 from tests.helpers import wait_until
 
 
@@ -39,17 +39,13 @@ def _die(how: str) -> None:
 
 
 def die(mode: str, how: str, folder: str) -> None:
-    """End while two tasks are at work, in most cases with children and deaf to SIGTERM.
-
-    Those take their time at the end of the program, by whatever way it comes there.
-    """
-    task, processes = (linger, 2) if how in ("sys_exit", "exception") else (breed, 4)
+    """End while two tasks are at work that ignore SIGTERM and have children."""
     runner = make(mode)
     for _ in range(2):
-        add(runner, mode, task, folder)
+        add(runner, mode, breed, folder)
     add(runner, mode, quick, 1)  # which waits for a worker
     runner.execute_in_background()
-    arrived(folder, processes)
+    arrived(folder, 4)
     print("ready")
     _die(how)
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import gc
-import sys
 import threading
+import tracemalloc
 from typing import Any
 
 from tests.faults.stage import BOUND, LINGER, MODES, PLANNED, Footprint, add, check_all
 from tests.faults.stage import fail, make, quick, set_up, value_of
 from tests.helpers import START_METHODS, wait_until
 
-#: Blocks of memory, about one an object, that some caches of Python's may take beside
-#: two for each run.
-SLACK = 400
+#: Bytes that may be left of hundreds of runs: some caches of Python's, nothing of ours.
+SLACK = 150_000
 
 
 def nothing() -> None:
@@ -89,18 +88,19 @@ def many_runs(mode: str, count: int) -> None:
     for kind in kinds * 2:
         kind(mode)
     footprint = Footprint.take()
-    before = _blocks()
+    tracemalloc.start()
+    before = _memory()
     for number in range(count):
         kinds[number % len(kinds)](mode)
     footprint.assert_restored()
-    grown = _blocks() - before
-    assert grown < SLACK + 2 * count, f"{grown} blocks of memory after {count} runs"
-    print(f"{grown} blocks")
+    grown = _memory() - before
+    assert grown < SLACK, f"{grown} bytes after {count} runs"
+    print(f"{grown} bytes")
 
 
-def _blocks() -> int:
-    gc.collect()  # which empties the lists of free objects, too
-    return sys.getallocatedblocks()
+def _memory() -> int:
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
 
 
 def side_by_side(count: int) -> None:

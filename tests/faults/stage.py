@@ -254,6 +254,10 @@ if __name__ == "__main__":
 _PATH = {"PYTHONPATH": os.pathsep.join([str(LIBRARY), str(ROOT)])}
 
 
+def _calling(function: Callable[..., object], arguments: Mapping[str, Any]) -> str:
+    return _CALL.format(function.__module__, function.__name__, arguments)
+
+
 def in_script(
     function: Callable[..., object], timeout: float = 40.0, **arguments: Any
 ) -> str:
@@ -261,7 +265,7 @@ def in_script(
 
     Fails when it raises, takes too long, or leaves a process behind.
     """
-    code = _CALL.format(function.__module__, function.__name__, arguments)
+    code = _calling(function, arguments)
     return run_script(code, timeout=timeout, check=True, env=_PATH).stdout
 
 
@@ -270,8 +274,7 @@ def started_script(
     function: Callable[..., object], **arguments: Any
 ) -> Iterator[Script]:
     """The same, running while the block does."""
-    code = _CALL.format(function.__module__, function.__name__, arguments)
-    with start_script(code, env=_PATH) as script:
+    with start_script(_calling(function, arguments), env=_PATH) as script:
         yield script
 
 

@@ -10,16 +10,15 @@ from tests.faults import acts_leaks
 from tests.faults.stage import KILLABLE, MODES, in_script
 from tests.helpers import HAS_PROC
 
-#: Fewer where a worker process starts slowly, or where all but the call is as in
-#: another mode; what leaks with each run shows all the same.
-RUNS = {"fallback": 60, "forkserver": 30, "spawn": 9}
+#: Fewer where a worker process starts slowly; what leaks with each shows all the same.
+RUNS = {"forkserver": 30, "spawn": 9}
 
 
 @pytest.mark.skipif(not HAS_PROC, reason="children and open files are seen in /proc")
 @pytest.mark.parametrize("mode", MODES)
 def test_nothing_is_left_of_many_runs(mode: str) -> None:
-    """After up to 300 runs, a third of them aborted and a third out of time, there is
-    no thread, child, open file or memory that was not there before."""
+    """After 300 runs, a third of them aborted and a third out of time, there is no
+    thread, child, open file or memory that was not there before."""
     in_script(acts_leaks.many_runs, mode=mode, count=RUNS.get(mode, 300))
 
 
