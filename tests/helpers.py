@@ -16,8 +16,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -234,6 +232,9 @@ def start_script(
     outlives it can hold up the test. At the end of the block it and its family are
     killed.
     """
+    import tempfile
+    import textwrap
+
     mark = os.urandom(16).hex()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -10,13 +10,14 @@ import io
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 import types
-from pathlib import Path
-from typing import Any, Callable, NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, NoReturn
 
 #: Longer than any test may take.
 FOREVER = 600.0
@@ -46,7 +47,8 @@ def linger(sign: str | os.PathLike[str]) -> str:
 def note(path: str | os.PathLike[str], text: object) -> None:
     """Write a file that appears with its whole content, or not at all."""
     unfinished = f"{path}.{os.getpid()}"
-    Path(unfinished).write_text(str(text))
+    with open(unfinished, "w") as file:
+        file.write(str(text))
     os.replace(unfinished, path)
 
 
@@ -519,7 +521,7 @@ def surroundings() -> tuple[int, str, dict[str, str]]:
 
 def delete_directory() -> int:
     """Delete the directory that this process works in."""
-    Path.cwd().rmdir()
+    os.rmdir(os.getcwd())
     return os.getpid()
 
 
@@ -564,6 +566,8 @@ def leave_exit_function() -> str:
 
 def leave_command(sign: str) -> int:
     """Start a program, and leave it running."""
+    import subprocess
+
     process = subprocess.Popen(["sleep", str(FOREVER)])
     process.returncode = 0  # nobody will wait for it: no warning is wanted
     note(sign, process.pid)
@@ -584,7 +588,8 @@ def limit_memory(extra: int) -> int:
     """Allow so many bytes more than there are; ask for more than that."""
     import resource
 
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    with open("/proc/self/statm") as statm:
+        pages = int(statm.read().split()[0])
     now = pages * resource.getpagesize()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (now + extra, hard))

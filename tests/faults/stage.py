@@ -22,7 +22,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
@@ -177,6 +176,8 @@ def arrived(folder: str | os.PathLike[str], count: int) -> list[int]:
 def set_up() -> None:
     """Begin a script: no log, and multiprocessing's own helpers, which outlive runs."""
     logging.getLogger("concurra").addHandler(logging.NullHandler())
+    from multiprocessing import resource_tracker
+
     if "forkserver" in START_METHODS:
         from multiprocessing import forkserver
 
@@ -185,10 +186,12 @@ def set_up() -> None:
 
 
 def _helpers() -> set[int | None]:
-    tracker: Any = resource_tracker._resource_tracker
+    tracker: Any = sys.modules.get("multiprocessing.resource_tracker")
     forkserver: Any = sys.modules.get("multiprocessing.forkserver")
-    server = forkserver._forkserver._forkserver_pid if forkserver else None
-    return {tracker._pid, server}
+    return {
+        tracker._resource_tracker._pid if tracker else None,
+        forkserver._forkserver._forkserver_pid if forkserver else None,
+    }
 
 
 def open_files() -> dict[int, str]:
