@@ -49,7 +49,7 @@ def add_held(runner: object, mode: str, folder: str, value: int) -> None:
 
 def run_suspended(mode: str, folder: str) -> None:
     """Run; the whole program is suspended meanwhile, from outside."""
-    set_up()
+    set_up(mode)
     runner = make(mode)
     add_held(runner, mode, folder, 1)
     add(runner, mode, quick, 2, 0.01)
@@ -62,7 +62,7 @@ def run_suspended(mode: str, folder: str) -> None:
 
 def overdue_when_it_wakes(mode: str, folder: str, timeout: float) -> None:
     """Run with a timeout that goes by while the program is suspended."""
-    set_up()
+    set_up(mode)
     runner = make(mode, timeout=timeout, terminate_timeout=0.2)
     add(runner, mode, linger, folder)
     runner.run(verify=False)

@@ -72,7 +72,7 @@ def die_on_terminal(mode: str, folder: str) -> None:
 
 def die_while_starting(mode: str, moment: float) -> None:
     """Start runs over and over, and be killed in the midst of it by a timer."""
-    set_up()
+    set_up(mode)
     logging.disable()
     threading.Timer(moment, os.kill, (os.getpid(), signal.SIGKILL)).start()
     while True:
@@ -151,7 +151,7 @@ def _all_handlers() -> dict[int, Any]:
 
 def keep_handlers(mode: str) -> None:
     """Check the host's handlers, its mask and its wakeup fd around and during a run."""
-    set_up()
+    set_up(mode)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD):
         signal.signal(number, _mine)
     for number in (signal.SIGUSR2, signal.SIGPIPE):
@@ -189,7 +189,7 @@ def keep_handlers(mode: str) -> None:
 
 def workers_have_defaults(mode: str) -> None:
     """A host's handlers, its ignored SIGTERM and its mask do not reach its tasks."""
-    set_up()
+    set_up(mode)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, _mine)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR1])
@@ -205,7 +205,7 @@ def workers_have_defaults(mode: str) -> None:
 
 def reap_ourselves(mode: str, how: str) -> None:
     """A host that takes the exit statuses of all children away."""
-    set_up()
+    set_up(mode)
     if how == "ignore":
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     else:
@@ -251,7 +251,7 @@ def _be_lost() -> None:
 
 def nested_runs(mode: str) -> None:
     """Runs within process tasks end with the program, their commands included."""
-    set_up()
+    set_up(mode)
     runner = make(mode, timeout=1.5, terminate_timeout=0.2)
     runner.add_task(_inner_run, mode, label="inner")
     results = runner.run(verify=False)

@@ -80,7 +80,7 @@ def chatter(value: int) -> int:
 def host_is_busy(method: str, tasks: int, per_child: int) -> None:
     """Run process tasks while threads of the host log, print, import and allocate."""
     logging.basicConfig(stream=sys.stdout)
-    set_up()
+    set_up(method)
     sys.setswitchinterval(0.0005)  # or the run waits for the others most of the time
     with _busy(_log, _print, _import, _allocate):
         runner = make(method, 4, max_tasks_per_child=per_child)
@@ -111,7 +111,7 @@ def _run_a_process() -> None:
 
 def host_forks(mode: str, runs: int) -> None:
     """Start and stop runs while threads of the host fork."""
-    set_up()
+    set_up(mode)
     footprint = Footprint.take()
     with _busy(_fork_and_wait, _run_a_process):
         for number in range(runs):
@@ -132,7 +132,7 @@ def _per_child(mode: str) -> int | None:
 
 def host_keeps_forked_child(mode: str) -> None:
     """Fork children, while a run is at work, which live on: its ends must be seen."""
-    set_up()
+    set_up(mode)
     footprint = Footprint.take()
     keep_read, keep_write = os.pipe()
     pids = []
@@ -167,7 +167,7 @@ def host_keeps_forked_child(mode: str) -> None:
 
 def run_in_forked_child(mode: str) -> None:
     """A run in a child that the host forked while another run was at work."""
-    set_up()
+    set_up(mode)
     outer = make(mode)
     for number in range(4):
         add(outer, mode, quick, number, 0.05)
@@ -202,7 +202,7 @@ def nested(value: int) -> list[Any]:
 
 def tasks_start_processes(method: str) -> None:
     """Tasks that start processes themselves, in threads of theirs."""
-    set_up()
+    set_up(method)
     runner = make(method, 2, timeout=BOUND)
     for number in range(4):
         runner.add_task(nested, number)

@@ -69,7 +69,7 @@ def few_descriptors(mode: str) -> None:
     """Run more than this program can have processes for."""
     import resource
 
-    set_up()
+    set_up(mode)
     runner = make(mode, 24)
     for number in range(48):
         add(runner, mode, quick, number, 0.05, label=number)
@@ -83,7 +83,7 @@ def few_descriptors(mode: str) -> None:
 
 def many_runs(mode: str, count: int) -> None:
     """Run, abort and time out `count` times in all; then everything is as before."""
-    set_up()
+    set_up(mode)
     kinds = (run_to_the_end, run_and_abort, run_out_of_time)
     for kind in kinds * 2:
         kind(mode)
@@ -105,7 +105,7 @@ def _memory() -> int:
 
 def side_by_side(count: int) -> None:
     """Run `count` runners in as many threads at once, in all modes."""
-    set_up()
+    set_up(*MODES)
     run_to_the_end("fork" if "fork" in START_METHODS else "spawn")
     footprint = Footprint.take()
     together = threading.Barrier(count)
@@ -155,7 +155,7 @@ def long_chain(count: int) -> None:
 
 def many_failures(mode: str, count: int) -> None:
     """Very many tasks of which each third fails, with retries."""
-    set_up()
+    set_up(mode)
     runner = make(mode, task_retries=2)
     for number in range(count):
         runner.add_task(nothing if number % 3 else fail)
@@ -171,7 +171,7 @@ def many_failures(mode: str, count: int) -> None:
 
 def all_modes() -> None:
     """Each mode once."""
-    set_up()
+    set_up(*MODES)
     for mode in MODES:
         run_to_the_end(mode)
         run_and_abort(mode)

@@ -144,7 +144,7 @@ def _finish_unstarted(runner: concurra.TaskRunner) -> None:
 
 def random_moments(mode: str, way: str, seed: int, count: int) -> None:
     """Stop `count` runs, each at another moment."""
-    set_up()
+    set_up(mode)
     chance = random.Random(f"{mode} {way} {seed}")
     before = time.monotonic()
     runner = make(mode)
@@ -246,7 +246,7 @@ def every_line(
     mode: str, background: bool = False, step: int = 1, handler: str = "ctrl_c"
 ) -> None:
     """Interrupt a run before each line of the library that the caller's thread runs."""
-    set_up()
+    set_up(mode)
     inside = os.path.dirname(concurra.__file__)
     _one_line(mode, 0, inside, background, handler)
     footprint = Footprint.take()

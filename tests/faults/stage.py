@@ -173,16 +173,21 @@ def arrived(folder: str | os.PathLike[str], count: int) -> list[int]:
 # What is left behind ------------------------------------------------------------------
 
 
-def set_up() -> None:
-    """Begin a script: no log, and multiprocessing's own helpers, which outlive runs."""
-    logging.getLogger("concurra").addHandler(logging.NullHandler())
-    from multiprocessing import resource_tracker
+def set_up(*modes: str) -> None:
+    """Begin a script: no log, and what multiprocessing has for the modes it will use.
 
-    if "forkserver" in START_METHODS:
+    These helpers of its own outlive runs.
+    """
+    logging.getLogger("concurra").addHandler(logging.NullHandler())
+    methods = {START_METHODS[0] if mode == "fallback" else mode for mode in modes}
+    if methods & {"forkserver", "spawn"}:
+        from multiprocessing import resource_tracker
+
+        resource_tracker.ensure_running()
+    if "forkserver" in methods:
         from multiprocessing import forkserver
 
         forkserver.ensure_running()
-    resource_tracker.ensure_running()
 
 
 def _helpers() -> set[int | None]:
