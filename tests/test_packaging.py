@@ -102,14 +102,16 @@ def test_tabulate_is_all_that_is_needed_to_run() -> None:
 
 
 def test_extras_are_what_they_say() -> None:
-    """`test` is enough for the tests, `dev` adds the checkers, `docs` the builder."""
+    """Each is enough for what it is called after; `dev` adds the checkers to `test`."""
     extras = set(installed().metadata.get_all("Provides-Extra", []))
-    assert extras == {"test", "dev", "docs", "benchmarks"}
+    assert extras == {"test", "faults", "dev", "docs", "benchmarks"}
     assert required("test") == ["hypothesis", "pytest"]
     assert required("docs") == ["furo", "myst-parser", "sphinx"]
-    checkers = {"black", "flake8", "mypy", "types-tabulate"}
     # The build may write `concurra[test]` out, or leave it as it is.
-    assert checkers == set(required("dev")) - {"concurra", *required("test")}
+    tests = {"concurra", *required("test")}
+    assert set(required("faults")) - tests == {"pytest-xdist"}
+    checkers = {"black", "flake8", "mypy", "types-tabulate"}
+    assert set(required("dev")) - tests == checkers
     assert {"pebble", "joblib", "mpire"} <= set(required("benchmarks"))
 
 
