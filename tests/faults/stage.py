@@ -10,7 +10,6 @@ No pytest here, so that spawned workers load this quickly.
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import random
@@ -286,10 +285,9 @@ def started_script(
         yield script
 
 
-@functools.lru_cache(maxsize=None)
 def ample(mode: str) -> float:
     """Seconds in which a task of this mode begins for sure: some times what the slower
-    of two takes, on this machine, as busy as it is."""
+    of two takes, on this machine, as busy as it is now."""
     longest = 0.0
     for _ in range(2):
         started = time.monotonic()
@@ -297,7 +295,7 @@ def ample(mode: str) -> float:
         add(runner, mode, quick, 1)
         runner.run(verify=False)
         longest = max(longest, time.monotonic() - started)
-    return round(max(1.0, 8 * longest), 3)
+    return round(max(1.0, 10 * longest), 3)
 
 
 def new_seed() -> int:
