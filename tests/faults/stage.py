@@ -173,9 +173,9 @@ def arrived(folder: str | os.PathLike[str], count: int) -> list[int]:
 
 
 def set_up(*modes: str) -> None:
-    """Begin a script: no log, and what multiprocessing has for the modes it will use.
+    """Begin a script: no log, and multiprocessing's own helpers, which outlive runs.
 
-    These helpers of its own outlive runs.
+    Only those that runs in these modes would start: each is an interpreter more.
     """
     logging.getLogger("concurra").addHandler(logging.NullHandler())
     methods = {START_METHODS[0] if mode == "fallback" else mode for mode in modes}
