@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import itertools
-import os
 import sys
 import threading
 import time
-from weakref import WeakValueDictionary
 
 from . import checks, results
 from .errors import CommandExecutionError, ConcurraError, ExecutionError
@@ -360,11 +357,10 @@ class TaskRunner:
 
         For errors, see `run`.
         """
+        from . import background  # before workers are forked beside an import
+
         self._conduct(lambda: self._start(in_background=True))
-        _unfetched[id(self)] = self
-        # What is registered last comes first: before the workers are ended, that is.
-        atexit.unregister(_tell_of_unfetched)
-        atexit.register(_tell_of_unfetched)
+        background.call_at_end(self._tell_of_the_end)
 
     def get_background_results(
         self,
@@ -607,6 +603,7 @@ class TaskRunner:
                 self._emit("error", lambda: "terminating execution!")
 
     def _tell_of_the_end(self) -> None:
+        """Work in the background ends with the program: say so if it has not ended."""
         left = self._plan.remaining
         if left and self._in_background:
             note = (
@@ -654,19 +651,6 @@ class TaskRunner:
                     traceback.print_exc()
                 except Exception:  # closed, or a pipe whose reader has gone
                     pass
-
-
-#: Runners with work in the background, as long as they exist.
-_unfetched: WeakValueDictionary[int, TaskRunner] = WeakValueDictionary()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unfetched.clear)
-
-
-def _tell_of_unfetched() -> None:
-    """Work in the background ends with the program; who did not mean that is told."""
-    for runner in list(_unfetched.values()):
-        runner._tell_of_the_end()
 
 
 def _wishes(

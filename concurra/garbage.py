@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import gc
-from contextlib import contextmanager
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Iterator
 
 #: Objects that are made without the collector coming by.
 MANY = 1000
 
 
-@contextmanager
-def collection_paused(objects: int) -> Iterator[None]:
+class collection_paused:
     """Make many objects, none of which is garbage.
 
     The collector would go through all that there are, again and again, and find
     nothing: that can take longer than to make them. For few objects it is left alone,
     and so it is where the program has switched it off.
     """
-    paused = objects >= MANY and gc.isenabled()
-    if paused:
-        gc.disable()
-    try:
-        yield
-    finally:
-        if paused:
+
+    def __init__(self, objects: int) -> None:
+        self._paused = objects >= MANY and gc.isenabled()
+
+    def __enter__(self) -> None:
+        if self._paused:
+            gc.disable()
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._paused:
             gc.enable()

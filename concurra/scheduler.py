@@ -416,8 +416,8 @@ class Scheduler:
     def _staff(self, present: int = 1) -> None:
         """Wake or hire as many slots as there are tasks to take; not under the lock.
 
-        Those who take a task do this first: the task that was added first shall not
-        wait until the others are hired.
+        Those who take a task do this first: a task that computes would hold up each
+        start of a thread by the interpreter's switch interval.
         """
         while True:
             with self._desk:
