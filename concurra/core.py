@@ -357,7 +357,7 @@ class TaskRunner:
 
         For errors, see `run`.
         """
-        from . import background  # before workers are forked beside an import
+        from . import background  # before there are workers: a fork can cut it in two
 
         self._conduct(lambda: self._start(in_background=True))
         background.call_at_end(self._tell_of_the_end)
