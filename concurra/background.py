@@ -4,33 +4,37 @@ from __future__ import annotations
 
 import atexit
 import os
-from weakref import WeakMethod
+from weakref import WeakValueDictionary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Dict
+    from typing import Protocol
+else:
+    Protocol = object
 
-#: What is to be called at the end, by the ids of the objects whose methods they are.
-_methods: Dict[int, WeakMethod[Callable[[], object]]] = {}
+
+class Runner(Protocol):
+    """What has work in the background."""
+
+    def _tell_of_the_end(self) -> None:
+        """Called when the program ends."""
+
+
+#: The runners by their ids, as long as they exist. They need not be hashable.
+_runners: WeakValueDictionary[int, Runner] = WeakValueDictionary()
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_methods.clear)
+    os.register_at_fork(after_in_child=_runners.clear)
 
 
-def call_at_end(method: Callable[[], object]) -> None:
-    """Have a method of an object called when the program ends, if that still exists.
-
-    Once for each object; a fork does not inherit it.
-    """
-    key = id(method.__self__)  # type: ignore[attr-defined]  # may have no hash
-    _methods[key] = WeakMethod(method, lambda gone: _methods.pop(key, None))
+def remember(runner: Runner) -> None:
+    """Tell a runner when the program ends, if it still exists; but not in a fork."""
+    _runners[id(runner)] = runner
     # What is registered last comes first: before the workers are ended, that is.
-    atexit.unregister(_call)
-    atexit.register(_call)
+    atexit.unregister(_tell)
+    atexit.register(_tell)
 
 
-def _call() -> None:
-    for reference in list(_methods.values()):
-        method = reference()
-        if method is not None:
-            method()
+def _tell() -> None:
+    for runner in list(_runners.values()):
+        runner._tell_of_the_end()

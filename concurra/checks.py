@@ -181,9 +181,9 @@ def labels(value: Any) -> Tuple[Hashable, ...]:
 
 
 def label(value: Any) -> Hashable:
-    """Something that can be a label: hashable, and not None."""
-    if value is None or not _is_hashable(value):
-        raise _wrong(TypeError, "label", "hashable, and not None", value)
+    """Something hashable, as a label has to be."""
+    if not _is_hashable(value):
+        raise _wrong(TypeError, "label", "hashable", value)
     checked: Hashable = value
     return checked
 

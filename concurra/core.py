@@ -360,7 +360,7 @@ class TaskRunner:
         from . import background  # before there are workers: a fork can cut it in two
 
         self._conduct(lambda: self._start(in_background=True))
-        background.call_at_end(self._tell_of_the_end)
+        background.remember(self)
 
     def get_background_results(
         self,

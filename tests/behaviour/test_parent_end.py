@@ -192,3 +192,20 @@ def test_the_log_tells_only_of_what_is_left_undone():
         assert script.wait() == 0, str(script)
         assert script.stdout() == "parent\n"
         assert "The program ends" not in script.stderr()
+
+
+SILENT = """
+import concurra
+
+runner = concurra.TaskRunner(progress_stats=False)
+runner.add_task(abs, -1)
+runner.execute_in_background()
+runner.get_background_results(verify=False)
+"""
+
+
+def test_a_program_that_has_fetched_everything_ends_in_silence():
+    """Also while the interpreter takes its modules apart."""
+    with start_script(SILENT, env=SAME_LIBRARY) as script:
+        assert script.wait() == 0, str(script)
+        assert script.stdout() == script.stderr() == ""
