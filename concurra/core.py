@@ -593,7 +593,7 @@ class TaskRunner:
         """Log what is to be said of a task when it has ended."""
         outcome = task.outcome
         assert outcome is not None
-        if outcome.mode == "thread_fallback":
+        if (outcome.mode or task.mode) == "thread_fallback":
             note = f"Task {quote(task.label)} was not picklable; ran in thread fallback"
             self._emit("warning", lambda: note)
         if outcome.fault and (self.log_errors or fast_fail):

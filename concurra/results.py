@@ -11,7 +11,7 @@ from collections.abc import Hashable, Mapping
 
 from .errors import name, quote
 from .garbage import collection_paused
-from .tasks import SUCCESSFUL, Task
+from .tasks import SUCCESSFUL, Task, warning_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,10 @@ class Recorder:
         seconds = 0.0 if ended - started < 0.005 else round(ended - started, 2)
         start, end = int(started + self._offset), int(ended + self._offset)
         times, words = self._timestamps, self._durations
-        attempts = task.attempts
+        attempts, mode, warning = task.attempts, outcome.mode, outcome.warning
+        if mode is None:  # no attempt was being made: what counts is the one before
+            mode = task.mode
+            warning = warning or warning_of(mode)
         return {
             "task_name": task.job.name,
             "start_time": times.get(start) or self._timestamp(start),
@@ -60,8 +63,8 @@ class Recorder:
             "status": outcome.status,
             "has_failed": outcome.status is not SUCCESSFUL,
             "output": outcome.value,
-            "execution_mode": outcome.mode or task.mode,
-            "warning": outcome.warning,
+            "execution_mode": mode,
+            "warning": warning,
             "attempts": attempts,
             "task_retries": task.retries,
             "retried": attempts > 1,

@@ -270,7 +270,7 @@ class Outcome:
     ) -> Outcome:
         """The task was at work for longer than ``timeout`` seconds."""
         error = f"TimeoutError: Task exceeded timeout of {timeout} seconds"
-        return cls(TERMINATED, mode, None, error, trace, _warning(mode), fault=True)
+        return cls(TERMINATED, mode, None, error, trace, warning_of(mode), fault=True)
 
     @classmethod
     def stopped(
@@ -278,7 +278,7 @@ class Outcome:
     ) -> Outcome:
         """Everything was stopped while the task was at work, or waited."""
         error = "RuntimeError: Execution terminated before completion"
-        return cls(TERMINATED, mode, None, error, trace, _warning(mode))
+        return cls(TERMINATED, mode, None, error, trace, warning_of(mode))
 
     @classmethod
     def skipped(cls, labels: Sequence[Hashable]) -> Outcome:
@@ -318,8 +318,8 @@ def describe(error: BaseException) -> Tuple[str, str]:
     return text, trace
 
 
-def _warning(mode: Optional[ExecutionMode]) -> Optional[str]:
-    """What is to be noted of a task that was terminated in this mode."""
+def warning_of(mode: Optional[ExecutionMode]) -> Optional[str]:
+    """What is to be noted of a task that was terminated after it began in this mode."""
     return FALLBACK_WARNING if mode == "thread_fallback" else None
 
 

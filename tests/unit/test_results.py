@@ -10,7 +10,7 @@ import pytest
 
 from concurra.plan import Plan
 from concurra.results import Recorder, Registry, duration, progress, report
-from concurra.tasks import Command, Outcome, Task
+from concurra.tasks import FALLBACK_WARNING, Command, Outcome, Task
 from tests.unit.support import failure, labels, make, opened, success
 
 FIELDS = {
@@ -116,6 +116,19 @@ def test_a_task_stopped_between_two_attempts_keeps_its_mode() -> None:
     result = Recorder(ORIGIN).record(task)
     assert (result["status"], result["execution_mode"]) == ("Terminated", "thread")
     assert (result["attempts"], result["retried"]) == (1, False)
+    assert result["warning"] is None
+
+
+@pytest.mark.parametrize("last", [Outcome.stopped(), Outcome.timed_out(1, None, None)])
+def test_a_task_ended_between_two_attempts_keeps_its_warning(last: Outcome) -> None:
+    """That it was not picklable, if the attempt that was made was in a thread."""
+    task = make("a", retries=1)
+    plan = run(task, Outcome.failed("thread_fallback", "E: x", retry=True))
+    plan.settle(task, last, 10.5)
+    result = Recorder(ORIGIN).record(task)
+    assert (result["status"], result["attempts"]) == ("Terminated", 1)
+    assert result["execution_mode"] == "thread_fallback"
+    assert result["warning"] == FALLBACK_WARNING
 
 
 def test_a_command_that_failed_keeps_its_result() -> None:
