@@ -1216,7 +1216,10 @@ def with_room_for_one(schedule: Scheduling, x: Meeting, y: Meeting) -> Run:
     x.reached()
     y.reached()
     run.clock.now = TIMEOUT
+    wait_until(lambda: run.tasks["late"].outcome, what="the end of who is late")
     wait_until(lambda: not run.scheduler._agenda.has_victims(alive=True))
+    # The watchman starts a thread that tells of it. He does not start one later.
+    wait_until(lambda: not run.scheduler._news.untold)
     for meeting in (x, y):  # from now on, nobody has gone since they began
         meeting.end(unable())
         meeting.reached()
