@@ -12,8 +12,9 @@ import os
 import sys
 from collections.abc import Hashable, Iterable, Mapping
 
-from .errors import LifeCycleError, quote, show
+from .errors import LifeCycleError
 from .tasks import Call, Command
+from .wording import quote, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ import time
 
 from . import checks, results
 from .errors import CommandExecutionError, ConcurraError, ExecutionError
-from .errors import LifeCycleError, quote
+from .errors import LifeCycleError
 from .plan import Plan
 from .scheduler import Scheduler
 from .tasks import Call, Command, Task
+from .wording import quote
 from .workers.crew import Crew
 
 TYPE_CHECKING = False

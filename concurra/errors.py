@@ -17,6 +17,8 @@ Wrong arguments are plain ``TypeError`` and ``ValueError``.
 
 from __future__ import annotations
 
+from .wording import name, quote, show
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Hashable, Mapping, Optional, Sequence, Union
@@ -161,37 +163,6 @@ class ExecutionError(ConcurraError):
 
     def __reduce__(self) -> Any:
         return type(self), (str(self), self.results, self.failed)
-
-
-def show(value: object) -> str:
-    """``repr(value)``, also of a value whose ``__repr__`` fails."""
-    try:
-        return repr(value)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        return f"<unprintable {kind(value)}>"
-
-
-def name(value: object) -> str:
-    """``str(value)``, also of a value whose ``__str__`` fails."""
-    try:
-        return str(value)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        return f"<unprintable {kind(value)}>"
-
-
-def kind(value: object) -> str:
-    """The name of a value's class, whatever its metaclass makes of that."""
-    getter = type.__dict__["__name__"].__get__
-    return str(getter(type(value)))
-
-
-def quote(label: object) -> str:
-    """A label between quotes, as messages show it."""
-    return f"'{name(label)}'"
 
 
 def _text(output: Union[str, bytes, None]) -> str:

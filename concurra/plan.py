@@ -17,10 +17,11 @@ from __future__ import annotations
 from collections import deque
 from heapq import heappop, heappush
 
+from .collector import collection_paused
 from .dag import Dag
 from .errors import UnknownDependencyError
-from .garbage import collection_paused
-from .tasks import FAILED, SUCCESSFUL, Outcome, Task
+from .outcomes import FAILED, SUCCESS, Outcome
+from .tasks import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class Plan:
         """
         if task.outcome is not None:
             return ()
-        if outcome.status is SUCCESSFUL:
+        if outcome.cause is SUCCESS:
             task.ended = now
             task.outcome = outcome  # the last: who sees it may read all the rest
             self._ended += 1

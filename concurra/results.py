@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Mapping
 
-from .errors import name, quote
-from .garbage import collection_paused
-from .tasks import SUCCESSFUL, Task, warning_of
+from .collector import collection_paused
+from .outcomes import SUCCESS, warning_of
+from .tasks import Task
+from .wording import name, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Recorder:
             "error": outcome.error,
             "trace": str(outcome.trace) or None if outcome.trace else None,
             "status": outcome.status,
-            "has_failed": outcome.status is not SUCCESSFUL,
+            "has_failed": outcome.cause is not SUCCESS,
             "output": outcome.value,
             "execution_mode": mode,
             "warning": warning,

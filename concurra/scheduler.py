@@ -37,7 +37,8 @@ from .desk import Desk, Visitor
 from .errors import LifeCycleError
 from .news import News
 from .plan import Plan
-from .tasks import Outcome, Task
+from .outcomes import UNAVAILABLE, AtHand, Outcome
+from .tasks import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -327,7 +328,7 @@ class Scheduler:
             return
         slot.task = None
         try:
-            if outcome.declined and self._give_back(slot, task):
+            if outcome.cause is UNAVAILABLE and self._give_back(slot, task):
                 return
             self._record(task, outcome, now)
             if not (self._news.untold or slot.hand.untidy or self._is_short()):
@@ -613,7 +614,7 @@ class Scheduler:
             mode, transcript = slot.hand.dismiss()
             self._dismiss(slot, now)
         assert self._timeout is not None
-        outcome = Outcome.timed_out(self._timeout, mode, transcript)
+        outcome = Outcome.timed_out(self._timeout, AtHand(mode, transcript))
         self._record(task, outcome, now)
         if not self._plan.remaining:
             self._call_in()
@@ -622,7 +623,7 @@ class Scheduler:
         """End all tasks, and dismiss all who are at work."""
         at_work = {slot.task: slot for slot in self._slots if slot.task is not None}
         outcomes = {
-            task: Outcome.stopped(*slot.hand.dismiss())
+            task: Outcome.stopped(AtHand(*slot.hand.dismiss()))
             for task, slot in at_work.items()
         }
         self._news.note(self._plan.terminate(outcomes, now))

@@ -8,53 +8,87 @@ process    in a process of its own     SIGTERM, then SIGKILL, to its group
 command    as a program of its own     SIGTERM, then SIGKILL, to its group
 =========  ==========================  =======================================
 
-A worker knows its job and nothing else: no label, no timeout, no other task.
+A worker does one job after another. It knows its job and nothing else: no label, no
+timeout, no other task. Whoever owns it begins a job, and gets the outcome either at
+once, from `Worker.begin`, or by a call of ``done`` from any thread::
+
+    begin(job) ──> an outcome            it was done in the calling thread
+               ──> None ... done(outcome, serving)      it is done elsewhere
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Optional, Protocol
+    from typing import Any, Callable, Optional, Protocol
 
-    from ..tasks import Outcome
-    from ..types import ExecutionMode
+    from ..outcomes import AtHand, Outcome
+
+    #: Called with the outcome of a job that was done elsewhere, once for each, and with
+    #: whether the calling thread serves others, too, and has to be let go at once.
+    Done = Callable[[Outcome, bool], None]
 else:
     Protocol = object
 
 
 class Worker(Protocol):
-    """What runs one job after another, for one thread of the scheduler."""
+    """What does the jobs of one slot."""
 
-    @property
-    def mode(self) -> Optional[ExecutionMode]:
-        """How the job at hand is run, or was: the result's ``execution_mode``.
+    #: What it is at. The worker sets it when a job begins, and then looks whether it
+    #: has been dismissed. Its owner sets it to `NOTHING` before the next job.
+    at_hand: AtHand
 
-        None until a job begins, if a worker can run jobs in several ways.
+    #: Whether something of the last job must be cleared away before the next one.
+    retired: bool
+
+    def is_quick(self, job: Any) -> bool:
+        """Whether `begin` would neither block nor call the user's code."""
+
+    def begin(self, job: Any) -> Optional[Outcome]:
+        """Do a job; its outcome, or None if ``done`` is called with it.
+
+        Never raises. Once it has been dismissed or stopped, no job begins.
         """
 
-    @property
-    def spent(self) -> bool:
-        """Whether it can do no more jobs, and is to be closed and replaced."""
+    def reap(self) -> None:
+        """Clear away what is `retired`; this may take its time."""
 
-    @property
-    def transcript(self) -> Optional[object]:
-        """What the job at hand has printed so far, by ``str()``; None for nothing."""
-
-    def run(self, job: Any) -> Outcome:
-        """Do the job and say how it ended; never raises.
-
-        Once `stop` was called, it does not begin, and returns anything.
-        """
+    def dismiss(self) -> AtHand:
+        """Begin no further job; what is at hand. Never blocks, for any thread."""
 
     def stop(self, force: bool = False) -> bool:
-        """Make `run` return soon; False if that is not possible.
+        """Make the job at hand end soon; False if that is not possible.
 
-        Total, idempotent, and for any thread at any moment, also before `run`
-        and after `close`.
+        Total, idempotent, and for any thread at any moment, also before `begin` and
+        after `close`. It never waits for what may not end.
 
         :param force: stop what would not stop when it was asked to.
         """
 
+    def abandon(self) -> None:
+        """Nobody waits for its job any more: let go of all else that it holds.
+
+        This may take its time.
+        """
+
     def close(self) -> None:
-        """Let go of everything; called once, by the thread that called `run`."""
+        """Let go of everything; called once, when no job is at hand."""
+
+
+class Workers(Protocol):
+    """Where the workers of a run come from."""
+
+    def prepare(self, stopped: Callable[[], bool]) -> None:
+        """Called once, before all else, on the first thread of the run.
+
+        :param stopped: whether nothing is to be started any more.
+        """
+
+    def hire(self, done: Done) -> Worker:
+        """A worker for any job of the run; called on any thread."""
+
+    def kill(self) -> None:
+        """Kill all that is left, without any grace."""
+
+    def close(self) -> None:
+        """Called once, when all workers are closed or abandoned."""

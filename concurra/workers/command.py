@@ -20,7 +20,8 @@ import threading
 from contextlib import nullcontext
 from functools import partial
 
-from ..tasks import SUCCESSFUL, Command, Declined, Outcome, describe
+from ..outcomes import ERROR, LOST, SUCCESS, UNAVAILABLE, Outcome
+from ..tasks import Command
 from .births import POSIX, starting
 from .children import Child
 from .guardian import Guardian
@@ -80,10 +81,10 @@ class CommandWorker:
         try:
             return self._run(command)
         except ChildProcessError as error:  # it may have succeeded, for all we know
-            return Outcome.failed(self.mode, *describe(error))
+            return Outcome.raised(self.mode, error, LOST)
         except BaseException as error:  # not found, no memory for its output, ...
             short = self._child is None and getattr(error, "errno", None) in SHORTAGE
-            return (Declined if short else Outcome).raised(self.mode, error)
+            return Outcome.raised(self.mode, error, UNAVAILABLE if short else ERROR)
 
     def stop(self, force: bool = False) -> bool:
         """See `Worker.stop`."""
@@ -141,7 +142,7 @@ class CommandWorker:
         result = _result(command, returncode, transcript)
         if returncode and command.check:
             return Outcome.exited(self.mode, result, transcript)
-        return Outcome(SUCCESSFUL, self.mode, result)
+        return Outcome(SUCCESS, self.mode, result)
 
 
 class _Waker:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import threading
 
-from ..tasks import Call, Command, Declined, Outcome, describe
+from ..outcomes import LOST, UNAVAILABLE, UNPICKLABLE, Outcome
+from ..tasks import Call, Command
 from . import Worker
 from .thread import FallbackWorker, ThreadWorker
 
@@ -149,16 +150,20 @@ class Hand:
         kind = type(job)
         try:
             outcome, spent = self._try(kind, job)
-            if outcome.declined and self._make_room(kind):
+            if outcome.cause is UNAVAILABLE and self._make_room(kind):
                 outcome, spent = self._try(kind, job)
-            if spent and outcome.mode is None and not outcome.warning:
+            if spent and outcome.cause is LOST and outcome.mode is None:
                 # The process was lost before the job began: another one may do it.
                 outcome, _ = self._try(kind, job)
-            if outcome.warning and self._crew.fallback:
+            if (
+                outcome.cause is UNPICKLABLE
+                and not outcome.mode
+                and self._crew.fallback
+            ):
                 outcome = self._use(FallbackWorker(), job)
             return outcome
         except BaseException as error:  # an exception for another task that came late
-            return Outcome.failed(None, *describe(error))
+            return Outcome.raised(None, error)
 
     def _try(self, kind: type, job: Job) -> Tuple[Outcome, bool]:
         """Do the job with the tool for its kind; whether that tool is spent now."""
@@ -170,7 +175,7 @@ class Hand:
                 self.tidy()
                 tool = self._tools[kind] = self._crew.tool(kind)
             except BaseException as error:  # no process can be started, or no thread
-                return Declined.failed(None, *describe(error)), False
+                return Outcome.raised(None, error, UNAVAILABLE), False
         outcome, spent = self._use(tool, job), tool.spent
         # Who has been abandoned meanwhile has lost it already.
         if spent and self._tools.pop(kind, None) is not None:

@@ -30,7 +30,9 @@ from contextlib import suppress
 from importlib import import_module
 from multiprocessing import connection, process
 
-from ..tasks import SUCCESSFUL, Call, Outcome, describe, ending
+from ..outcomes import ERROR, SUCCESS, UNPICKLABLE, Outcome
+from ..tasks import Call
+from ..wording import describe, ending
 from .births import POSIX, close_unshared, forking, starting, unshared
 from .children import Child
 from .guardian import Guardian
@@ -200,10 +202,11 @@ class ProcessWorker:
             self.retire()
         stage, *rest = reply
         if stage == _DONE:
-            return Outcome(SUCCESSFUL, self.mode, *rest)
+            return Outcome(SUCCESS, self.mode, *rest)
         if stage == _RECEIVING:
             return Outcome.unpicklable(*rest)
-        return Outcome.failed(self.mode, *rest, retry=stage == _CALLING)
+        cause = ERROR if stage == _CALLING else UNPICKLABLE
+        return Outcome(cause, self.mode, None, *rest)
 
     def _receive(self) -> Any:
         if not self._exit.or_readable(self._pipe):

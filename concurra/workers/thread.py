@@ -6,7 +6,9 @@ import os
 import sys
 from types import CoroutineType
 
-from ..tasks import FALLBACK_WARNING, SUCCESSFUL, Call, Outcome
+from ..outcomes import SUCCESS, Outcome
+from ..tasks import Call
+from ..wording import FALLBACK_WARNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ class ThreadWorker:
         self._at_work = False
         self._stopped = False
         # Most of what a task keeps would be this, if each had its own.
-        self._returned_none = Outcome(SUCCESSFUL, self.mode)
+        self._returned_none = Outcome(SUCCESS, self.mode)
 
     def run(self, call: Call) -> Outcome:
         """See `Worker.run`."""
@@ -101,7 +103,7 @@ class ThreadWorker:
             return Outcome.raised(self.mode, error)
         if value is None:
             return self._returned_none
-        return Outcome(SUCCESSFUL, self.mode, value)
+        return Outcome(SUCCESS, self.mode, value)
 
     untidy = False
 

@@ -10,7 +10,8 @@ import threading
 from collections.abc import Hashable
 from typing import Any, Callable
 
-from concurra.tasks import SUCCESSFUL, Call, Declined, Outcome, Task
+from concurra.outcomes import ERROR, SUCCESS, UNAVAILABLE, Outcome
+from concurra.tasks import Call, Task
 
 #: Seconds until a wait fails that should have been over long ago.
 BOUND = 10.0
@@ -142,7 +143,7 @@ class Meeting:
     def __init__(self, heeds: bool | None = False) -> None:
         self.heeds = heeds
         self.worker: ScriptedWorker | None = None
-        self._outcome = Outcome(SUCCESSFUL, "scripted")
+        self._outcome = Outcome(SUCCESS, "scripted")
         self._reached = threading.Semaphore(0)
         self._end = threading.Semaphore(0)
         self._over = False
@@ -170,7 +171,7 @@ class Meeting:
 
     def end(self, outcome: Outcome | None = None) -> None:
         """Let the worker go, with this outcome of the attempt."""
-        self._outcome = outcome or Outcome(SUCCESSFUL, "scripted")
+        self._outcome = outcome or Outcome(SUCCESS, "scripted")
         self._end.release()
 
 
@@ -210,12 +211,12 @@ def play(
 
 
 def well(value: Any = None) -> Outcome:
-    return Outcome(SUCCESSFUL, "scripted", value)
+    return Outcome(SUCCESS, "scripted", value)
 
 
 def badly(error: str = "ValueError: bad") -> Outcome:
-    return Outcome.failed("scripted", error, "trace", retry=True)
+    return Outcome(ERROR, "scripted", None, error, "trace")
 
 
 def unable(error: str = "OSError: no more processes") -> Outcome:
-    return Declined.failed(None, error, "trace")
+    return Outcome(UNAVAILABLE, None, None, error, "trace")

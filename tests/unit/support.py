@@ -6,7 +6,8 @@ from collections.abc import Hashable, Iterable
 from typing import Any
 
 from concurra.plan import Plan
-from concurra.tasks import FAILED, SUCCESSFUL, Call, Outcome, Task
+from concurra.outcomes import ERROR, LOST, SUCCESS, Outcome
+from concurra.tasks import Call, Task
 
 
 def nothing() -> None:
@@ -35,17 +36,17 @@ def opened(*tasks: Task) -> Plan:
 
 
 def success(value: Any = None) -> Outcome:
-    return Outcome(SUCCESSFUL, "thread", value)
+    return Outcome(SUCCESS, "thread", value)
 
 
 def failure(error: str = "ValueError: bad") -> Outcome:
     """The task raised, so another attempt may help."""
-    return Outcome.failed("thread", error, "trace", retry=True)
+    return Outcome(ERROR, "thread", None, error, "trace")
 
 
 def hopeless(error: str = "PicklingError: no") -> Outcome:
     """The attempt began and failed in a way that no other attempt can mend."""
-    return Outcome(FAILED, "thread", error=error, fault=True)
+    return Outcome(LOST, "thread", None, error)
 
 
 def labels(tasks: Iterable[Task]) -> list[Hashable]:

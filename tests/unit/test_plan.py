@@ -15,7 +15,8 @@ from concurra.errors import (
     UnknownDependencyError,
 )
 from concurra.plan import Plan
-from concurra.tasks import FAILED, SUCCESSFUL, TERMINATED, Call, Outcome, Task
+from concurra.outcomes import FAILED, NOTHING, SUCCESSFUL, TERMINATED, AtHand, Outcome
+from concurra.tasks import Call, Task
 from tests.unit.support import (
     error_of,
     failure,
@@ -67,7 +68,7 @@ def test_an_outcome_is_the_last_that_a_task_gets() -> None:
         assert task is not None
         if outcome:
             plan.settle(task, outcome, 2.0)
-    plan.terminate({tasks[2]: Outcome.stopped("thread")}, 3.0)
+    plan.terminate({tasks[2]: Outcome.stopped(AtHand("thread"))}, 3.0)
     assert [task.before for task in tasks] == [
         [1.0, 2.0, 1, []],
         [1.0, 2.0, 1, ["E: x"]],
@@ -357,7 +358,7 @@ def test_a_retry_that_was_given_back_may_end_before_it_is_taken() -> None:
     plan.settle(a, failure(), 1.0)
     assert plan.take(2.0) is a
     plan.give_back(a)
-    plan.settle(a, Outcome.timed_out(1.0, None, None), 3.0)
+    plan.settle(a, Outcome.timed_out(1.0, NOTHING), 3.0)
     assert plan.ready == 1
     assert take_all(plan) == ["b"]
 
@@ -486,7 +487,7 @@ def test_a_task_that_ended_while_it_waited_for_its_retry_is_never_taken() -> Non
     task = plan.take(0.0)
     assert task
     plan.settle(task, failure("E: 1"), 1.0)
-    assert labels(plan.settle(task, Outcome.timed_out(2, None, None), 2.0)) == ["a"]
+    assert labels(plan.settle(task, Outcome.timed_out(2, NOTHING), 2.0)) == ["a"]
     assert (task.attempts, list(task.errors)) == (1, ["E: 1"])
     assert (task.started, task.ended) == (0.0, 2.0)
     assert take_all(plan) == ["b"]
@@ -572,8 +573,8 @@ def test_a_success_after_a_skip_wakes_nobody() -> None:
 @pytest.mark.parametrize(
     "outcome",
     [
-        Outcome.timed_out(4, "thread", None),
-        Outcome.stopped("thread"),
+        Outcome.timed_out(4, AtHand("thread")),
+        Outcome.stopped(AtHand("thread")),
         Outcome.unpicklable("TypeError: no", "trace"),
         Outcome.lost("process", "was killed"),
     ],
@@ -605,7 +606,7 @@ def test_terminate_ends_all_that_have_not_ended() -> None:
     plan = opened(make("w", "a"), make("a"), make("b"), make("c"), make("d"))
     assert take_all(plan, 1.0)[:2] == ["a", "b"]
     plan.settle(plan.tasks["a"], success("kept"), 2.0)
-    at_work = Outcome.stopped("process", "what it printed")
+    at_work = Outcome.stopped(AtHand("process", "what it printed"))
     ended = plan.terminate({plan.tasks["b"]: at_work}, 3.0)
     assert labels(ended) == ["w", "b", "c", "d"]
     assert status_of(plan.tasks["a"]) == SUCCESSFUL
@@ -819,7 +820,7 @@ MAKERS: Mapping[str, Callable[[], Outcome]] = {
     "success": success,
     "failure": failure,
     "hopeless": hopeless,
-    "timeout": lambda: Outcome.timed_out(1, "thread", None),
+    "timeout": lambda: Outcome.timed_out(1, AtHand("thread")),
 }
 
 

@@ -10,7 +10,9 @@ import pytest
 
 from concurra.plan import Plan
 from concurra.results import Recorder, Registry, duration, progress, report
-from concurra.tasks import FALLBACK_WARNING, Command, Outcome, Task
+from concurra.outcomes import ERROR, NOTHING, AtHand, Outcome
+from concurra.tasks import Command, Task
+from concurra.wording import FALLBACK_WARNING
 from tests.unit.support import failure, labels, make, opened, success
 
 FIELDS = {
@@ -119,11 +121,11 @@ def test_a_task_stopped_between_two_attempts_keeps_its_mode() -> None:
     assert result["warning"] is None
 
 
-@pytest.mark.parametrize("last", [Outcome.stopped(), Outcome.timed_out(1, None, None)])
+@pytest.mark.parametrize("last", [Outcome.stopped(), Outcome.timed_out(1, NOTHING)])
 def test_a_task_ended_between_two_attempts_keeps_its_warning(last: Outcome) -> None:
     """That it was not picklable, if the attempt that was made was in a thread."""
     task = make("a", retries=1)
-    plan = run(task, Outcome.failed("thread_fallback", "E: x", retry=True))
+    plan = run(task, Outcome(ERROR, "thread_fallback", None, "E: x"))
     plan.settle(task, last, 10.5)
     result = Recorder(ORIGIN).record(task)
     assert (result["status"], result["attempts"]) == ("Terminated", 1)
@@ -152,7 +154,7 @@ def test_a_trace_is_text_or_none() -> None:
 
     growing = Growing()
     task = make("a")
-    run(task, Outcome.timed_out(1, "subprocess", growing))
+    run(task, Outcome.timed_out(1, AtHand("subprocess", growing)))
     assert Recorder(ORIGIN).record(task)["trace"] is None
     growing.text = "more"
     assert Recorder(ORIGIN).record(task)["trace"] == "more"
@@ -290,7 +292,7 @@ def test_what_can_still_grow_is_not_kept(
 
     task = tasks["c"]
     task.attempts, task.started, task.ended = 1, 1.0, 2.0
-    task.outcome = Outcome.stopped("subprocess", Words())
+    task.outcome = Outcome.stopped(AtHand("subprocess", Words()))
     assert registry["c"]["trace"] == "first"
     Words.said = "first, and last"
     assert registry.complete()["c"]["trace"] == "first, and last"

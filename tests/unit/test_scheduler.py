@@ -13,7 +13,8 @@ import pytest
 from concurra.agenda import FOREVER
 from concurra.errors import LifeCycleError
 from concurra.scheduler import Scheduler
-from concurra.tasks import FAILED, SUCCESSFUL, TERMINATED, Outcome, Task
+from concurra.outcomes import FAILED, SUCCESS, SUCCESSFUL, TERMINATED, Outcome
+from concurra.tasks import Task
 from tests.helpers import wait_until
 from tests.unit.scripted import (
     BOUND,
@@ -926,7 +927,7 @@ def test_skipped_tasks_count_as_ended(schedule: Scheduling) -> None:
 
 def test_a_warning_is_reported(schedule: Scheduling) -> None:
     """Also of a task that succeeded."""
-    outcome = Outcome(SUCCESSFUL, "thread_fallback", 1, warning="careful")
+    outcome = Outcome(SUCCESS, "thread_fallback", 1, warning="careful")
     run = schedule(play("warned", outcome), play("fine", well())).start().end()
     assert run.told == ["warned", 1, 2]
 

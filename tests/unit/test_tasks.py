@@ -11,16 +11,18 @@ from unittest import mock
 
 import pytest
 
-from concurra.tasks import (
+from concurra.outcomes import (
+    ERROR,
     FAILED,
-    SUCCESSFUL,
+    SUCCESS,
     TERMINATED,
-    Call,
-    Command,
+    UNAVAILABLE,
+    UNPICKLABLE,
+    AtHand,
     Outcome,
-    describe,
-    ending,
 )
+from concurra.tasks import Call, Command
+from concurra.wording import describe, ending
 from tests.unit.support import nothing
 
 # Names --------------------------------------------------------------------------------
@@ -251,22 +253,24 @@ def test_library_frames_inside_user_code_are_kept() -> None:
 
 def test_an_outcome_is_good_or_not() -> None:
     """`ok` tells."""
-    assert Outcome(SUCCESSFUL, "thread", 1).ok
-    assert not Outcome.failed("thread", "x").ok
+    assert Outcome(SUCCESS, "thread", 1).ok
+    assert not Outcome(ERROR, "thread").ok
     assert not Outcome.stopped().ok
 
 
 @pytest.mark.parametrize(
     ("outcome", "status", "fault", "retry"),
     [
-        (Outcome.failed("thread", "E: x"), FAILED, True, False),
+        (Outcome(UNPICKLABLE, "process"), FAILED, True, False),
+        (Outcome(UNAVAILABLE, None), FAILED, True, False),
+        (Outcome(UNAVAILABLE, "subprocess"), FAILED, True, True),
         (Outcome.raised("thread", ValueError()), FAILED, True, True),
         (Outcome.unpicklable("ValueError: ", "trace"), FAILED, True, False),
         (Outcome.lost("process", "x"), FAILED, True, False),
         (Outcome.lost(None, "x"), FAILED, True, True),
         (Outcome.exited("subprocess", {}, None), FAILED, True, True),
-        (Outcome.timed_out(1, "thread", None), TERMINATED, True, False),
-        (Outcome.stopped("thread"), TERMINATED, False, False),
+        (Outcome.timed_out(1, AtHand("thread")), TERMINATED, True, False),
+        (Outcome.stopped(AtHand("thread")), TERMINATED, False, False),
         (Outcome.skipped(["a"]), TERMINATED, False, False),
     ],
 )
@@ -280,7 +284,7 @@ def test_what_kinds_of_outcomes_mean(
 @pytest.mark.parametrize("seconds", [4, 4.0, 0.5, 1e-05, 3600])
 def test_a_timeout_is_printed_as_it_was_given(seconds: float) -> None:
     """4 is "4", and 4.0 is "4.0"."""
-    outcome = Outcome.timed_out(seconds, "thread", None)
+    outcome = Outcome.timed_out(seconds, AtHand("thread"))
     expected = f"TimeoutError: Task exceeded timeout of {seconds!r} seconds"
     assert outcome.error == expected
 

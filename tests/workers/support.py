@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
-from concurra.tasks import Call, Command, Outcome
+from concurra.outcomes import Outcome
+from concurra.tasks import Call, Command
 from concurra.workers import Worker
 from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from concurra.tasks import FAILED, Command
+from concurra.outcomes import FAILED, UNAVAILABLE
+from concurra.tasks import Command
 from concurra.workers import children, command
 from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
@@ -64,7 +65,7 @@ def test_a_command_that_lacks_descriptors_is_declined(
     assert worker.run(sh("true")).ok  # the guardian is there
     with few_descriptors(left):
         outcome = worker.run(job)
-    assert outcome.declined == (not outcome.ok) == (not sign.exists())
+    assert outcome.cause is UNAVAILABLE == (not outcome.ok) == (not sign.exists())
     assert outcome.ok or "Too many open files" in str(outcome.error)
     assert not worker.run(Command(["/no/such/program"])).declined
     assert worker.run(sh("true")).ok

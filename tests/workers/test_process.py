@@ -19,7 +19,9 @@ from typing import Any, Callable
 
 import pytest
 
-from concurra.tasks import FAILED, PICKLE_WARNING, TERMINATED, Call, Outcome
+from concurra.outcomes import FAILED, TERMINATED, UNAVAILABLE, Outcome
+from concurra.tasks import Call
+from concurra.wording import PICKLE_WARNING
 from concurra.workers.guardian import Guardian
 from concurra.workers.crew import Crew, Hand
 from concurra.workers.process import RESULT_HINT, ProcessWorker
@@ -1036,7 +1038,7 @@ def test_when_no_process_can_be_started(
             outcome = hand.run(call(add, 1))
         assert (outcome.status, outcome.mode) == (FAILED, None)
         assert outcome.error and outcome.error.endswith("no more files")
-        assert outcome.declined
+        assert outcome.cause is UNAVAILABLE
         assert hand.run(call(add, 1, 2)).value == 3
     finally:
         hand.close()

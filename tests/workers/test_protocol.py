@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from concurra.tasks import FAILED, SUCCESSFUL, Command, Outcome
+from concurra.outcomes import FAILED, SUCCESSFUL, Outcome
+from concurra.tasks import Command
 from concurra.workers import Worker
 from tests.workers.support import (
     BOUND,

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from concurra.tasks import FAILED, FALLBACK_WARNING
+from concurra.outcomes import FAILED
+from concurra.wording import FALLBACK_WARNING
 from concurra.workers import Worker
 from concurra.workers.thread import FallbackWorker, ThreadWorker
 from tests.workers.support import FUNCTIONS, Kind, add, call, raising

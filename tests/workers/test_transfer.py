@@ -15,7 +15,7 @@ from typing import Any, Callable
 
 import pytest
 
-from concurra.tasks import FAILED
+from concurra.outcomes import FAILED
 from concurra.workers.guardian import Guardian
 from concurra.workers.crew import Crew
 from concurra.workers.process import ProcessWorker

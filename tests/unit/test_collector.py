@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from concurra.garbage import MANY, collection_paused
+from concurra.collector import MANY, collection_paused
 
 
 @pytest.fixture(autouse=True)

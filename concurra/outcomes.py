@@ -1,0 +1,192 @@
+"""How an attempt came out: one value with one cause, from which all else follows.
+
+===========  ==========  ======  =====  ======================================
+cause        status      fault   retry  what happened
+===========  ==========  ======  =====  ======================================
+SUCCESS      Successful                 the job returned
+ERROR        Failed      yes     yes    the job raised
+EXIT         Failed      yes     yes    the command's return code was not 0
+UNPICKLABLE  Failed      yes            the job, or its value, cannot be sent
+LOST         Failed      yes     (1)    the worker ended without an answer
+UNAVAILABLE  Failed      yes     (2)    no worker could be had for the job
+TIMEOUT      Terminated  yes            the job took too long
+ABORT        Terminated                 everything was stopped
+SKIP         Terminated                 a dependency did not succeed
+===========  ==========  ======  =====  ======================================
+
+*fault*: the task itself went wrong, instead of suffering what befell others.
+*retry*: another attempt may help. (1) Only if the job had not begun: what has begun
+may have had its effects, and only an exception says that it may be done again.
+(2) Only if the attempt is one: a program that could not be started.
+"""
+
+from __future__ import annotations
+
+from .errors import CommandExecutionError
+from .wording import FALLBACK_WARNING, PICKLE_HINT, PICKLE_WARNING, describe, show
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Final, Hashable, Optional, Sequence
+
+    from .types import CommandResult, ExecutionMode, Status
+
+SUCCESSFUL: Final = "Successful"
+FAILED: Final = "Failed"
+TERMINATED: Final = "Terminated"
+
+SUCCESS: Final = "success"
+ERROR: Final = "error"
+EXIT: Final = "exit"
+UNPICKLABLE: Final = "unpicklable"
+LOST: Final = "lost"
+UNAVAILABLE: Final = "unavailable"
+TIMEOUT: Final = "timeout"
+ABORT: Final = "abort"
+SKIP: Final = "skip"
+
+_STATUS: Dict[str, Status] = {
+    SUCCESS: SUCCESSFUL,
+    **dict.fromkeys((ERROR, EXIT, UNPICKLABLE, LOST, UNAVAILABLE), FAILED),
+    **dict.fromkeys((TIMEOUT, ABORT, SKIP), TERMINATED),
+}
+
+
+class AtHand:
+    """What a worker is at: one immutable value, so that nobody sees half of it.
+
+    :param mode: how the job is run; None if none has begun.
+    :param transcript: what it has printed so far, by ``str()``; None for nothing.
+    """
+
+    __slots__ = ("mode", "transcript")
+
+    def __init__(
+        self, mode: Optional[ExecutionMode], transcript: Optional[object] = None
+    ) -> None:
+        self.mode = mode
+        self.transcript = transcript
+
+
+NOTHING: Final = AtHand(None)
+
+
+class Outcome:
+    """How an attempt ended, or why there was none.
+
+    :param cause: one of the nine.
+    :param mode: how the attempt was run; None if it never began.
+    :param value: what the task returned.
+    :param error: ``"ExcType: message"``.
+    :param trace: text that helps to understand the error, or an object whose
+        ``str()`` does: a terminated command may go on printing until it is dead.
+    :param warning: a note for the user.
+    """
+
+    __slots__ = ("cause", "mode", "value", "error", "trace", "warning")
+
+    def __init__(
+        self,
+        cause: str,
+        mode: Optional[ExecutionMode],
+        value: Any = None,
+        error: Optional[str] = None,
+        trace: Optional[object] = None,
+        warning: Optional[str] = None,
+    ) -> None:
+        self.cause = cause
+        self.mode = mode
+        self.value = value
+        self.error = error
+        self.trace = trace
+        self.warning = warning
+
+    @property
+    def status(self) -> Status:
+        """One of the three documented ones."""
+        return _STATUS[self.cause]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the task succeeded."""
+        return self.cause is SUCCESS
+
+    @property
+    def fault(self) -> bool:
+        """Whether the task itself went wrong."""
+        return self.cause not in (SUCCESS, ABORT, SKIP)
+
+    @property
+    def retry(self) -> bool:
+        """Whether another attempt may help."""
+        cause = self.cause
+        if cause is LOST:
+            return self.mode is None
+        if cause is UNAVAILABLE:
+            return self.mode is not None
+        return cause is ERROR or cause is EXIT
+
+    @property
+    def grows(self) -> bool:
+        """Whether the trace may not be complete yet."""
+        told = self.trace is None or isinstance(self.trace, str)
+        return self.status is TERMINATED and not told
+
+    @classmethod
+    def raised(
+        cls, mode: Optional[ExecutionMode], error: BaseException, cause: str = ERROR
+    ) -> Outcome:
+        """The job raised ``error``, or something did for it.
+
+        The trace begins in the job's own code.
+        """
+        text, trace = describe(error)
+        return cls(cause, mode, None, text, trace)
+
+    @classmethod
+    def unpicklable(cls, error: str, trace: str) -> Outcome:
+        """The job cannot be sent to another process, so it never began."""
+        return cls(UNPICKLABLE, None, None, error, trace + PICKLE_HINT, PICKLE_WARNING)
+
+    @classmethod
+    def lost(cls, mode: Optional[ExecutionMode], how: str) -> Outcome:
+        """The worker process ended, and ``how`` (words)."""
+        return cls(LOST, mode, None, f"RuntimeError: Worker process {how}")
+
+    @classmethod
+    def exited(
+        cls, mode: ExecutionMode, result: CommandResult, trace: object
+    ) -> Outcome:
+        """A command that is checked ended with a code other than 0."""
+        error = CommandExecutionError(result)
+        text = f"{type(error).__name__}: {error}"
+        return cls(EXIT, mode, result, text, trace)
+
+    @classmethod
+    def timed_out(cls, timeout: float, at_hand: AtHand) -> Outcome:
+        """The task was at work for longer than ``timeout`` seconds."""
+        error = f"TimeoutError: Task exceeded timeout of {timeout} seconds"
+        return cls._terminated(TIMEOUT, error, at_hand)
+
+    @classmethod
+    def stopped(cls, at_hand: AtHand = NOTHING) -> Outcome:
+        """Everything was stopped while the task was at work, or waited."""
+        error = "RuntimeError: Execution terminated before completion"
+        return cls._terminated(ABORT, error, at_hand)
+
+    @classmethod
+    def skipped(cls, labels: Sequence[Hashable]) -> Outcome:
+        """The tasks with these ``labels`` were needed, and did not succeed."""
+        names = ", ".join(map(show, labels))
+        error = f"Skipped: dependency [{names}] failed or was terminated"
+        return cls(SKIP, None, None, f"RuntimeError: {error}")
+
+    @classmethod
+    def _terminated(cls, cause: str, error: str, at_hand: AtHand) -> Outcome:
+        mode = at_hand.mode
+        return cls(cause, mode, None, error, at_hand.transcript, warning_of(mode))
+
+
+def warning_of(mode: Optional[ExecutionMode]) -> Optional[str]:
+    """What is to be noted of a task that was terminated after it began in this mode."""
+    return FALLBACK_WARNING if mode == "thread_fallback" else None

@@ -1,0 +1,89 @@
+"""Words for what users read: values, errors, ends of processes, warnings."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional, Tuple
+
+PICKLE_WARNING = "Task was not picklable and thread fallback is disabled"
+PICKLE_HINT = """\
+(What goes to a process must be picklable: a function at the top level of a module, with
+arguments of that kind. With fallback_to_thread_on_pickle_error=True the rest is run in
+threads.)
+"""
+FALLBACK_WARNING = "Task was not picklable; ran in thread fallback"
+
+#: The packages whose frames are left out of tracebacks.
+_OWN = ("concurra", "concurra.workers")
+
+
+def show(value: object) -> str:
+    """``repr(value)``, also of a value whose ``__repr__`` fails."""
+    try:
+        return repr(value)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return f"<unprintable {kind(value)}>"
+
+
+def name(value: object) -> str:
+    """``str(value)``, also of a value whose ``__str__`` fails."""
+    try:
+        return str(value)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return f"<unprintable {kind(value)}>"
+
+
+def kind(value: object) -> str:
+    """The name of a value's class, whatever its metaclass makes of that."""
+    getter = type.__dict__["__name__"].__get__
+    return str(getter(type(value)))
+
+
+def quote(label: object) -> str:
+    """A label between quotes, as messages show it."""
+    return f"'{name(label)}'"
+
+
+def describe(error: BaseException) -> Tuple[str, str]:
+    """The text ``"ExcType: message"`` of an error, and its traceback.
+
+    Never raises. Concurra's own frames, the outermost, are left out, unless there are
+    no others.
+    """
+    try:
+        text = f"{kind(error)}: {name(error)}"
+    except BaseException:  # the error's __str__ raises KeyboardInterrupt
+        text = f"{kind(error)}: <unprintable {kind(error)}>"
+    try:
+        import traceback
+
+        frames = error.__traceback__
+        while frames and frames.tb_frame.f_globals.get("__package__") in _OWN:
+            frames = frames.tb_next
+        frames = frames or error.__traceback__
+        trace = "".join(traceback.format_exception(type(error), error, frames))
+    except BaseException:  # formatting calls the user's code, and may lack memory
+        trace = text
+    return text, trace
+
+
+def ending(exitcode: Optional[int]) -> str:
+    """How a process ended, in words."""
+    if exitcode is None:
+        return "ended without an exit code"
+    if exitcode >= 0:
+        return f"exited with code {exitcode}"
+    import signal
+
+    try:
+        cause = signal.Signals(-exitcode).name
+    except ValueError:
+        cause = f"signal {-exitcode}"
+    if -exitcode == getattr(signal, "SIGKILL", None):
+        cause += " (signal 9, probably out of memory)"
+    return f"was killed by {cause}"
