@@ -16,7 +16,7 @@ else:
 class Runner(Protocol):
     """What has work in the background."""
 
-    def _tell_of_the_end(self) -> None:
+    def _warn_of_exit(self) -> None:
         """Called when the program ends."""
 
 
@@ -37,4 +37,4 @@ def remember(runner: Runner) -> None:
 
 def _tell() -> None:
     for runner in list(_runners.values()):
-        runner._tell_of_the_end()
+        runner._warn_of_exit()

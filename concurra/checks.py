@@ -13,7 +13,6 @@ import sys
 from collections.abc import Hashable, Iterable, Mapping
 
 from .errors import LifeCycleError
-from .tasks import Call, Command
 from .wording import quote, show
 
 TYPE_CHECKING = False
@@ -26,6 +25,10 @@ if TYPE_CHECKING:
     from .tasks import Task
 
     StrPath = Union[str, os.PathLike[str]]
+    CallParts = Tuple[Any, Tuple[Any, ...], Dict[str, Any]]
+    CommandParts = Tuple[
+        Union[str, List[str]], Optional[str], Optional[Dict[str, str]], bool, bool, bool
+    ]
 
 
 def text(parameter: str, value: Any, default: Optional[str] = None) -> str:
@@ -65,6 +68,15 @@ def concurrency(value: Any) -> int:
     if value is None:
         return os.cpu_count() or 1
     return whole("max_concurrency", value)
+
+
+def report_options(
+    verify: Any, raise_exception: Any, error_message: Any
+) -> Tuple[bool, bool, Optional[str]]:
+    """What a caller wants at the end of a run."""
+    message = error_message and text("error_message", error_message)
+    raises = flag("raise_exception", raise_exception)
+    return flag("verify", verify), raises, message
 
 
 def seconds(parameter: str, value: Any, *, zero: bool = False) -> float:
@@ -153,11 +165,12 @@ def imported(tasks: Iterable[Task]) -> None:
     """Refuse functions that no process could import before the run has ended."""
     waiting = being_imported()
     for task in tasks if waiting else ():
-        if type(task.job) is Call and task.job.module in waiting:
+        module = getattr(task.job, "module", None)  # a command has none
+        if module in waiting:
             raise LifeCycleError(
-                f"Task {quote(task.label)} is a function of the module "
-                f"'{task.job.module}', whose import waits for the run: no process "
-                "could import it. Start the run in a function that is called later"
+                f"Task {quote(task.label)} is a function of the module '{module}', "
+                "whose import waits for the run: no process could import it. Start "
+                "the run in a function that is called later"
             )
 
 
@@ -205,8 +218,8 @@ def function(value: Any) -> Any:
     return value
 
 
-def call(func: Any, args: Any = None, kwargs: Any = None) -> Call:
-    """A function with its arguments in containers, as they come from the user."""
+def call(func: Any, args: Any = None, kwargs: Any = None) -> CallParts:
+    """A function, its arguments, its keywords; from any containers."""
     function(func)
     if args is None:
         args = ()
@@ -220,14 +233,14 @@ def call(func: Any, args: Any = None, kwargs: Any = None) -> Call:
     for key in kwargs:
         if not isinstance(key, str):
             raise _wrong(TypeError, "kwargs", "a mapping with strings as keys", kwargs)
-    return Call(func, tuple(args), dict(kwargs))
+    return func, tuple(args), dict(kwargs)
 
 
-def work(items: Any) -> List[Tuple[Call, Optional[Hashable]]]:
-    """The calls of a workload, each with its label or None."""
+def work(items: Any) -> List[Tuple[CallParts, Optional[Hashable]]]:
+    """The calls of a workload, each as `call` gives it, with its label or None."""
     if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
         raise _wrong(TypeError, "workload", "a list of tuples", items)
-    checked: List[Tuple[Call, Optional[Hashable]]] = []
+    checked: List[Tuple[CallParts, Optional[Hashable]]] = []
     for index, item in enumerate(items):
         where = f"workload item {index}"
         expected = "a tuple (func[, args[, kwargs[, label]]])"
@@ -251,9 +264,9 @@ def command(
     check: bool,
     capture_output: bool,
     text: bool,
-) -> Command:
-    """A command, whose ``argv`` has been checked, with its options."""
-    return Command(
+) -> CommandParts:
+    """What makes a command: ``argv``, which has been checked, and its options."""
+    return (
         argv,
         directory(cwd),
         environ(env),

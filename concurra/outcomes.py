@@ -77,7 +77,7 @@ class Outcome:
     :param cause: one of the nine.
     :param mode: how the attempt was run; None if it never began.
     :param value: what the task returned.
-    :param error: ``"ExcType: message"``.
+    :param error: ``"ExcType: message"``, or an object whose ``str()`` is that.
     :param trace: text that helps to understand the error, or an object whose
         ``str()`` does: a terminated command may go on printing until it is dead.
     :param warning: a note for the user.
@@ -90,7 +90,7 @@ class Outcome:
         cause: str,
         mode: Optional[ExecutionMode],
         value: Any = None,
-        error: Optional[str] = None,
+        error: Optional[object] = None,
         trace: Optional[object] = None,
         warning: Optional[str] = None,
     ) -> None:
@@ -177,14 +177,25 @@ class Outcome:
     @classmethod
     def skipped(cls, labels: Sequence[Hashable]) -> Outcome:
         """The tasks with these ``labels`` were needed, and did not succeed."""
-        names = ", ".join(map(show, labels))
-        error = f"Skipped: dependency [{names}] failed or was terminated"
-        return cls(SKIP, None, None, f"RuntimeError: {error}")
+        return cls(SKIP, None, None, _SkipError(labels))
 
     @classmethod
     def _terminated(cls, cause: str, error: str, at_hand: AtHand) -> Outcome:
         mode = at_hand.mode
         return cls(cause, mode, None, error, at_hand.transcript, warning_of(mode))
+
+
+class _SkipError:
+    """The text of a skip, made when it is asked for: labels are the user's code."""
+
+    __slots__ = ("labels",)
+
+    def __init__(self, labels: Sequence[Hashable]) -> None:
+        self.labels = labels
+
+    def __str__(self) -> str:
+        names = ", ".join(map(show, self.labels))
+        return f"RuntimeError: Skipped: dependency [{names}] failed or was terminated"
 
 
 def warning_of(mode: Optional[ExecutionMode]) -> Optional[str]:

@@ -1,4 +1,4 @@
-"""What is to be done next, and what follows from each outcome: pure decisions.
+"""What is to be done, and what follows from each outcome: pure transitions.
 
 ::
 
@@ -6,58 +6,56 @@
                       ^          |
                       └── retry, give_back
 
-A plan knows no thread, clock, log or worker: it is told what happened and when,
-and answers with tasks. It is not thread-safe; whoever shares it holds a lock.
-Every step costs O(1) for each task and dependency it touches (and O(log n) where a
-task becomes ready out of turn); nothing recurses.
+A plan knows no thread, clock, log or worker: it is told what happened and when. It is
+not thread-safe; whoever shares it holds a lock. Every step costs O(1) for each task
+and dependency it touches (and O(log n) where a task becomes ready out of turn); nothing
+recurses.
+
+An exception can strike a thread between any two lines (`PyThreadState_SetAsyncExc`).
+So what is known of each task is written in such an order that all the rest can be
+made from it again: see `rebuild`.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from heapq import heappop, heappush
-
 from .collector import collection_paused
 from .dag import Dag
 from .errors import UnknownDependencyError
-from .outcomes import FAILED, SUCCESS, Outcome
+from .outcomes import FAILED, NOTHING, SUCCESS, Outcome
+from .ready import Ready
 from .tasks import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Deque, Dict, Hashable, List, Mapping, Optional, Sequence, Set
+    from typing import Collection, Dict, Hashable, List, Mapping, Sequence
 
 
 class Plan:
-    """Tasks, the queue of those that are ready, and every transition."""
+    """Tasks, those that are ready, and every transition."""
 
     def __init__(self) -> None:
         self._dag = Dag()
         self.tasks = self._dag.tasks
-        self._ended = 0
-        self._order: List[Task] = []
-        # Two queues of ready indices: what becomes ready in the order of adding goes
-        # to the lane, what comes late to the heap. The smaller head is next.
-        self._lane: Deque[int] = deque()
-        self._late: List[int] = []
-        # Tasks in these queues that wait for another attempt, and how many are there
-        # that ended meanwhile: they are passed over when their turn comes.
-        self._retrying: Set[Task] = set()
-        self._stale = 0
+        self._order: Sequence[Task] = ()
+        self.ready = Ready()
+        #: Starts an attempt of the next ready task: see `Ready.take`.
+        self.take = self.ready.take
+        #: The tasks that have ended, in this order; only ever appended to.
+        self.ended: List[Task] = []
 
     @property
     def remaining(self) -> int:
         """How many tasks have not ended."""
-        return (len(self._order) or len(self.tasks)) - self._ended
+        return len(self._order or self.tasks) - len(self.ended)
 
     # -- before the run ----------------------------------------------------------
 
-    def add(self, task: Task) -> None:
+    def add(self, task: Task, depends_on: Sequence[Hashable] = ()) -> None:
         """Add a task, or raise and leave everything as it was.
 
-        For errors, see `Dag.add`.
+        For parameters and errors, see `Dag.add`.
         """
-        self._dag.add(task)
+        self._dag.add(task, depends_on)
 
     def add_all(self, tasks: Sequence[Task]) -> None:
         """Add tasks that depend on nothing: all of them, or none.
@@ -71,25 +69,20 @@ class Plan:
 
         :raises UnknownDependencyError: tasks wait for labels that do not exist.
         """
-        missing = {label for label, namers in self._dag.missing.items() if namers}
-        unknown: Dict[Hashable, List[Hashable]] = {}
-        for task in self.tasks.values() if missing else ():
-            absent = [label for label in task.depends_on if label in missing]
-            if absent:
-                unknown[task.label] = absent
-        if unknown:
+        missing = self._dag.missing()
+        if missing:
+            unknown: Dict[Hashable, List[Hashable]] = {}
+            unknown.update((task.label, labels) for task, labels in missing.items())
             raise UnknownDependencyError(unknown)
 
     def open(self) -> None:
-        """Fill the ready queue; nothing can be added from here on."""
-        with collection_paused(len(self.tasks)):
+        """Find out which tasks are ready; nothing can be added from here on."""
+        self._order = order = list(self.tasks.values())
+        with collection_paused(len(order)):
             self._dag.close()
-        self._order = list(self.tasks.values())
-        for index, task in enumerate(self._order):
-            task.index = index
-            task.blockers = blockers = len(task.depends_on)
-            if not blockers:
-                self._lane.append(index)
+        for task in order:
+            task.blockers = len(task.needs)
+        self.ready.open(order)
 
     def width(self) -> int:
         """How many tasks can be at work together, at the most.
@@ -97,8 +90,9 @@ class Plan:
         An upper bound that is cheap to know: each task but one of the longest path
         waits for another of that path.
         """
-        waiting = {task: task.blockers for task in self._order if task.blockers}
-        layer = [task for task in self._order if not task.blockers]
+        tasks = self._order
+        waiting = {task: len(task.needs) for task in tasks if task.needs}
+        layer = [task for task in tasks if not task.needs]
         longest = 0
         while layer:
             longest += 1
@@ -109,98 +103,87 @@ class Plan:
                     if not waiting[dependent]:
                         following.append(dependent)
             layer = following
-        return len(self._order) - longest + 1 if longest else 0
+        return len(tasks) - longest + 1 if longest else 0
 
     # -- during the run ----------------------------------------------------------
 
-    @property
-    def ready(self) -> int:
-        """How many tasks could start now."""
-        return len(self._lane) + len(self._late) - self._stale
-
-    def take(self, now: float) -> Optional[Task]:
-        """Start an attempt of the ready task that was added first, if there is one."""
-        lane, late = self._lane, self._late
-        while lane or late:
-            if not late or (lane and lane[0] < late[0]):
-                task = self._order[lane.popleft()]
-            else:
-                task = self._order[heappop(late)]
-            if task.outcome is not None:
-                self._stale -= 1
-                continue
-            if task.started is None:
-                task.started = now
-                task.attempts = 1
-            else:
-                self._retrying.discard(task)
-                task.attempts += 1
-            return task
-        return None
-
     def give_back(self, task: Task) -> None:
         """Undo a `take`: the attempt was not made after all."""
-        task.attempts -= 1
-        if task.attempts:
-            self._retrying.add(task)
-        else:
+        task.attempts = len(task.errors)
+        if not task.attempts:
             task.started = None
-        heappush(self._late, task.index)
+        self.ready.add_again(task)
 
     def settle(
         self, task: Task, outcome: Outcome, now: float, skip: bool = True
-    ) -> Sequence[Task]:
-        """Record how an attempt came out; the tasks that ended by it, in order.
+    ) -> None:
+        """Record how an attempt came out: the only way to an outcome.
 
-        The first outcome stands: a second one is refused, and ends nothing. An
-        attempt that failed goes back to the ready queue while retries are left.
-        What depends on a task that did not succeed ends with it, skipped.
+        The first outcome stands: a second one is refused. An attempt that failed goes
+        back to the ready tasks while retries are left. What depends on a task that did
+        not succeed ends with it, skipped.
 
         :param skip: False if `terminate` will end these, and all others.
         """
         if task.outcome is not None:
-            return ()
+            return
         if outcome.cause is SUCCESS:
             task.ended = now
             task.outcome = outcome  # the last: who sees it may read all the rest
-            self._ended += 1
-            lane = self._lane
+            self.ended.append(task)
             for dependent in task.dependents:
                 dependent.blockers = blockers = dependent.blockers - 1
                 if not blockers:
-                    index = dependent.index
-                    if not lane or index > lane[-1]:
-                        lane.append(index)
-                    else:
-                        heappush(self._late, index)
-            return (task,)
-        again = outcome.retry and task.attempts <= task.retries
+                    self.ready.add(dependent.index)
+            return
+        again = outcome.retry and task.attempts <= task.options.task_retries
         counts = outcome.mode is not None or (outcome.retry and task.errors)
         if again or (outcome.status is FAILED and counts):
-            task.errors = [*task.errors, outcome.error or ""]
-            task.mode = outcome.mode or task.mode
+            if len(task.errors) < task.attempts:  # or else see `rebuild`
+                task.mode = outcome.mode or task.mode
+                task.errors = [*task.errors, str(outcome.error)]
             if again:
-                self._retrying.add(task)
-                heappush(self._late, task.index)
-                return ()
+                self.ready.add_again(task)
+                return
         self._end(task, outcome, now)
-        return [task, *self._skip(task, now)] if skip else (task,)
+        if skip:
+            self._skip(task, now)
 
-    def terminate(self, running: Mapping[Task, Outcome], now: float) -> List[Task]:
-        """End every task that has not ended; these, in the order of adding.
+    def terminate(self, at_work: Mapping[Task, Outcome], now: float) -> None:
+        """End every task that has not ended, in the order of adding.
 
-        :param running: the outcomes of those that are at work.
+        :param at_work: the outcomes of those that are at work.
         """
-        waiting = Outcome.stopped()
-        ended = [task for task in self.tasks.values() if task.outcome is None]
-        for task in ended:
-            self._end(task, running.get(task, waiting), now)
-        self._lane.clear()
-        self._late.clear()
-        self._stale = 0
-        return ended
+        waiting = Outcome.stopped(NOTHING)
+        for task in self._order or self.tasks.values():
+            if task.outcome is None:
+                self._end(task, at_work.get(task, waiting), now)
+        self.ready.clear()
 
-    def _skip(self, failed: Task, now: float) -> List[Task]:
+    def rebuild(self, at_work: Collection[Task], now: float, skip: bool = True) -> None:
+        """Make anew what follows from the tasks, after a transition was cut short.
+
+        :param at_work: those that have been taken, and not settled.
+        :param skip: see `settle`.
+        """
+        ended, tasks = set(self.ended), self._order
+        self.ended.extend(each for each in tasks if each.outcome and each not in ended)
+        self.ready.clear()
+        for task in tasks:
+            unmet = [each for each in task.needs if each and not _succeeded(each)]
+            task.blockers = len(unmet)
+            if task.outcome is not None or task in at_work:
+                continue
+            task.attempts = len(task.errors)
+            if not task.attempts:
+                task.started = None
+            if not unmet:
+                self.ready.add_again(task)
+        for task in tuple(self.ended) if skip else ():
+            if _failed(task):
+                self._skip(task, now)
+
+    def _skip(self, failed: Task, now: float) -> None:
         """End all tasks that depend on ``failed``, through any number of levels."""
         doomed: Dict[Task, None] = {}
         wave = [failed]
@@ -213,23 +196,27 @@ class Plan:
                         following.append(dependent)
             wave = following
         for task in doomed:
-            needed = (self.tasks[label] for label in task.depends_on)
             guilty = [
-                other.label
-                for other in needed
-                if other in doomed or (other.outcome and not other.outcome.ok)
+                needed.label
+                for needed in task.needs
+                if needed and (needed in doomed or _failed(needed))
             ]
             self._end(task, Outcome.skipped(guilty), now)
-        return list(doomed)
 
     def _end(self, task: Task, outcome: Outcome, now: float) -> None:
         if outcome.mode is None:  # it never began: nothing of it took any time
             task.attempts = len(task.errors)
             if not task.attempts:
                 task.started = now
-        if task in self._retrying:
-            self._retrying.discard(task)
-            self._stale += 1
+        self.ready.drop(task)
         task.ended = now
         task.outcome = outcome  # the last: who sees it may read all the rest
-        self._ended += 1
+        self.ended.append(task)
+
+
+def _succeeded(task: Task) -> bool:
+    return task.outcome is not None and task.outcome.ok
+
+
+def _failed(task: Task) -> bool:
+    return task.outcome is not None and not task.outcome.ok

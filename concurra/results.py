@@ -48,9 +48,9 @@ class Recorder:
         seconds = 0.0 if ended - started < 0.005 else round(ended - started, 2)
         start, end = int(started + self._offset), int(ended + self._offset)
         times, words = self._timestamps, self._durations
-        attempts, mode, warning = task.attempts, outcome.mode, outcome.warning
-        if mode is None:  # no attempt was being made: what counts is the one before
-            mode = task.mode
+        attempts, mode, error = task.attempts, task.last_mode, outcome.error
+        warning = outcome.warning
+        if mode is not outcome.mode:  # no attempt was being made
             warning = warning or warning_of(mode)
         return {
             "task_name": task.job.name,
@@ -59,7 +59,7 @@ class Recorder:
             "duration": words.get(seconds) or self._duration(seconds),
             "duration_seconds": seconds,
             "result": outcome.value,
-            "error": outcome.error,
+            "error": None if error is None else str(error),
             "trace": str(outcome.trace) or None if outcome.trace else None,
             "status": outcome.status,
             "has_failed": outcome.cause is not SUCCESS,
@@ -67,7 +67,7 @@ class Recorder:
             "execution_mode": mode,
             "warning": warning,
             "attempts": attempts,
-            "task_retries": task.retries,
+            "task_retries": task.options.task_retries,
             "retried": attempts > 1,
             "retry_errors": list(task.errors),
         }

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from functools import partial
 
+from .options import DEFAULTS, Options
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Hashable, List, Mapping, Optional
-    from typing import Sequence, Tuple, Union
+    from typing import Sequence, Union
 
     from .outcomes import Outcome
     from .types import ExecutionMode
@@ -95,10 +97,12 @@ class Command:
 class Task:
     """A job with its place in the plan, and in the end its outcome.
 
-    ``attempts`` counts the attempts that were started; ``errors`` has the error of
-    each that failed, ``mode`` is how the last of these was run. ``blockers`` is the
-    number of dependencies that have not succeeded yet. ``order`` and ``island`` belong
-    to `dag`, which sets them once it has a use for them.
+    ``needs`` are the tasks that it depends on, as they were named; None for one that
+    has not been added yet. ``attempts`` counts the attempts that were started;
+    ``errors`` has the error of each that failed, ``mode`` is how the last of these was
+    run. ``blockers`` is the number of dependencies that have not succeeded yet.
+    ``order`` and ``island`` belong to `dag`, which sets them once it has a use for
+    them.
     """
 
     __slots__ = (
@@ -107,8 +111,8 @@ class Task:
         "order",
         "island",
         "job",
-        "retries",
-        "depends_on",
+        "options",
+        "needs",
         "dependents",
         "blockers",
         "attempts",
@@ -122,18 +126,12 @@ class Task:
     order: int
     island: Sequence[Task]
 
-    def __init__(
-        self,
-        label: Hashable,
-        job: Job,
-        depends_on: Tuple[Hashable, ...] = (),
-        retries: int = 0,
-    ) -> None:
+    def __init__(self, label: Hashable, job: Job, options: Options = DEFAULTS) -> None:
         self.label = label
         self.index = -1
         self.job = job
-        self.retries = retries
-        self.depends_on = depends_on
+        self.options = options
+        self.needs: Sequence[Optional[Task]] = ()
         self.dependents: Sequence[Task] = ()
         self.blockers = 0
         self.attempts = 0
@@ -142,3 +140,9 @@ class Task:
         self.ended: Optional[float] = None
         self.mode: Optional[ExecutionMode] = None
         self.outcome: Optional[Outcome] = None
+
+    @property
+    def last_mode(self) -> Optional[ExecutionMode]:
+        """How the last attempt was run that began; None if there was none."""
+        outcome = self.outcome
+        return self.mode if outcome is None else outcome.mode or self.mode

@@ -38,6 +38,9 @@ class Worker(Protocol):
     #: has been dismissed. Its owner sets it to `NOTHING` before the next job.
     at_hand: AtHand
 
+    #: Whether jobs may be done elsewhere, and be quick to begin.
+    elsewhere: bool
+
     #: Whether something of the last job must be cleared away before the next one.
     retired: bool
 
@@ -85,7 +88,7 @@ class Workers(Protocol):
         """
 
     def hire(self, done: Done) -> Worker:
-        """A worker for any job of the run; called on any thread."""
+        """A worker for any job of the run; called on any thread, takes no time."""
 
     def kill(self) -> None:
         """Kill all that is left, without any grace."""

@@ -20,10 +20,10 @@ import threading
 from contextlib import nullcontext
 from functools import partial
 
-from ..outcomes import ERROR, LOST, SUCCESS, UNAVAILABLE, Outcome
+from ..outcomes import ERROR, LOST, SUCCESS, UNAVAILABLE, AtHand, Outcome
 from ..tasks import Command
-from .births import POSIX, starting
-from .children import Child
+from .forks import POSIX, starting
+from .groups import ProcessGroup, await_end, watch
 from .guardian import Guardian
 
 TYPE_CHECKING = False
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Dict, Iterable, List, Optional, Tuple, Union
 
     from ..types import CommandResult, ExecutionMode
+    from . import Done
 
 if POSIX:
     import select
@@ -62,36 +63,47 @@ class Transcript:
 
 
 class CommandWorker:
-    """A worker that starts a program for each job."""
+    """Starts a program for each job; see `pool.Kind`."""
 
     mode: ExecutionMode = "subprocess"
     spent = False
 
     def __init__(self, guardian: Guardian) -> None:
-        self.transcript: Optional[Transcript] = None
         self._guardian = guardian
         self._lock = threading.Lock()
         self._stopped = False
         self._forced = False
-        self._child: Optional[Child] = None
+        self._group: Optional[ProcessGroup] = None
         self._waker: Optional[_Waker] = None
 
-    def run(self, command: Command) -> Outcome:
-        """See `Worker.run`."""
+    def is_quick(self, command: Command) -> bool:
+        """Never: `run` waits for the end of the program."""
+        return False
+
+    def present(self, command: Command) -> AtHand:
+        """See `Kind.present`."""
+        return AtHand(self.mode, Transcript() if command.capture_output else None)
+
+    def run(
+        self, command: Command, at_hand: AtHand, done: Optional[Done] = None
+    ) -> Outcome:
+        """See `Kind.run`; the calling thread reads what the program prints."""
+        transcript = at_hand.transcript
+        assert transcript is None or isinstance(transcript, Transcript)
         try:
-            return self._run(command)
+            return self._run(command, transcript)
         except ChildProcessError as error:  # it may have succeeded, for all we know
             return Outcome.raised(self.mode, error, LOST)
         except BaseException as error:  # not found, no memory for its output, ...
-            short = self._child is None and getattr(error, "errno", None) in SHORTAGE
+            short = self._group is None and getattr(error, "errno", None) in SHORTAGE
             return Outcome.raised(self.mode, error, UNAVAILABLE if short else ERROR)
 
     def stop(self, force: bool = False) -> bool:
         """See `Worker.stop`."""
         with self._lock:
             self._stopped = True
-            if self._child is not None:
-                self._child.stop(force)
+            if self._group is not None:
+                self._group.stop(force)
             self._forced = self._forced or force
             if self._forced and self._waker is not None:
                 self._waker.wake()
@@ -100,11 +112,9 @@ class CommandWorker:
     def close(self) -> None:
         """Nothing is held between two jobs."""
 
-    def _run(self, command: Command) -> Outcome:
-        transcript = Transcript() if command.capture_output else None
-        self.transcript = transcript
+    def _run(self, command: Command, transcript: Optional[Transcript]) -> Outcome:
         with self._lock:
-            self._child = None
+            self._group = None
         self._guardian.start()
         if self._stopped:
             return Outcome.stopped()
@@ -121,28 +131,33 @@ class CommandWorker:
     ) -> Outcome:
         # Not under the lock: a program on a disk that does not answer can take its time
         # to start, and who stops it must not wait for that.
-        process, child, ends = _start(command, self._guardian)
-        with self._lock:
-            self._child = child
-            self._waker = waker
-            if self._stopped:
-                child.stop(self._forced)
-            if self._forced:
-                waker.wake()
+        process, group, ends = _start(command, self._guardian)
         try:
+            self._show(group, waker)
             if transcript is not None:
                 _read(ends, transcript, waker)
             returncode = _await_end(process)
         except BaseException:
-            child.stop(force=True)
+            group.stop(force=True)
+            await_end(process.pid)
             raise
         finally:
-            child.bury(process.wait, leftovers=True)
+            group.reap(process.wait, leftovers=True)
             _close(ends)
         result = _result(command, returncode, transcript)
         if returncode and command.check:
             return Outcome.exited(self.mode, result, transcript)
         return Outcome(SUCCESS, self.mode, result)
+
+    def _show(self, group: ProcessGroup, waker: _Waker) -> None:
+        """Let `stop` find what there is to stop; an earlier one is made up for."""
+        with self._lock:
+            self._group = group
+            self._waker = waker
+            if self._stopped:
+                group.stop(self._forced)
+            if self._forced:
+                waker.wake()
 
 
 class _Waker:
@@ -157,7 +172,7 @@ class _Waker:
         os.write(self._ends[-1], _ONE)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close its files."""
         _close(self._ends)
 
 
@@ -191,7 +206,7 @@ def _read_pipes(chunks: Dict[int, List[bytes]], waker: int) -> None:
 
 def _start(
     command: Command, guardian: Guardian
-) -> Tuple[subprocess.Popen[bytes], Child, List[int]]:
+) -> Tuple[subprocess.Popen[bytes], ProcessGroup, List[int]]:
     """Start it; also the ends of pipes from which its output is to be read.
 
     If that is not captured, it gets a pipe to be known by, and never uses it.
@@ -207,7 +222,8 @@ def _start(
             with guardian.expecting(ours[0]) if guardian.seeks else nullcontext():
                 process = _open(command, theirs)
                 lost = partial(_is_lost, process.pid)
-                return process, Child(process.pid, guardian, lost), ours
+                group = watch(process.pid, guardian, lost, process.wait)
+                return process, group, ours
         except BaseException:
             _close(ours)
             raise
@@ -264,15 +280,14 @@ def _await_end(process: subprocess.Popen[bytes]) -> int:
     """
     if not hasattr(os, "waitid"):
         return process.wait()
-    try:
-        end = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    except ChildProcessError:
+    end = await_end(process.pid)
+    if end is None:
         raise ChildProcessError(
             "the command's return code was taken by another part of the program: "
             "does it ignore SIGCHLD, or wait for all children?"
-        ) from None
-    assert end is not None
-    return end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
+        )
+    status: int = end.si_status
+    return status if end.si_code == os.CLD_EXITED else -status
 
 
 def _read_in_threads(chunks: Dict[int, List[bytes]]) -> None:

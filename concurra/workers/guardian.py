@@ -20,7 +20,7 @@ import subprocess
 import threading
 from contextlib import contextmanager, suppress
 
-from .births import POSIX, close_unshared, starting, unshared
+from .forks import POSIX, close_unshared, starting, unshared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Guardian:
     """Kills what a run started when this process is gone, and leftovers at the end.
 
     One for a run, started before the first child. A child can be watched when its id
-    is known, which is some time after its birth. If a SIGKILL of this process comes
+    is known, which is some time after its start. If a SIGKILL of this process comes
     between, a worker sees the end of its own pipe, and a command is found by a pipe
     that it holds (see `expecting`), where there is a ``/proc``.
     """
@@ -50,7 +50,7 @@ class Guardian:
     #
     # A leftover's leader is reaped. If a process with that id is there all the same,
     # the id has been recycled, and the group is another's. Whoever holds the pipe of a
-    # newborn is one, or a child of it, except for this process, should it be alive.
+    # new child is one, or a child of it, except for this process, should it be alive.
     _SCRIPT = """
     trap '' HUP INT QUIT TERM
     finish() { kill -s KILL -- "-$1" || kill -s KILL "$1"; }
@@ -90,7 +90,7 @@ class Guardian:
 
     @contextmanager
     def expecting(self, pipe: int) -> Iterator[None]:
-        """Held while a child is born until it is watched.
+        """Held while a child is started, until it is watched.
 
         :param pipe: an end of a pipe whose other end it will hold, and nobody else.
         """

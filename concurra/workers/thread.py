@@ -6,15 +6,16 @@ import os
 import sys
 from types import CoroutineType
 
-from ..outcomes import SUCCESS, Outcome
+from ..outcomes import NOTHING, SUCCESS, AtHand, Outcome
 from ..tasks import Call
 from ..wording import FALLBACK_WARNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn, Optional, Tuple
+    from typing import Any, NoReturn, Optional
 
     from ..types import ExecutionMode
+    from . import Done
 
 #: How many forks lie between this process and the start of the program.
 _forks = 0
@@ -79,23 +80,29 @@ if hasattr(os, "register_at_fork"):
 class ThreadWorker:
     """A worker whose jobs cannot be stopped: a stop leaves its thread alone.
 
-    In a run that has nothing but functions in threads, it is its thread's `Hand`, too.
+    It is also a `pool.Kind`.
     """
 
-    mode: ExecutionMode = "thread"
     spent = False
-    transcript = None
+    retired = False
+    elsewhere = False
 
-    def __init__(self) -> None:
-        self._at_work = False
-        self._stopped = False
+    def __init__(self, mode: ExecutionMode = "thread") -> None:
+        self.mode = mode
+        self.at_hand = NOTHING
+        self._at_work = AtHand(mode)
+        self._dismissed = False
         # Most of what a task keeps would be this, if each had its own.
-        self._returned_none = Outcome(SUCCESS, self.mode)
+        self._returned_none = Outcome(SUCCESS, mode)
 
-    def run(self, call: Call) -> Outcome:
-        """See `Worker.run`."""
-        self._at_work = True
-        if self._stopped:
+    def is_quick(self, call: Call) -> bool:
+        """Never: what it calls may take its time."""
+        return False
+
+    def begin(self, call: Call) -> Outcome:
+        """See `Worker.begin`; the outcome, always."""
+        self.at_hand = self._at_work
+        if self._dismissed:
             return Outcome.stopped()
         try:
             value = perform(call)
@@ -105,26 +112,28 @@ class ThreadWorker:
             return self._returned_none
         return Outcome(SUCCESS, self.mode, value)
 
-    untidy = False
+    def present(self, call: Call) -> AtHand:
+        """See `Kind.present`."""
+        return self._at_work
 
-    def tidy(self) -> None:
-        """See `Hand.tidy`."""
+    def run(self, call: Call, at_hand: AtHand, done: Optional[Done] = None) -> Outcome:
+        """See `Kind.run`."""
+        return self.begin(call)
 
-    def forget(self) -> None:
-        """See `Hand.forget`."""
-        self._at_work = False
+    def reap(self) -> None:
+        """Nothing is ever retired."""
 
-    def dismiss(self) -> Tuple[Optional[ExecutionMode], None]:
-        """See `Hand.dismiss`."""
-        self._stopped = True
-        return (self.mode if self._at_work else None), None
+    def dismiss(self) -> AtHand:
+        """See `Worker.dismiss`."""
+        self._dismissed = True
+        return self.at_hand
 
     def abandon(self) -> None:
-        """See `Hand.abandon`."""
+        """Nothing is held."""
 
     def stop(self, force: bool = False) -> bool:
         """See `Worker.stop`: prevents the next job; the one at hand goes on."""
-        self._stopped = True
+        self._dismissed = True
         return False
 
     def close(self) -> None:
@@ -134,10 +143,11 @@ class ThreadWorker:
 class FallbackWorker(ThreadWorker):
     """Stands in for a process, for jobs that cannot be sent to one."""
 
-    mode: ExecutionMode = "thread_fallback"
+    def __init__(self) -> None:
+        super().__init__("thread_fallback")
 
-    def run(self, call: Call) -> Outcome:
-        """See `Worker.run`."""
-        outcome = super().run(call)
+    def begin(self, call: Call) -> Outcome:
+        """See `Worker.begin`."""
+        outcome = super().begin(call)
         outcome.warning = FALLBACK_WARNING
         return outcome

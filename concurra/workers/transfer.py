@@ -4,7 +4,7 @@
 
     sender                                         receiver
     ------                                         --------
-    pickle ──── size of all, number of buffers
+    pickle ──── size of all, number of buffers, whether it is plain
        ├─────── large buffers (numpy) ───────────> memory of their own
        └─────── the pickle in pieces: ───────────> unpickle as they arrive
                   frames of small things ────────> one chunk, used again and again
@@ -15,6 +15,9 @@ to where it stays. A small message takes one system call at each end.
 
 The ends take turns: who has sent receives next. A message that cannot be unpickled is
 read to its end all the same, so it does not spoil the next one.
+
+A message is *plain* if to unpickle it calls no code but that of `pickle`. Who receives
+for many others takes such a message itself, and leaves all others to another thread.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from multiprocessing.reduction import ForkingPickler
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
-    from typing import Any, List, Protocol, Tuple, Union
+    from typing import Any, Iterable, List, Optional, Protocol, Tuple, Union
 
     #: What is to be sent, piece by piece.
     Message = List[Union[bytes, memoryview]]
@@ -49,7 +52,7 @@ PIECES = 1000
 MOST = 1 << 30
 
 # What a message begins with, and a large buffer.
-_HEAD = struct.Struct("=QQ")
+_HEAD = struct.Struct("=QII")
 _SIZE = struct.Struct("=Q")
 
 _UNKNOWN = -1
@@ -58,6 +61,20 @@ _UNKNOWN = -1
 # end programs that have left it at its default; macOS takes no flag, but an option.
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 _SO_NOSIGPIPE = 0x1022 if sys.platform == "darwin" else None
+
+
+#: The types of values that `pickle` packs and unpickles by itself.
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
+
+
+def is_plain(values: Iterable[Any]) -> bool:
+    """Whether a message of these values is plain, and small."""
+    size = 0
+    for value in values:
+        if type(value) not in _PLAIN:
+            return False
+        size += value.__sizeof__()
+    return size < CHUNK
 
 
 class Ended(EOFError):
@@ -74,15 +91,17 @@ class Channel(Protocol):
     def source(self) -> Any:
         """What `multiprocessing.connection.wait` takes, to wait for a message."""
 
-    def pack(self, value: Any) -> Message:
+    def pack(self, value: Any, plain: bool = False) -> Message:
         """Pickle a value; raises whatever that raises.
 
         A large buffer is not copied: what its owner writes there before it is sent is
         sent.
+
+        :param plain: it is small, and `pickle` needs no help with it.
         """
 
     def send(self, message: Message) -> None:
-        """Send a message, and let go of it.
+        """Send a message, and forget it.
 
         Who ends in the middle of it is noticed by `receive`.
 
@@ -94,6 +113,9 @@ class Channel(Protocol):
 
         :raises Ended: no message will come, neither now nor later.
         """
+
+    def end(self) -> None:
+        """Let both ends see that no more will be sent; never blocks."""
 
     def close(self) -> None:
         """Close this end; a second time does nothing."""
@@ -126,8 +148,11 @@ class SocketChannel:
     def __reduce__(self) -> Any:
         return SocketChannel, (self.source,)
 
-    def pack(self, value: Any) -> Message:
+    def pack(self, value: Any, plain: bool = False) -> Message:
         """See `Channel.pack`."""
+        if plain:
+            piece = pickle.dumps(value, PROTOCOL)
+            return [_HEAD.pack(len(piece), 0, True) + piece]
         pieces = _Pieces()
         ForkingPickler(pieces, PROTOCOL, True, pieces.in_band).dump(value)
         return pieces.message()
@@ -149,6 +174,30 @@ class SocketChannel:
             if not begun:
                 raise Ended from error
 
+    def arrive(self) -> Optional[bool]:
+        """Take in what has come, without waiting; whether it is a whole plain message.
+
+        Called between two messages. None if nothing has come. `receive` comes next, and
+        does not wait if the message is whole.
+
+        :raises Ended: no message will come, or one was left that nobody asked for.
+        """
+        if self._start != self._end:
+            raise Ended
+        try:
+            count = self.source.recv_into(self._chunk, 0, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise Ended from error
+        if not count:
+            raise Ended
+        self._start, self._end = 0, count
+        if count < _HEAD.size:
+            return False
+        size, _, plain = _HEAD.unpack_from(self._chunk)
+        return bool(plain) and count == _HEAD.size + size
+
     def receive(self) -> Any:
         """See `Channel.receive`."""
         if self._left:
@@ -157,12 +206,17 @@ class SocketChannel:
         try:
             if self._start == self._end:
                 self._fill()
-            self._left, buffers = _HEAD.unpack(self.read(_HEAD.size))
+            self._left, buffers, _ = _HEAD.unpack(self.read(_HEAD.size))
             self.received += 1
             return self._load([self._read_buffer() for _ in range(buffers)])
         finally:
             if self._left:
                 self._skip()
+
+    def end(self) -> None:
+        """See `Channel.end`."""
+        with suppress(OSError):
+            self.source.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """See `Channel.close`."""
@@ -254,7 +308,7 @@ class PipeChannel:
     def __reduce__(self) -> Any:
         return PipeChannel, (self.source,)
 
-    def pack(self, value: Any) -> Message:
+    def pack(self, value: Any, plain: bool = False) -> Message:
         """See `Channel.pack`."""
         buffer = io.BytesIO()
         ForkingPickler(buffer, PROTOCOL).dump(value)
@@ -275,6 +329,10 @@ class PipeChannel:
             raise Ended from error
         self.received += 1
         return pickle.loads(message)
+
+    def end(self) -> None:
+        """See `Channel.end`."""
+        self.close()
 
     def close(self) -> None:
         """See `Channel.close`."""
@@ -308,12 +366,12 @@ class _Pieces:
         """Everything, in the order in which it is to be sent."""
         if not self._buffers and len(self._pickle) == 1:
             (piece,) = self._pickle
-            return [_HEAD.pack(len(piece), 0) + piece]
+            return [_HEAD.pack(len(piece), 0, False) + piece]
         pieces: Message = []
         for view in self._buffers:
             pieces += _SIZE.pack(len(view)), view
         pieces += self._pickle
-        head = _HEAD.pack(sum(map(len, pieces)), len(self._buffers))
+        head = _HEAD.pack(sum(map(len, pieces)), len(self._buffers), False)
         return [head, *pieces]
 
 

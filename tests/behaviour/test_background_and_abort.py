@@ -11,7 +11,7 @@ import pytest
 
 import concurra
 from concurra.scheduler import Scheduler
-from concurra.workers.crew import Crew
+from concurra.workers.pool import Pool
 
 from .support import (
     BOUND,
@@ -434,10 +434,10 @@ def test_abort_from_inside_a_task(background, timeout):
 def test_abort_after_a_start_that_failed(monkeypatch):
     """The results are complete all the same; who waits gets the error."""
 
-    def refuse(crew):
+    def refuse(pool, stopped):
         raise OSError("no workers today")
 
-    monkeypatch.setattr(Crew, "prepare", refuse)
+    monkeypatch.setattr(Pool, "prepare", refuse)
     runner = runner_with(stay, stay)
     runner.execute_in_background()
     assert statuses(runner.abort()) == {"a": "Terminated", "b": "Terminated"}

@@ -11,6 +11,7 @@ import threading
 import pytest
 
 import concurra
+from concurra.lifecycle import LifeCycle
 from tests.helpers import HAS_PROC, start_script
 
 from .support import SAME_LIBRARY, TERMINATED, check, statuses
@@ -181,16 +182,16 @@ def test_an_interrupt_that_wakes_nobody_up():
 
 def test_two_interrupts_at_once(monkeypatch):
     """The second comes before the first has had any effect; both are obeyed."""
-    terminate = concurra.TaskRunner._terminate
+    terminate = LifeCycle._terminate
     interrupts = iter([KeyboardInterrupt])
     gate = threading.Event()
 
-    def interrupted(runner):
+    def interrupted(life, broken):
         for interrupt in interrupts:
             raise interrupt
-        terminate(runner)
+        terminate(life, broken)
 
-    monkeypatch.setattr(concurra.TaskRunner, "_terminate", interrupted)
+    monkeypatch.setattr(LifeCycle, "_terminate", interrupted)
     runner = concurra.TaskRunner(1, progress_stats=False)
     runner.add_task(_thread.interrupt_main, label="interrupt")
     runner.add_task(gate.wait, 20, label="busy")

@@ -258,3 +258,51 @@ def test_dependents_wait_for_the_last_attempt():
     runner.add_task(task, label="a")
     runner.add_task(lambda: task.attempts, label="b", depends_on=["a"])
     assert runner.run()["b"]["result"] == 3
+
+
+# The runner's value -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", ["2", -1, None], ids=repr)
+def test_a_wrong_value_of_the_runner_can_be_mended(wrong):
+    """Nothing has been started, and tasks that are there already take the right one."""
+    runner = concurra.TaskRunner(progress_stats=False)
+    runner.task_retries = wrong
+    runner.add_task(Flaky(2), label="a")
+    runner.add_work([(Flaky(2), (), {}, "b")])
+    with pytest.raises((TypeError, ValueError), match="^task_retries must be "):
+        runner.run()
+    assert runner.results_registry == {"a": {}, "b": {}}
+    runner.task_retries = 2
+    results = runner.run(verify=False)
+    assert statuses(results) == {"a": "Successful", "b": "Successful"}
+    for result in results.values():
+        check(result)
+        assert (result["attempts"], result["task_retries"]) == (3, 2)
+
+
+def test_the_runners_value_at_the_start_counts():
+    """For all tasks that were given none of their own, whenever they were added."""
+    runner = concurra.TaskRunner(task_retries=5, progress_stats=False)
+    runner.add_task(Flaky(9), label="before")
+    runner.add_task(Flaky(9), label="own", task_retries=0)
+    runner.task_retries = 1
+    runner.add_task(Flaky(9), label="after")
+    results = runner.run(verify=False)
+    given = {label: result["task_retries"] for label, result in results.items()}
+    attempts = {label: result["attempts"] for label, result in results.items()}
+    assert given == {"before": 1, "own": 0, "after": 1}
+    assert attempts == {"before": 2, "own": 1, "after": 2}
+
+
+def test_the_runners_value_is_not_looked_at_again():
+    """What is changed during the run comes too late."""
+    runner = concurra.TaskRunner(1, task_retries=1, progress_stats=False)
+
+    def change():
+        runner.task_retries = 5
+
+    runner.add_task(change, label="a")
+    runner.add_task(Flaky(9), label="b", depends_on=["a"])
+    result = runner.run(verify=False)["b"]
+    assert (result["attempts"], result["task_retries"]) == (2, 1)

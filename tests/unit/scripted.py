@@ -1,4 +1,4 @@
-"""A crew whose workers do what the test says, and a clock that goes when it is told.
+"""Workers that do what the test says, and a clock that goes when it is told.
 
 A task's job is a script: a function that gets the worker and returns an outcome. The
 script `Meeting` holds the worker until the test lets it go, or until it is stopped.
@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
-from concurra.outcomes import ERROR, SUCCESS, UNAVAILABLE, Outcome
+from concurra.outcomes import ERROR, NOTHING, SUCCESS, UNAVAILABLE, AtHand, Outcome
 from concurra.tasks import Call, Task
+from tests.unit.support import Planned
+
+if TYPE_CHECKING:
+    from concurra.workers import Done
 
 #: Seconds until a wait fails that should have been over long ago.
 BOUND = 10.0
@@ -34,57 +38,66 @@ class Clock:
 class ScriptedWorker:
     """Runs scripts, and writes down how it was stopped."""
 
-    mode: str | None = "scripted"
-    transcript: object | None = None
-    spent = False
+    retired = False
+    elsewhere = False
 
-    def __init__(self, crew: ScriptedCrew) -> None:
-        self.crew = crew
+    def __init__(self, pool: ScriptedPool) -> None:
+        self.pool = pool
+        self.at_hand = NOTHING
+        self.transcript: object | None = None
         self.stops: list[bool] = []
         self.meeting: Meeting | None = None
         self.closings = 0
+        self.dismissed = False
+        self.abandoned = False
 
-    def run(self, job: Any) -> Outcome:
-        if self.stops:
+    def is_quick(self, job: Any) -> bool:
+        return False
+
+    def begin(self, job: Any) -> Outcome:
+        self.at_hand = AtHand("scripted")  # type: ignore[arg-type]
+        if self.stops or self.dismissed:
             return Outcome.stopped()
-        with self.crew.at_work(self):
+        with self.pool.at_work(self):
             return job.func(self)  # type: ignore[no-any-return]
 
-    #: What there is to tidy up, if anything.
-    litter: Callable[[ScriptedWorker], object] | None = None
+    def print(self, transcript: object) -> None:
+        """Have printed something."""
+        self.at_hand = AtHand("scripted", transcript)  # type: ignore[arg-type]
 
-    @property
-    def untidy(self) -> bool:
-        return self.litter is not None
+    #: What there is to clear away, if anything.
+    _litter: Callable[[ScriptedWorker], object] | None = None
 
-    def tidy(self) -> None:
-        if self.litter is not None:
-            self.litter(self)
-            self.litter = None
+    def retire(self, litter: Callable[[ScriptedWorker], object]) -> None:
+        """Have something to clear away, which is then called."""
+        self._litter = litter
+        self.retired = True
 
-    def forget(self) -> None:
-        pass
-
-    abandoned = False
+    def reap(self) -> None:
+        if self._litter is not None:
+            self._litter(self)
+            self._litter = None
+        self.retired = False
 
     def abandon(self) -> None:
         self.abandoned = True
 
-    def dismiss(self) -> tuple[str | None, object | None]:
-        return self.mode, self.transcript
+    def dismiss(self) -> AtHand:
+        self.dismissed = True
+        return self.at_hand
 
     def stop(self, force: bool = False) -> bool:
         self.stops.append(force)
         if self.meeting is not None:
             self.meeting.heed(force)
-        return self.crew.stoppable
+        return self.pool.stoppable
 
     def close(self) -> None:
         self.closings += 1
-        self.crew.events.append("worker closed")
+        self.pool.events.append("worker closed")
 
 
-class ScriptedCrew:
+class ScriptedPool:
     """Hires scripted workers, and writes down what happened.
 
     :param stoppable: what `stop` of its workers returns.
@@ -98,39 +111,39 @@ class ScriptedCrew:
         self.busy = self.most = 0
         self._lock = threading.Lock()
 
-    def prepare(self) -> None:
-        self.events.append("crew prepared")
+    def prepare(self, stopped: Callable[[], bool]) -> None:
+        self.events.append("pool prepared")
         if self.unprepared is not None:
             raise self.unprepared
 
-    def hire(self) -> ScriptedWorker:
+    def hire(self, done: Done) -> ScriptedWorker:
         worker = ScriptedWorker(self)
         self.workers.append(worker)
         return worker
 
-    def hurry(self) -> None:
-        self.events.append("crew hurried")
+    def kill(self) -> None:
+        self.events.append("pool killed")
 
     def close(self) -> None:
-        self.events.append("crew closed")
+        self.events.append("pool closed")
 
     def at_work(self, worker: ScriptedWorker) -> _Counted:
         return _Counted(self, self._lock)
 
 
 class _Counted:
-    def __init__(self, crew: ScriptedCrew, lock: threading.Lock) -> None:
-        self._crew = crew
+    def __init__(self, pool: ScriptedPool, lock: threading.Lock) -> None:
+        self._pool = pool
         self._lock = lock
 
     def __enter__(self) -> None:
         with self._lock:
-            self._crew.busy += 1
-            self._crew.most = max(self._crew.most, self._crew.busy)
+            self._pool.busy += 1
+            self._pool.most = max(self._pool.most, self._pool.busy)
 
     def __exit__(self, *exc_info: object) -> None:
         with self._lock:
-            self._crew.busy -= 1
+            self._pool.busy -= 1
 
 
 class Meeting:
@@ -206,8 +219,8 @@ def play(
     """A task with a script, or with an outcome that it ends with at once."""
     if isinstance(script, Outcome):
         outcome = script
-        return Task(label, Call(lambda worker: outcome), needs, retries)
-    return Task(label, Call(script), needs, retries)
+        return Planned(label, Call(lambda worker: outcome), needs, retries)
+    return Planned(label, Call(script), needs, retries)
 
 
 def well(value: Any = None) -> Outcome:

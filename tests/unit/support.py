@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from concurra.dag import Dag
 from concurra.plan import Plan
 from concurra.outcomes import ERROR, LOST, SUCCESS, Outcome
+from concurra.options import Options
 from concurra.tasks import Call, Task
+
+if TYPE_CHECKING:
+    from concurra.tasks import Job
+
+
+class Planned(Task):
+    """A task that knows what it is going to depend on."""
+
+    __slots__ = ("depends_on",)
+
+    def __init__(
+        self,
+        label: Hashable,
+        job: Job,
+        depends_on: tuple[Hashable, ...] = (),
+        retries: int = 0,
+    ) -> None:
+        super().__init__(label, job, Options(retries))
+        self.depends_on = depends_on
 
 
 def nothing() -> None:
@@ -16,14 +37,20 @@ def nothing() -> None:
 
 def make(label: Hashable, *needs: Hashable, retries: int = 0) -> Task:
     """A task that depends on `needs`."""
-    return Task(label, Call(nothing), needs, retries)
+    return Planned(label, Call(nothing), needs, retries)
+
+
+def add(plan: Plan | Dag, task: Task) -> None:
+    """Add a task with what it depends on."""
+    assert isinstance(task, Planned)
+    plan.add(task, task.depends_on)
 
 
 def plan_of(*tasks: Task) -> Plan:
     """A plan with these tasks, not open yet."""
     plan = Plan()
     for task in tasks:
-        plan.add(task)
+        add(plan, task)
     return plan
 
 
@@ -60,9 +87,24 @@ def take_all(plan: Plan, now: float = 0.0) -> list[Hashable]:
 
 def error_of(task: Task) -> str | None:
     assert task.outcome is not None, f"{task.label!r} has not ended"
-    return task.outcome.error
+    error = task.outcome.error
+    return None if error is None else str(error)
 
 
 def status_of(task: Task) -> str:
     assert task.outcome is not None, f"{task.label!r} has not ended"
     return task.outcome.status
+
+
+def settled(plan: Plan, task: Task, outcome: Outcome, now: float) -> list[Task]:
+    """Settle an attempt; the tasks that ended by it, in order."""
+    before = len(plan.ended)
+    plan.settle(task, outcome, now)
+    return plan.ended[before:]
+
+
+def terminated(plan: Plan, at_work: dict[Task, Outcome], now: float) -> list[Task]:
+    """Terminate everything; the tasks that ended by it, in order."""
+    before = len(plan.ended)
+    plan.terminate(at_work, now)
+    return plan.ended[before:]

@@ -204,10 +204,9 @@ def test_calls() -> None:
     call = checks.call(nothing, args, kwargs)
     args.append(9)
     kwargs["b"] = 9
-    assert (call.func, call.args, call.kwargs) == (nothing, (1, 2), {"a": 3})
-    assert checks.call(nothing, iter("xy")).args == ("x", "y")
-    empty = checks.call(nothing)
-    assert (empty.args, empty.kwargs) == ((), None)
+    assert call == (nothing, (1, 2), {"a": 3})
+    assert checks.call(nothing, iter("xy")) == (nothing, ("x", "y"), {})
+    assert checks.call(nothing) == (nothing, (), {})
 
 
 def test_arguments_that_are_in_no_container() -> None:
@@ -227,14 +226,11 @@ def test_workloads() -> None:
         (nothing, [1], {"a": 2}),
         (nothing, None, None, "label"),
     ]
-    found = [
-        (call.args, call.kwargs, label) for call, label in checks.work(iter(items))
-    ]
-    assert found == [
-        ((), None, None),
-        ((1,), None, None),
-        ((1,), {"a": 2}, None),
-        ((), None, "label"),
+    assert checks.work(iter(items)) == [
+        ((nothing, (), {}), None),
+        ((nothing, (1,), {}), None),
+        ((nothing, (1,), {"a": 2}), None),
+        ((nothing, (), {}), "label"),
     ]
     assert checks.work([]) == []
 
@@ -330,7 +326,8 @@ def test_environments() -> None:
 def test_commands() -> None:
     """Options become truth values."""
     options: Any = 1, 0, None
-    command = checks.command(["ls"], pathlib.Path("x"), {"A": "1"}, *options)
-    flags = command.check, command.capture_output, command.text
-    assert flags == (True, False, False)
-    assert (command.argv, command.cwd, command.env) == (["ls"], "x", {"A": "1"})
+    argv, cwd, env, *flags = checks.command(
+        ["ls"], pathlib.Path("x"), {"A": "1"}, *options
+    )
+    assert flags == [True, False, False]
+    assert (argv, cwd, env) == (["ls"], "x", {"A": "1"})

@@ -16,8 +16,10 @@ from concurra.errors import (
 )
 from concurra.plan import Plan
 from concurra.outcomes import FAILED, NOTHING, SUCCESSFUL, TERMINATED, AtHand, Outcome
-from concurra.tasks import Call, Task
+from concurra.tasks import Call
 from tests.unit.support import (
+    Planned,
+    add,
     error_of,
     failure,
     hopeless,
@@ -26,9 +28,11 @@ from tests.unit.support import (
     nothing,
     opened,
     plan_of,
+    settled,
     status_of,
     success,
     take_all,
+    terminated,
 )
 
 MANY = 100_000
@@ -47,7 +51,7 @@ def run_to_end(plan: Plan) -> list[Hashable]:
     return order
 
 
-class Watched(Task):
+class Watched(Planned):
     """Knows which of its fields were there when it got its outcome."""
 
     __slots__ = ("before",)
@@ -95,7 +99,7 @@ def test_a_label_that_is_taken_is_refused() -> None:
     plan = plan_of(first)
     for again in (make("a"), make("a", "b"), make("a", "a")):
         with pytest.raises(DuplicateLabelError) as caught:
-            plan.add(again)
+            add(plan, again)
         assert caught.value.label == "a"
     assert plan.tasks == {"a": first}
     assert plan.remaining == 1
@@ -107,8 +111,8 @@ def test_labels_that_are_equal_are_the_same_label() -> None:
     plan = plan_of(make(1))
     for label in (1.0, True):
         with pytest.raises(DuplicateLabelError):
-            plan.add(make(label))
-    plan.add(make("1", True))
+            add(plan, make(label))
+    add(plan, make("1", True))
     plan.check()
     plan.open()
     assert run_to_end(plan) == [1, "1"]
@@ -118,9 +122,9 @@ def test_a_task_cannot_depend_on_itself() -> None:
     """Not even beside others, and the task is not added."""
     plan = plan_of(make("a"))
     with pytest.raises(CircularDependencyError, match="^Task 'b' cannot depend on it"):
-        plan.add(make("b", "a", "b"))
+        add(plan, make("b", "a", "b"))
     assert list(plan.tasks) == ["a"]
-    plan.add(make("b", "a"))
+    add(plan, make("b", "a"))
 
 
 def test_a_dependency_may_be_added_later() -> None:
@@ -140,7 +144,7 @@ def test_a_cycle_is_refused_when_it_closes(length: int, backwards: bool) -> None
     *others, last = ring
     plan = plan_of(*others)
     with pytest.raises(CircularDependencyError) as caught:
-        plan.add(last)
+        add(plan, last)
     way = [(last.label + number) % length for number in [*numbers, 0]]  # type: ignore
     assert list(caught.value.cycle) == way
     path = " -> ".join(map(str, way))
@@ -151,7 +155,7 @@ def test_the_documented_cycle() -> None:
     """The path goes from the task that closed the cycle along its dependencies."""
     plan = plan_of(make("B", "A"), make("C", "B"))
     with pytest.raises(CircularDependencyError) as caught:
-        plan.add(make("A", "C"))
+        add(plan, make("A", "C"))
     assert str(caught.value) == "Circular dependency detected: A -> C -> B -> A."
 
 
@@ -160,14 +164,14 @@ def test_a_refused_cycle_changes_nothing() -> None:
     plan = plan_of(make("b", "a"), make("c", "b"))
     before = dict(plan.tasks)
     with pytest.raises(CircularDependencyError):
-        plan.add(make("a", "x", "c", "y"))
+        add(plan, make("a", "x", "c", "y"))
     assert plan.tasks == before
     assert plan.remaining == 2
     with pytest.raises(UnknownDependencyError) as caught:
         plan.check()
     assert caught.value.unknown == {"b": ["a"]}
-    plan.add(make("x", "a"))  # had "a" been entered, this would close a cycle
-    plan.add(make("a"))
+    add(plan, make("x", "a"))  # had "a" been entered, this would close a cycle
+    add(plan, make("a"))
     plan.check()
     plan.open()
     assert run_to_end(plan) == ["a", "b", "c", "x"]
@@ -182,21 +186,21 @@ def test_a_cycle_beside_much_that_is_none() -> None:
         make("aside", "top", "elsewhere"),
     )
     with pytest.raises(CircularDependencyError) as caught:
-        plan.add(make("bottom", "unknown", "aside"))
+        add(plan, make("bottom", "unknown", "aside"))
     cycle = caught.value.cycle
     assert cycle[:3] == ("bottom", "aside", "top")
     assert cycle[3] in ("left", "right")
     assert cycle[4:] == ("bottom",)
-    plan.add(make("bottom", "unknown"))
+    add(plan, make("bottom", "unknown"))
 
 
 def test_a_cycle_through_tasks_added_in_any_order() -> None:
     """Adding that alternates between both ends of a chain is watched as well."""
     plan = plan_of(make(1, 2), make(5, 6), make(3, 4), make(2, 3), make(4, 5))
     with pytest.raises(CircularDependencyError) as caught:
-        plan.add(make(6, 0, 1))
+        add(plan, make(6, 0, 1))
     assert caught.value.cycle == (6, 1, 2, 3, 4, 5, 6)
-    plan.add(make(6, 0))
+    add(plan, make(6, 0))
 
 
 def test_add_all_adds_all() -> None:
@@ -239,20 +243,20 @@ def test_check_names_every_unknown_label_once() -> None:
             plan.check()
         assert caught.value.unknown == {"a": ["x"], "b": ["y", "x"]}
         assert list(caught.value.unknown) == ["a", "b"]
-    plan.add(make("x"))
+    add(plan, make("x"))
     with pytest.raises(UnknownDependencyError) as caught:
         plan.check()
     assert caught.value.unknown == {"b": ["y"]}
-    plan.add(make("y", "x"))
+    add(plan, make("y", "x"))
     plan.check()
 
 
 def test_an_empty_plan_has_nothing_to_do() -> None:
     """It is checked, opened, and over."""
     plan = opened()
-    assert plan.remaining == plan.ready == plan.width() == 0
+    assert plan.remaining == len(plan.ready) == plan.width() == 0
     assert plan.take(0.0) is None
-    assert plan.terminate({}, 0.0) == []
+    assert terminated(plan, {}, 0.0) == []
 
 
 @pytest.mark.parametrize(
@@ -267,7 +271,7 @@ def test_an_empty_plan_has_nothing_to_do() -> None:
     ],
     ids=["one", "chain", "loose", "fan-out", "fan-in", "chain and loose"],
 )
-def test_width_bounds_how_many_work_together(width: int, tasks: list[Task]) -> None:
+def test_width_bounds_how_many_work_together(width: int, tasks: list[Planned]) -> None:
     """All tasks but the longest path's, and one of that."""
     plan = opened(*tasks)
     assert plan.width() == width
@@ -297,13 +301,13 @@ def test_what_becomes_ready_comes_in_its_place() -> None:
 def test_a_task_is_ready_when_all_that_it_needs_succeeded() -> None:
     """Not before, and `ready` counts it from then on."""
     plan = opened(make("a"), make("b"), make("c", "a", "b"))
-    assert plan.ready == 2
+    assert len(plan.ready) == 2
     assert take_all(plan) == ["a", "b"]
-    assert plan.ready == 0
+    assert len(plan.ready) == 0
     plan.settle(plan.tasks["b"], success(), 1.0)
     assert plan.take(1.0) is None
     plan.settle(plan.tasks["a"], success(), 1.0)
-    assert plan.ready == 1
+    assert len(plan.ready) == 1
     assert take_all(plan) == ["c"]
 
 
@@ -343,7 +347,7 @@ def test_a_task_that_is_given_back_was_not_taken(failures: int) -> None:
         assert plan.take(3.0) is b
     plan.give_back(b)
     plan.give_back(a)
-    assert plan.ready == 2
+    assert len(plan.ready) == 2
     assert (b.attempts, b.started) == (failures, 1.0 if failures else None)
     assert take_all(plan, 4.0) == ["a", "b"]
     assert (a.attempts, a.started) == (1, 4.0)
@@ -359,7 +363,7 @@ def test_a_retry_that_was_given_back_may_end_before_it_is_taken() -> None:
     assert plan.take(2.0) is a
     plan.give_back(a)
     plan.settle(a, Outcome.timed_out(1.0, NOTHING), 3.0)
-    assert plan.ready == 1
+    assert len(plan.ready) == 1
     assert take_all(plan) == ["b"]
 
 
@@ -372,7 +376,7 @@ def test_a_success_ends_the_task() -> None:
     task = plan.take(3.0)
     assert task and task.outcome is None
     outcome = success(42)
-    assert labels(plan.settle(task, outcome, 5.5)) == ["a"]
+    assert labels(settled(plan, task, outcome, 5.5)) == ["a"]
     assert task.outcome is outcome
     assert (task.started, task.ended, task.attempts, task.errors) == (3.0, 5.5, 1, ())
     assert plan.remaining == 1
@@ -386,17 +390,29 @@ def test_the_first_outcome_stands(first: Outcome, second: Outcome) -> None:
     task = plan.take(0.0)
     assert task
     plan.settle(task, first, 1.0)
-    state = task.ended, task.attempts, list(task.errors), plan.remaining, plan.ready
-    assert list(plan.settle(task, second, 2.0)) == []
+    state = (
+        task.ended,
+        task.attempts,
+        list(task.errors),
+        plan.remaining,
+        len(plan.ready),
+    )
+    assert list(settled(plan, task, second, 2.0)) == []
     assert task.outcome is first
-    after = task.ended, task.attempts, list(task.errors), plan.remaining, plan.ready
+    after = (
+        task.ended,
+        task.attempts,
+        list(task.errors),
+        plan.remaining,
+        len(plan.ready),
+    )
     assert after == state
 
 
 def test_who_comes_too_late_is_not_waited_for() -> None:
     """A task that slips in beside the opening is no reason for a run without end."""
     plan = opened(make("a"))
-    plan.add(make("late"))
+    add(plan, make("late"))
     task = plan.take(0.0)
     assert task is not None and task.label == "a"
     plan.settle(task, success(), 0.0)
@@ -409,12 +425,12 @@ def test_a_failed_attempt_is_tried_again() -> None:
     for attempt in (1, 2):
         task = plan.take(float(attempt))
         assert task and task.attempts == attempt
-        assert list(plan.settle(task, failure(f"E: {attempt}"), 10.0)) == []
+        assert list(settled(plan, task, failure(f"E: {attempt}"), 10.0)) == []
         assert task.outcome is None
         assert plan.remaining == 2
     task = plan.take(3.0)
     assert task and task.attempts == 3
-    assert labels(plan.settle(task, success(), 11.0)) == ["a"]
+    assert labels(settled(plan, task, success(), 11.0)) == ["a"]
     assert list(task.errors) == ["E: 1", "E: 2"]
     assert (task.started, task.ended) == (1.0, 11.0), "from the first start"
     assert take_all(plan) == ["b"]
@@ -438,7 +454,7 @@ def test_a_failure_that_another_attempt_cannot_mend_is_final() -> None:
     plan = opened(make("a", retries=5))
     task = plan.take(0.0)
     assert task
-    assert labels(plan.settle(task, hopeless("E: 1"), 1.0)) == ["a"]
+    assert labels(settled(plan, task, hopeless("E: 1"), 1.0)) == ["a"]
     assert (task.attempts, list(task.errors)) == (1, ["E: 1"])
 
 
@@ -448,7 +464,7 @@ def test_an_attempt_that_never_began_counts_for_nothing() -> None:
     task = plan.take(1.0)
     assert task
     outcome = Outcome.unpicklable("TypeError: no", "trace")
-    assert labels(plan.settle(task, outcome, 4.0)) == ["a"]
+    assert labels(settled(plan, task, outcome, 4.0)) == ["a"]
     assert (task.attempts, list(task.errors)) == (0, [])
     assert (task.started, task.ended) == (4.0, 4.0)
 
@@ -487,7 +503,7 @@ def test_a_task_that_ended_while_it_waited_for_its_retry_is_never_taken() -> Non
     task = plan.take(0.0)
     assert task
     plan.settle(task, failure("E: 1"), 1.0)
-    assert labels(plan.settle(task, Outcome.timed_out(2, NOTHING), 2.0)) == ["a"]
+    assert labels(settled(plan, task, Outcome.timed_out(2, NOTHING), 2.0)) == ["a"]
     assert (task.attempts, list(task.errors)) == (1, ["E: 1"])
     assert (task.started, task.ended) == (0.0, 2.0)
     assert take_all(plan) == ["b"]
@@ -501,7 +517,7 @@ def test_what_depends_on_a_failure_is_skipped() -> None:
     plan = opened(make("a"), make("b", "a"), make("c", "b"), make("d"))
     task = plan.take(1.0)
     assert task
-    assert labels(plan.settle(task, failure(), 2.0)) == ["a", "b", "c"]
+    assert labels(settled(plan, task, failure(), 2.0)) == ["a", "b", "c"]
     assert error_of(plan.tasks["b"]) == skip_error("'a'")
     assert error_of(plan.tasks["c"]) == skip_error("'b'")
     assert plan.remaining == 1
@@ -553,9 +569,9 @@ def test_a_second_failure_does_not_skip_again() -> None:
     """Who is skipped already keeps the first reason."""
     plan = opened(make("a"), make("b"), make("c", "a", "b"), make("d", "b"))
     assert take_all(plan) == ["a", "b"]
-    assert labels(plan.settle(plan.tasks["a"], failure(), 1.0)) == ["a", "c"]
+    assert labels(settled(plan, plan.tasks["a"], failure(), 1.0)) == ["a", "c"]
     first = plan.tasks["c"].outcome
-    assert labels(plan.settle(plan.tasks["b"], failure(), 2.0)) == ["b", "d"]
+    assert labels(settled(plan, plan.tasks["b"], failure(), 2.0)) == ["b", "d"]
     assert plan.tasks["c"].outcome is first
     assert error_of(plan.tasks["c"]) == skip_error("'a'")
     assert plan.remaining == 0
@@ -566,7 +582,7 @@ def test_a_success_after_a_skip_wakes_nobody() -> None:
     plan = opened(make("a"), make("b"), make("c", "a", "b"))
     assert take_all(plan) == ["a", "b"]
     plan.settle(plan.tasks["a"], failure(), 1.0)
-    assert labels(plan.settle(plan.tasks["b"], success(), 2.0)) == ["b"]
+    assert labels(settled(plan, plan.tasks["b"], success(), 2.0)) == ["b"]
     assert plan.take(2.0) is None
 
 
@@ -585,7 +601,7 @@ def test_every_end_but_success_skips(outcome: Outcome) -> None:
     plan = opened(make("a"), make("b", "a"))
     task = plan.take(0.0)
     assert task
-    assert labels(plan.settle(task, outcome, 1.0)) == ["a", "b"]
+    assert labels(settled(plan, task, outcome, 1.0)) == ["a", "b"]
     assert error_of(plan.tasks["b"]) == skip_error("'a'")
 
 
@@ -607,7 +623,7 @@ def test_terminate_ends_all_that_have_not_ended() -> None:
     assert take_all(plan, 1.0)[:2] == ["a", "b"]
     plan.settle(plan.tasks["a"], success("kept"), 2.0)
     at_work = Outcome.stopped(AtHand("process", "what it printed"))
-    ended = plan.terminate({plan.tasks["b"]: at_work}, 3.0)
+    ended = terminated(plan, {plan.tasks["b"]: at_work}, 3.0)
     assert labels(ended) == ["w", "b", "c", "d"]
     assert status_of(plan.tasks["a"]) == SUCCESSFUL
     assert plan.tasks["b"].outcome is at_work
@@ -615,9 +631,9 @@ def test_terminate_ends_all_that_have_not_ended() -> None:
     assert error_of(plan.tasks["w"]) == (
         "RuntimeError: Execution terminated before completion"
     )
-    assert plan.remaining == plan.ready == 0
+    assert plan.remaining == len(plan.ready) == 0
     assert plan.take(4.0) is None
-    assert plan.terminate({}, 5.0) == []
+    assert terminated(plan, {}, 5.0) == []
 
 
 def test_a_terminated_task_that_never_started() -> None:
@@ -644,7 +660,7 @@ def test_a_terminated_task_that_waited_for_its_retry() -> None:
 def test_terminate_before_the_plan_was_opened() -> None:
     """Also with dependencies that nobody knows."""
     plan = plan_of(make("a", "b"), make("c"))
-    assert labels(plan.terminate({}, 1.0)) == ["a", "c"]
+    assert labels(terminated(plan, {}, 1.0)) == ["a", "c"]
     assert plan.remaining == 0
     assert plan.take(2.0) is None
 
@@ -655,7 +671,7 @@ def test_an_outcome_after_the_termination_is_refused() -> None:
     task = plan.take(0.0)
     assert task
     plan.terminate({}, 1.0)
-    assert list(plan.settle(task, success(), 2.0)) == []
+    assert list(settled(plan, task, success(), 2.0)) == []
     assert status_of(task) == TERMINATED
     assert plan.take(3.0) is None
 
@@ -693,7 +709,7 @@ def test_depth_and_breadth_have_no_limit(build: Callable[[], Plan], well: bool) 
     else:
         first = plan.take(0.0)
         assert first
-        assert len(plan.settle(first, failure(), 1.0)) == total
+        assert len(settled(plan, first, failure(), 1.0)) == total
     assert plan.remaining == 0
 
 
@@ -701,9 +717,9 @@ def test_a_cycle_of_a_hundred_thousand() -> None:
     """Is found without recursion."""
     plan = plan_of(*[make(n, n + 1) for n in range(MANY)])
     with pytest.raises(CircularDependencyError) as caught:
-        plan.add(make(MANY, 0))
+        add(plan, make(MANY, 0))
     assert len(caught.value.cycle) == MANY + 2
-    plan.add(make(MANY))
+    add(plan, make(MANY))
 
 
 # Against a naive model ----------------------------------------------------------------
@@ -732,17 +748,17 @@ def test_what_may_be_added(additions: list[tuple[int, list[int]]]) -> None:
         task = make(label, *needs)
         if label in model:
             with pytest.raises(DuplicateLabelError):
-                plan.add(task)
+                add(plan, task)
         elif label in reachable({**model, label: set(needs)}, label):
             with pytest.raises(CircularDependencyError) as caught:
-                plan.add(task)
+                add(plan, task)
             way = caught.value.cycle
             assert way[0] == way[-1] == label
             assert len(set(way)) == len(way) - 1, "a cycle without detours"
             closed = {**model, label: set(needs)}
             assert all(after in closed[one] for one, after in zip(way, way[1:]))
         else:
-            plan.add(task)
+            add(plan, task)
             model[label] = set(needs)
         assert list(plan.tasks) == list(model)
         assert plan.remaining == len(model)
@@ -762,25 +778,25 @@ def test_what_may_be_added(additions: list[tuple[int, list[int]]]) -> None:
 class Model:
     """The same decisions as the plan's, made by looking at everything each time."""
 
-    def __init__(self, tasks: list[Task]) -> None:
+    def __init__(self, tasks: list[Planned]) -> None:
         self.tasks = tasks
-        self.running: list[Task] = []
+        self.running: list[Planned] = []
         self.ended: dict[Hashable, str] = {}
         self.skips: dict[Hashable, list[Hashable]] = {}
         self.failures = dict.fromkeys(labels(tasks), 0)
 
-    def next(self) -> Task | None:
+    def next(self) -> Planned | None:
         for task in self.tasks:
             well = all(self.ended.get(label) == SUCCESSFUL for label in task.depends_on)
             if well and task not in self.running and task.label not in self.ended:
                 return task
         return None
 
-    def settle(self, task: Task, outcome: Outcome) -> None:
+    def settle(self, task: Planned, outcome: Outcome) -> None:
         self.running.remove(task)
         if outcome.status == FAILED:
             self.failures[task.label] += 1
-            if outcome.retry and self.failures[task.label] <= task.retries:
+            if outcome.retry and self.failures[task.label] <= task.options.task_retries:
                 return
         self.ended[task.label] = outcome.status
         doomed: set[Hashable] = set()
@@ -796,13 +812,13 @@ class Model:
                     if self.ended.get(label, SUCCESSFUL) != SUCCESSFUL
                 ]
 
-    def needs(self, task: Task, label: Hashable) -> bool:
+    def needs(self, task: Planned, label: Hashable) -> bool:
         graph: Any = {one.label: set(one.depends_on) for one in self.tasks}
         return label in reachable(graph, task.label)  # type: ignore[arg-type]
 
 
 @st.composite
-def workloads(draw: st.DrawFn) -> list[Task]:
+def workloads(draw: st.DrawFn) -> list[Planned]:
     """Tasks in any order whose dependencies make no cycle."""
     count = draw(st.integers(1, 9))
     tasks = []
@@ -811,7 +827,7 @@ def workloads(draw: st.DrawFn) -> list[Task]:
         needs = draw(st.lists(below, unique=True, max_size=3))
         retries = draw(st.integers(0, 2))
         others = tuple(label for label in needs if label != number)
-        tasks.append(Task(number, Call(nothing), others, retries))
+        tasks.append(Planned(number, Call(nothing), others, retries))
     return draw(st.permutations(tasks))
 
 
@@ -827,7 +843,7 @@ MAKERS: Mapping[str, Callable[[], Outcome]] = {
 @settings(deadline=None)
 @given(workloads(), st.integers(1, 4), st.data())
 def test_what_follows_from_outcomes(
-    tasks: list[Task], limit: int, data: st.DataObject
+    tasks: list[Planned], limit: int, data: st.DataObject
 ) -> None:
     """Starts, retries, skips and ends are those of a model that rescans everything."""
     plan, model = opened(*tasks), Model(tasks)
@@ -846,7 +862,7 @@ def test_what_follows_from_outcomes(
         outcome = MAKERS[data.draw(OUTCOMES)]()
         known = set(model.ended)
         model.settle(task, outcome)
-        ended = plan.settle(task, outcome, float(moment))
+        ended = settled(plan, task, outcome, float(moment))
         assert {one.label for one in ended} == set(model.ended) - known
         assert len(ended) == len(set(labels(ended)))
         assert plan.remaining == len(tasks) - len(model.ended)

@@ -13,7 +13,7 @@ from concurra.results import Recorder, Registry, duration, progress, report
 from concurra.outcomes import ERROR, NOTHING, AtHand, Outcome
 from concurra.tasks import Command, Task
 from concurra.wording import FALLBACK_WARNING
-from tests.unit.support import failure, labels, make, opened, success
+from tests.unit.support import Planned, failure, labels, make, opened, success
 
 FIELDS = {
     "task_name": "nothing",
@@ -136,7 +136,7 @@ def test_a_task_ended_between_two_attempts_keeps_its_warning(last: Outcome) -> N
 def test_a_command_that_failed_keeps_its_result() -> None:
     """The structured one, as result and as output."""
     value = {"returncode": 7, "stdout": "", "stderr": ""}
-    task = Task("a", Command("exit 7"))
+    task = Planned("a", Command("exit 7"))
     result = record(task, Outcome.exited("subprocess", value, "stdout:\nx"))
     assert result["result"] is result["output"] is value
     assert (result["task_name"], result["status"]) == ("shell_command", "Failed")

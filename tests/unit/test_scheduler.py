@@ -10,11 +10,13 @@ from typing import Any, Callable
 
 import pytest
 
-from concurra.agenda import FOREVER
 from concurra.errors import LifeCycleError
+from concurra.events import Event, Events
 from concurra.scheduler import Scheduler
 from concurra.outcomes import FAILED, SUCCESS, SUCCESSFUL, TERMINATED, Outcome
+from concurra.slots import GONE, STOPPING
 from concurra.tasks import Task
+from concurra.timers import FOREVER
 from tests.helpers import wait_until
 from tests.unit.scripted import (
     BOUND,
@@ -22,7 +24,7 @@ from tests.unit.scripted import (
     Clock,
     Meeting,
     Script,
-    ScriptedCrew,
+    ScriptedPool,
     ScriptedWorker,
     badly,
     play,
@@ -39,8 +41,48 @@ GRACE = 0.01
 STOPPED = "RuntimeError: Execution terminated before completion"
 
 
+class Told:
+    """A reader that writes down what it is told, and calls a callback."""
+
+    def __init__(self, told: list[Any], callback: Callable[[Any], object]) -> None:
+        self.told = told
+        self.callback = callback
+
+    step = 0
+    faults = False
+
+    def tell(self, what: Any) -> None:
+        self.told.append(what)
+        self.callback(what)
+
+
+class Progress(Told):
+    """Wants to know how many have ended."""
+
+    def __init__(self, step: int, total: int, *args: Any) -> None:
+        super().__init__(*args)
+        self.step = step
+        self.total = total
+
+    def read(self, event: Event) -> None:
+        if event.ended % self.step == 0 or event.ended == self.total:
+            self.tell(event.ended)
+
+
+class Faults(Told):
+    """Wants to know what went wrong."""
+
+    faults = True
+
+    def read(self, event: Event) -> None:
+        outcome = event.task.outcome
+        assert outcome is not None
+        if outcome.fault or outcome.warning is not None:
+            self.callback(event.task)
+
+
 class Run:
-    """A scheduler with its plan, crew and clock, and what its callbacks were told."""
+    """A scheduler with its plan, pool and clock, and what its readers were told."""
 
     def __init__(
         self,
@@ -54,30 +96,29 @@ class Run:
     ) -> None:
         self.tasks = {task.label: task for task in tasks}
         self.plan = plan_of(*tasks)
-        self.crew = ScriptedCrew(stoppable)
+        self.pool = ScriptedPool(stoppable)
         self.clock = Clock()
         self.told: list[Any] = []
-        self.on_progress = on_progress
-        self.on_report = on_report
+
+        def report(task: Task) -> None:
+            self.told.append(task.label)
+            on_report(task)
+
+        readers = [
+            Faults(self.told, report),
+            Progress(step, len(tasks), self.told, on_progress),
+        ]
+        self.events = Events(len(tasks), readers)
         self.scheduler = Scheduler(
             self.plan,
-            self.crew,
+            self.pool,
+            self.events,
             limit=limit,
             grace=options.pop("grace", GRACE),
-            progress=self._progress,
-            report=self._report,
-            step=step,
             clock=self.clock,
             **options,
         )
-
-    def _progress(self, ended: int) -> None:
-        self.told.append(ended)
-        self.on_progress(ended)
-
-    def _report(self, task: Task) -> None:
-        self.told.append(task.label)
-        self.on_report(task)
+        self.state = self.scheduler._state
 
     def start(self) -> Run:
         self.scheduler.start()
@@ -126,6 +167,10 @@ def escaped(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return found
 
 
+def threads_of_runs() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == "concurra"]
+
+
 def ignore(*args: object) -> None:
     """A hook that does nothing."""
 
@@ -149,7 +194,7 @@ def test_one_worker_runs_in_the_order_of_the_plan(schedule: Scheduling) -> None:
     run = schedule(*tasks, limit=1).start().end()
     assert order == ["A", "B", "C", "D"]
     assert set(run.statuses().values()) == {SUCCESSFUL}
-    assert len(run.crew.workers) == 1
+    assert len(run.pool.workers) == 1
 
 
 def test_ready_tasks_run_side_by_side(schedule: Scheduling) -> None:
@@ -161,8 +206,8 @@ def test_ready_tasks_run_side_by_side(schedule: Scheduling) -> None:
         return well()
 
     run = schedule(*[play(n, meet) for n in range(8)], limit=4).start().end()
-    assert run.crew.most == 4
-    assert len(run.crew.workers) == 4
+    assert run.pool.most == 4
+    assert len(run.pool.workers) == 4
 
 
 def test_the_limit_is_kept(schedule: Scheduling) -> None:
@@ -179,7 +224,7 @@ def test_the_limit_is_kept(schedule: Scheduling) -> None:
         if number + 2 < len(meetings):
             meetings[number + 2].reached()
     run.end()
-    assert run.crew.most == 2
+    assert run.pool.most == 2
     assert run.scheduler.running == 0
 
 
@@ -188,12 +233,12 @@ def test_a_chain_needs_one_thread(schedule: Scheduling) -> None:
     tasks = [play(n, well(), *[n - 1] * bool(n)) for n in range(200)]
     run = schedule(*tasks, limit=64, step=1000).start().end()
     assert set(run.statuses().values()) == {SUCCESSFUL}
-    assert len(run.crew.workers) == 1
+    assert len(run.pool.workers) == 1
 
 
 def test_no_more_threads_than_tasks(schedule: Scheduling) -> None:
     """One task, one thread."""
-    assert len(schedule(play(0, well()), limit=64).start().end().crew.workers) == 1
+    assert len(schedule(play(0, well()), limit=64).start().end().pool.workers) == 1
 
 
 def test_who_is_parked_is_woken(schedule: Scheduling) -> None:
@@ -209,7 +254,7 @@ def test_who_is_parked_is_woken(schedule: Scheduling) -> None:
     tasks += [play(n, meet, 3) for n in (4, 5, 6)]
     run = schedule(*tasks, limit=3).start().end()
     assert set(run.statuses().values()) == {SUCCESSFUL}
-    assert len(run.crew.workers) == 3
+    assert len(run.pool.workers) == 3
 
 
 def test_who_is_untidy_tidies_up_before_the_next_task(schedule: Scheduling) -> None:
@@ -221,7 +266,7 @@ def test_who_is_untidy_tidies_up_before_the_next_task(schedule: Scheduling) -> N
         run.clock.now = 2.0
 
     def litter(worker: ScriptedWorker) -> Outcome:
-        worker.litter = tidy
+        worker.retire(tidy)
         return well()
 
     run = schedule(play("first", litter), play("next", well()))
@@ -239,14 +284,14 @@ def test_who_tidies_up_is_told_to_hurry_by_a_stop(schedule: Scheduling) -> None:
         wait_until(lambda: True in worker.stops, BOUND, "the force")
 
     def litter(worker: ScriptedWorker) -> Outcome:
-        worker.litter = tidy
+        worker.retire(tidy)
         return well()
 
     run = schedule(play("first", litter), play("next", well()), grace=0.0).start()
     assert tidying.wait(BOUND)
     run.scheduler.stop()
     run.end()
-    assert run.crew.workers[0].stops == [False, True]
+    assert run.pool.workers[0].stops == [False, True]
     assert run.statuses() == {"first": SUCCESSFUL, "next": TERMINATED}
 
 
@@ -256,20 +301,18 @@ def test_who_tells_is_not_let_go(schedule: Scheduling) -> None:
     block = Block(at=1)
 
     def litter(worker: ScriptedWorker) -> Outcome:
-        worker.litter = ignore
+        worker.retire(ignore)
         return well()
 
     tasks = play("first", litter), play("next", well())
     run = schedule(*tasks, grace=0.0, on_progress=block).start()
     block.reached()
     run.scheduler.stop()
-    wait_until(
-        lambda: run.scheduler._wake_at == FOREVER, BOUND, "the last grace period"
-    )
+    wait_until(lambda: run.state.next_moment == FOREVER, BOUND, "the last grace period")
     assert not run.scheduler.finished
     block.end()
     run.end()
-    assert run.crew.workers[0].stops == [False, True]
+    assert run.pool.workers[0].stops == [False, True]
     assert run.told == [1, 2]
 
 
@@ -280,7 +323,9 @@ def test_who_is_parked_is_woken_before_somebody_tells(schedule: Scheduling) -> N
     tasks = play("first", first), play("second", well()), play("third", third, "first")
     run = schedule(*tasks, limit=2, on_progress=block).start()
     first.reached()
-    wait_until(lambda: run.scheduler._parked, BOUND, "the second to have nothing to do")
+    wait_until(
+        lambda: run.state.slots.parked, BOUND, "the second to have nothing to do"
+    )
     first.end()
     block.reached()
     third.reached()
@@ -296,10 +341,15 @@ def test_a_late_timer_of_a_task_does_no_harm(schedule: Scheduling) -> None:
     tasks = play("first", first), play("second", well()), play("third", third, "first")
     run = schedule(*tasks, play("last", well(), "first"), limit=2).start()
     first.reached()
-    wait_until(lambda: run.scheduler._parked, BOUND, "the second to have nothing to do")
-    (slot,) = run.scheduler._parked
+    wait_until(
+        lambda: run.state.slots.parked, BOUND, "the second to have nothing to do"
+    )
+    wait_until(lambda: run.scheduler._threads._idle, BOUND, "its thread to wait")
+    (idle,) = run.scheduler._threads._idle
+    assert idle.thread is not None and idle.thread.ident is not None
     raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
-    assert raise_in(ctypes.c_ulong(slot.thread), ctypes.py_object(TimeoutError)) == 1
+    ident = ctypes.c_ulong(idle.thread.ident)
+    assert raise_in(ident, ctypes.py_object(TimeoutError)) == 1
     first.end()
     third.reached()
     third.end()
@@ -327,12 +377,12 @@ def test_others_are_hired_before_somebody_tidies_up(schedule: Scheduling) -> Non
     next_one = Meeting()
 
     def litter(worker: ScriptedWorker) -> Outcome:
-        worker.litter = lambda _: next_one.reached() and next_one.end()
+        worker.retire(lambda _: next_one.reached() and next_one.end())
         return well()
 
     run = schedule(play("first", litter), play("next", next_one, "first"), limit=2)
     run.start().end()
-    assert len(run.crew.workers) == 2
+    assert len(run.pool.workers) == 2
 
 
 def test_who_is_let_go_is_abandoned(schedule: Scheduling) -> None:
@@ -374,7 +424,7 @@ def test_an_empty_plan_ends_at_once(schedule: Scheduling) -> None:
     """Nothing is told, and the crew is closed."""
     run = schedule().start().end()
     assert run.told == []
-    assert run.crew.events[-1] == "crew closed"
+    assert run.pool.events[-1] == "pool closed"
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -399,13 +449,15 @@ def test_random_plans_come_to_their_end(schedule: Scheduling, seed: int) -> None
         needs = draw.sample(range(number), min(number, draw.randrange(3)))
         tasks.append(play(number, script(number), *needs, retries=draw.randrange(3)))
     run = schedule(*tasks, limit=5).start().end()
-    assert run.crew.most <= 5
+    assert run.pool.most <= 5
     assert [each for each in run.told if each in range(1, 61)][-1] == 60
     for task in run.tasks.values():
-        good = all(status_of(run.tasks[one]) == SUCCESSFUL for one in task.depends_on)
+        good = all(
+            status_of(run.tasks[one]) == SUCCESSFUL for one in labels(task.needs)
+        )
         assert good is (task.label in started)
         assert started.count(task.label) == task.attempts  # type: ignore[arg-type]
-        for one in task.depends_on if good else ():
+        for one in labels(task.needs) if good else ():
             assert started.index(one) < started.index(task.label)  # type: ignore
 
 
@@ -523,7 +575,7 @@ def test_a_task_that_waits_for_its_retry_can_be_overdue(schedule: Scheduling) ->
         "flaky": TERMINATED,
         "opener": SUCCESSFUL,
     }
-    assert all(worker.stops == [] for worker in run.crew.workers)
+    assert all(worker.stops == [] for worker in run.pool.workers)
 
 
 def test_nobody_is_hired_when_all_is_over(schedule: Scheduling) -> None:
@@ -535,15 +587,15 @@ def test_nobody_is_hired_when_all_is_over(schedule: Scheduling) -> None:
         run.end()
     finally:
         run.plan.take(0.0)  # what else might be taken keeps a broken run going
-    assert len(run.crew.workers) == 2
-    assert run.crew.events[1:] == ["worker closed"] * 2 + ["crew closed"]
+    assert len(run.pool.workers) == 2
+    assert run.pool.events[1:] == ["worker closed"] * 2 + ["pool closed"]
 
 
 def test_a_timeout_keeps_what_the_victim_had_to_say(schedule: Scheduling) -> None:
     """The mode and the transcript are those of its worker."""
     slow = Meeting()
     run = schedule(play("slow", slow), timeout=TIMEOUT).start()
-    slow.reached().transcript = "so far"
+    slow.reached().print("so far")
     run.clock.now = TIMEOUT
     run.end()
     outcome = run.tasks["slow"].outcome
@@ -632,7 +684,7 @@ def test_who_cannot_even_be_forced_is_let_go(schedule: Scheduling) -> None:
     run.clock.now = 2 * GRACE
     run.end()
     assert worker.stops == [False, True]
-    assert run.crew.events == ["crew prepared", "crew closed"]
+    assert run.pool.events == ["pool prepared", "pool closed"]
     immortal.end()
     wait_until(lambda: worker.closings, BOUND, "the end of the worker")
 
@@ -670,7 +722,7 @@ def test_a_forced_stop_has_no_grace_period(schedule: Scheduling) -> None:
     run.scheduler.stop(force=True)
     run.end()
     assert worker.stops == [True]
-    assert "crew hurried" in run.crew.events
+    assert "pool killed" in run.pool.events
 
 
 def test_a_stop_can_be_forced_later(schedule: Scheduling) -> None:
@@ -680,11 +732,11 @@ def test_a_stop_can_be_forced_later(schedule: Scheduling) -> None:
     worker = stubborn.reached()
     run.scheduler.stop()
     wait_until(lambda: worker.stops, BOUND, "the stop")
-    assert "crew hurried" not in run.crew.events
+    assert "pool killed" not in run.pool.events
     run.scheduler.stop(force=True)
     run.end()
     assert worker.stops == [False, True]
-    assert "crew hurried" in run.crew.events
+    assert "pool killed" in run.pool.events
 
 
 # Stop ---------------------------------------------------------------------------------
@@ -717,7 +769,7 @@ def test_stop_keeps_what_the_victims_had_to_say(schedule: Scheduling) -> None:
     """The transcript of a task at work is in its outcome."""
     slow = Meeting()
     run = schedule(play("slow", slow)).start()
-    slow.reached().transcript = "so far"
+    slow.reached().print("so far")
     run.scheduler.stop()
     run.end()
     outcome = run.tasks["slow"].outcome
@@ -730,8 +782,8 @@ def test_stop_before_the_start(schedule: Scheduling) -> None:
     run.scheduler.stop()
     run.end()
     assert run.statuses() == {"a": TERMINATED, "b": TERMINATED}
-    assert run.crew.workers == []
-    assert run.crew.events == ["crew closed"]
+    assert run.pool.workers == []
+    assert run.pool.events == ["pool closed"]
     assert run.told == [1, 2]
 
 
@@ -741,9 +793,10 @@ def test_start_after_a_stop_starts_nothing(schedule: Scheduling) -> None:
     run.scheduler.stop()
     run.end()
     run.start()
-    wait_until(lambda: run.crew.workers[0].closings, BOUND, "the end of the worker")
+    wait_until(lambda: not threads_of_runs(), BOUND, "the end of its thread")
     assert run.statuses() == {"a": TERMINATED}
-    assert run.crew.events.count("crew closed") == 1
+    assert run.pool.workers == []
+    assert run.pool.events.count("pool closed") == 1
 
 
 def test_stop_after_the_end_changes_nothing(schedule: Scheduling) -> None:
@@ -753,8 +806,8 @@ def test_stop_after_the_end_changes_nothing(schedule: Scheduling) -> None:
     run.scheduler.stop(force=True)
     run.scheduler.wait()
     assert run.statuses() == {"a": SUCCESSFUL}
-    assert run.crew.workers[0].stops == []
-    assert run.crew.events == ["crew prepared", "worker closed", "crew closed"]
+    assert run.pool.workers[0].stops == []
+    assert run.pool.events == ["pool prepared", "worker closed", "pool closed"]
 
 
 def test_stop_twice_is_stop_once(schedule: Scheduling) -> None:
@@ -793,7 +846,7 @@ def test_stop_by_many_threads_at_once(schedule: Scheduling) -> None:
         thread.join(BOUND)
         assert not thread.is_alive()
     assert sorted(run.told) == [1, 2, 3, 4]
-    assert run.crew.events.count("crew closed") == 1
+    assert run.pool.events.count("pool closed") == 1
 
 
 def test_stop_from_inside_a_task(schedule: Scheduling) -> None:
@@ -1004,24 +1057,25 @@ def test_who_is_dismissed_tells_nothing(
     tellers = []
     stubborn, other = Meeting(heeds=None), Meeting()
     run = schedule(play("stubborn", stubborn), play("other", other), timeout=TIMEOUT)
-    tell = run.scheduler._news.tell
+    tell = run.events.tell
 
     def watched() -> None:
         tellers.append(threading.get_ident())
         tell()
 
-    monkeypatch.setattr(run.scheduler._news, "tell", watched)
+    monkeypatch.setattr(run.events, "tell", watched)
     run.start()
     stubborn.reached()
-    (slot,) = run.scheduler._slots
+    (slot,) = run.state.slots.all
+    thread = slot.thread
     run.clock.now = TIMEOUT
     other.reached()
     tellers.clear()
     stubborn.end()
-    wait_until(lambda: slot.left, BOUND, "the end of the dismissed")
+    wait_until(lambda: slot.state == GONE, BOUND, "the end of the dismissed")
     other.end()
     run.end()
-    assert tellers and slot.thread not in tellers
+    assert tellers and thread not in tellers
 
 
 def test_a_callback_may_stop_the_run(schedule: Scheduling) -> None:
@@ -1047,7 +1101,7 @@ def test_when_the_run_has_finished_everything_was_told(schedule: Scheduling) -> 
     assert run.scheduler.finished
     assert [each for each in run.told if isinstance(each, int)].count(20) == 1
     assert len(run.told) == 40
-    assert run.crew.events[-1] == "crew closed"
+    assert run.pool.events[-1] == "pool closed"
 
 
 # Waiting ------------------------------------------------------------------------------
@@ -1078,7 +1132,7 @@ def test_a_copy_in_another_process_is_of_no_use(
     run = schedule(play("busy", busy)).start()
     worker = busy.reached()
     with monkeypatch.context() as patch:
-        patch.setattr("concurra.scheduler.os.getpid", lambda: -1)
+        patch.setattr("concurra.completion.os.getpid", lambda: -1)
         for method in (run.scheduler.stop, run.scheduler.wait):
             with pytest.raises(LifeCycleError, match="^This is the copy of a runner"):
                 method()
@@ -1087,7 +1141,7 @@ def test_a_copy_in_another_process_is_of_no_use(
     run.end()
     assert run.statuses() == {"busy": SUCCESSFUL}
     with monkeypatch.context() as patch:  # nobody waits for a run that has ended
-        patch.setattr("concurra.scheduler.os.getpid", lambda: -1)
+        patch.setattr("concurra.completion.os.getpid", lambda: -1)
         run.scheduler.stop()
         run.scheduler.wait()
 
@@ -1146,7 +1200,7 @@ def test_the_run_goes_on_with_the_threads_that_there_are(
     scarce(threads, error)
     run.start().end()
     assert set(run.statuses().values()) == {SUCCESSFUL}
-    assert run.crew.most <= threads
+    assert run.pool.most <= threads
 
 
 def test_who_cannot_begin_a_task_leaves_it_to_others(schedule: Scheduling) -> None:
@@ -1159,13 +1213,13 @@ def test_who_cannot_begin_a_task_leaves_it_to_others(schedule: Scheduling) -> No
     run = schedule(play("busy", busy), *[play(n, begin) for n in range(9)], limit=4)
     run.start()
     busy.reached()
-    wait_until(lambda: sum(each.closings for each in run.crew.workers) == 3)
+    wait_until(lambda: sum(each.closings for each in run.pool.workers) == 3)
     assert run.told == []
     busy.end()
     run.end()
     assert run.statuses() == dict.fromkeys(["busy", *range(9)], SUCCESSFUL)
     assert [task.attempts for task in run.tasks.values()] == [1] * 10
-    assert len(run.crew.workers) == 4
+    assert len(run.pool.workers) == 4
 
 
 def test_another_is_hired_for_what_could_not_be_begun(schedule: Scheduling) -> None:
@@ -1182,19 +1236,19 @@ def test_another_is_hired_for_what_could_not_be_begun(schedule: Scheduling) -> N
 
 
 @pytest.fixture
-def hiring(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Block]:
+def hiring(monkeypatch: pytest.MonkeyPatch) -> Callable[[Run], Block]:
     """Who starts a thread next is held, and in the end it is not started."""
-    start = threading.Thread.start
 
-    def hold() -> Block:
+    def hold(run: Run) -> Block:
         block = Block()
+        threads = run.scheduler._threads
 
-        def fail(thread: threading.Thread) -> None:
-            monkeypatch.setattr(threading.Thread, "start", start)
-            block(thread)
+        def fail(*args: object) -> None:
+            monkeypatch.delattr(threads, "start")
+            block(None)
             raise RuntimeError("can't start new thread")
 
-        monkeypatch.setattr(threading.Thread, "start", fail)
+        monkeypatch.setattr(threads, "start", fail)
         return block
 
     return hold
@@ -1218,9 +1272,9 @@ def with_room_for_one(schedule: Scheduling, x: Meeting, y: Meeting) -> Run:
     y.reached()
     run.clock.now = TIMEOUT
     wait_until(lambda: run.tasks["late"].outcome, what="the end of who is late")
-    wait_until(lambda: not run.scheduler._agenda.has_victims(alive=True))
+    wait_until(lambda: not run.state.slots.count[STOPPING])
     # The watchman starts a thread that tells of it. He does not start one later.
-    wait_until(lambda: not run.scheduler._news.untold)
+    wait_until(lambda: not run.events.waiting)
     for meeting in (x, y):  # from now on, nobody has gone since they began
         meeting.end(unable())
         meeting.reached()
@@ -1235,7 +1289,7 @@ def test_the_last_one_waits_for_those_who_are_dying(schedule: Scheduling) -> Non
     run = schedule(play("slow", slow), later, timeout=TIMEOUT).start()
     slow.reached()
     run.clock.now = TIMEOUT
-    wait_until(lambda: sum(each.closings for each in run.crew.workers) == 1)
+    wait_until(lambda: sum(each.closings for each in run.pool.workers) == 1)
     run.clock.now = TIMEOUT + GRACE
     run.end()
     assert run.statuses() == {"slow": TERMINATED, "next": SUCCESSFUL}
@@ -1260,7 +1314,7 @@ def test_who_has_gone_makes_room_for_another(schedule: Scheduling) -> None:
     first.end()
     busy.reached()
     run.clock.now = TIMEOUT
-    wait_until(lambda: sum(each.closings for each in run.crew.workers) == 1)
+    wait_until(lambda: sum(each.closings for each in run.pool.workers) == 1)
     run.clock.now = 1.25 * TIMEOUT
     wait_until(lambda: run.tasks["next"].outcome, what="the one for whom there is room")
     busy.end()
@@ -1281,23 +1335,23 @@ def test_who_could_not_begin_while_another_went_tries_again(
     run.clock.now = TIMEOUT
     late.reached()
     slow.end()
-    wait_until(lambda: not run.scheduler._agenda.has_victims(alive=True))
+    wait_until(lambda: not run.state.slots.count[STOPPING])
     late.end(unable())
     late.reached()
     late.end()
     run.end()
     ended = {"next": SUCCESSFUL, "last": SUCCESSFUL}
     assert run.statuses() == {"slow": TERMINATED, **ended}
-    assert len(run.crew.workers) == 2
+    assert len(run.pool.workers) == 2
 
 
 def test_nobody_leaves_for_one_who_never_arrives(
-    schedule: Scheduling, hiring: Callable[[], Block]
+    schedule: Scheduling, hiring: Callable[[Run], Block]
 ) -> None:
     """The last who is there stays, though another is on his way."""
     x, y = Meeting(), Meeting()
     run = with_room_for_one(schedule, x, y)
-    block = hiring()
+    block = hiring(run)
     x.end(unable("E: x"))
     block.reached()
     y.end(unable("E: y"))
@@ -1309,7 +1363,7 @@ def test_nobody_leaves_for_one_who_never_arrives(
 
 
 def test_a_run_without_anybody_left_ends(
-    schedule: Scheduling, hiring: Callable[[], Block]
+    schedule: Scheduling, hiring: Callable[[Run], Block]
 ) -> None:
     """One who was given up long ago has hired the last, and in vain."""
     late, last = Meeting(heeds=None), Meeting(heeds=None)
@@ -1318,7 +1372,7 @@ def test_a_run_without_anybody_left_ends(
     late.reached()
     run.clock.now = TIMEOUT
     last.reached()
-    block = hiring()
+    block = hiring(run)
 
     def heed(force: bool) -> None:
         late.end(unable())
@@ -1327,7 +1381,7 @@ def test_a_run_without_anybody_left_ends(
     last.heed = heed  # type: ignore[method-assign]
     run.clock.now = 2 * TIMEOUT
     block.reached()
-    wait_until(lambda: run.scheduler._wake_at == FOREVER, what="the watchman's sleep")
+    wait_until(lambda: run.state.next_moment == FOREVER, what="the watchman's sleep")
     block.end()
     run.end()
     last.end()
@@ -1343,7 +1397,7 @@ def test_what_nobody_can_begin_has_failed(schedule: Scheduling) -> None:
         f"E: {n}" for n in range(9)
     ]
     assert [task.attempts for task in run.tasks.values()] == [0] * 9
-    assert len(run.crew.workers) <= 4
+    assert len(run.pool.workers) <= 4
 
 
 def test_the_timeout_counts_from_the_moment_a_task_could_begin(
@@ -1358,7 +1412,7 @@ def test_the_timeout_counts_from_the_moment_a_task_could_begin(
     tasks = play("busy", busy), play("late", begin)
     run = schedule(*tasks, limit=2, timeout=TIMEOUT).start()
     busy.reached()
-    wait_until(lambda: sum(each.closings for each in run.crew.workers) == 1)
+    wait_until(lambda: sum(each.closings for each in run.pool.workers) == 1)
     run.clock.now = 0.75 * TIMEOUT
     busy.end()
     late.reached()
@@ -1381,7 +1435,7 @@ def test_when_no_thread_can_be_started_at_all(
     run.scheduler.stop()
     run.end()
     assert run.statuses() == {"a": TERMINATED}
-    assert run.crew.events[-1] == "crew closed"
+    assert run.pool.events[-1] == "pool closed"
 
 
 @pytest.mark.parametrize("threads", [0, 1])
@@ -1421,19 +1475,20 @@ def test_a_stop_needs_no_thread(
     assert run.statuses() == {"busy": TERMINATED, "next": TERMINATED}
 
 
-def test_a_worker_that_breaks_its_promise_ends_the_run(
+def test_a_worker_that_breaks_its_promise_costs_a_slot(
     schedule: Scheduling, escaped: list[Any]
 ) -> None:
-    """If `run` raises all the same, the run is stopped: it never hangs."""
+    """If `begin` raises all the same, that costs its job and its slot, nothing else."""
 
     def raising(worker: ScriptedWorker) -> Outcome:
         raise MemoryError
 
     run = schedule(play("a", raising), play("b", well(), "a"), play("c", well()))
     run.start().end()
-    assert run.statuses() == {"a": TERMINATED, "b": TERMINATED, "c": TERMINATED}
+    assert run.statuses() == {"a": FAILED, "b": TERMINATED, "c": SUCCESSFUL}
+    assert error_of(run.tasks["a"]) == "MemoryError: "
     assert [each.exc_type for each in escaped] == [MemoryError]
-    assert run.crew.events == ["crew prepared", "worker closed", "crew closed"]
+    assert run.pool.events == ["pool prepared", *["worker closed"] * 2, "pool closed"]
 
 
 @pytest.mark.parametrize("promise", ["stop", "abandon"])
@@ -1454,22 +1509,22 @@ def test_a_watchman_who_stumbles_ends_the_run(
     run.scheduler.stop()
     run.end()
     assert run.statuses() == {"a": TERMINATED, "b": TERMINATED}
-    assert [each.exc_type for each in escaped] == [OSError]
+    wait_until(lambda: [each.exc_type for each in escaped] == [OSError], BOUND)
 
 
-def test_news_that_cannot_be_told_hang_nothing(
-    schedule: Scheduling, escaped: list[Any], monkeypatch: pytest.MonkeyPatch
+def test_a_reader_that_raises_hangs_nothing(
+    schedule: Scheduling, escaped: list[Any]
 ) -> None:
-    """Whoever tries to tell them, at the end as well: the crew is closed, too."""
+    """It loses what it was told, and is told the rest; the program hears of each."""
 
-    def fail() -> None:
-        raise MemoryError
+    def fail(ended: int) -> None:
+        raise MemoryError(ended)
 
-    run = schedule(play("a", well()), play("b", well()))
-    monkeypatch.setattr(run.scheduler._news, "tell", fail)
+    run = schedule(play("a", well()), play("b", badly()), on_progress=fail)
     run.start().end()
-    assert run.crew.events[-1] == "crew closed"
-    assert {each.exc_type for each in escaped} == {MemoryError}
+    assert run.told == [1, "b", 2]
+    assert run.pool.events[-1] == "pool closed"
+    assert [str(each.exc_value) for each in escaped] == ["1", "2"]
 
 
 def test_the_crew_is_prepared_first(schedule: Scheduling) -> None:
@@ -1477,24 +1532,24 @@ def test_the_crew_is_prepared_first(schedule: Scheduling) -> None:
     seen: list[list[str]] = []
 
     def look(worker: ScriptedWorker) -> Outcome:
-        seen.append(list(run.crew.events))
+        seen.append(list(run.pool.events))
         return well()
 
     run = schedule(play("a", look), play("b", look))
     run.start().end()
-    assert seen == [["crew prepared"]] * 2
+    assert seen == [["pool prepared"]] * 2
 
 
 def test_a_crew_that_cannot_be_prepared_ends_the_run(schedule: Scheduling) -> None:
     """No task starts, and the error is kept for those who want to know."""
     run = schedule(play("a", well()), play("b", well()))
-    run.crew.unprepared = RuntimeError("no such worker")
+    run.pool.unprepared = RuntimeError("no such worker")
     run.start().end()
     run.scheduler.wait()
-    assert run.scheduler.failure is run.crew.unprepared
+    assert run.scheduler.failure is run.pool.unprepared
     assert run.statuses() == {"a": TERMINATED, "b": TERMINATED}
     assert [task.attempts for task in run.tasks.values()] == [0, 0]
-    assert run.crew.events[-1] == "crew closed"
+    assert run.pool.events[-1] == "pool closed"
 
 
 def test_a_plan_that_cannot_be_opened_ends_the_run(
@@ -1518,7 +1573,7 @@ def test_a_plan_that_was_stopped_before_is_not_opened(schedule: Scheduling) -> N
     run.scheduler.stop()
     run.start().end()
     assert run.statuses() == {"a": TERMINATED, "b": TERMINATED}
-    assert run.plan.ready == 0
+    assert len(run.plan.ready) == 0
 
 
 def test_the_crew_is_closed_once_after_all_workers(schedule: Scheduling) -> None:
@@ -1535,8 +1590,8 @@ def test_the_crew_is_closed_once_after_all_workers(schedule: Scheduling) -> None
     slow.reached()
     run.clock.now = TIMEOUT
     run.end()
-    assert run.crew.events[1:] == ["worker closed"] * 4 + ["crew closed"]
-    assert [worker.closings for worker in run.crew.workers] == [1] * 4
+    assert run.pool.events[1:] == ["worker closed"] * 4 + ["pool closed"]
+    assert [worker.closings for worker in run.pool.workers] == [1] * 4
 
 
 def test_the_crew_is_closed_when_a_worker_cannot_be(
@@ -1551,4 +1606,4 @@ def test_the_crew_is_closed_when_a_worker_cannot_be(
     monkeypatch.setattr(ScriptedWorker, "close", close)
     run = schedule(play("a", well()), play("b", well())).start().end()
     assert set(run.statuses().values()) == {SUCCESSFUL}
-    assert run.crew.events == ["crew prepared", "crew closed"]
+    assert run.pool.events == ["pool prepared", "pool closed"]

@@ -311,6 +311,6 @@ def test_the_end_of_a_lost_process_has_a_name(exitcode: int | None, end: str) ->
 
 def test_a_skip_shows_labels_as_they_are() -> None:
     """Separated by commas."""
-    error = Outcome.skipped(["a", 1, ("b", 2)]).error
+    error = str(Outcome.skipped(["a", 1, ("b", 2)]).error)
     expected = "Skipped: dependency ['a', 1, ('b', 2)] failed or was terminated"
     assert error == f"RuntimeError: {expected}"

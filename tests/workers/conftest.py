@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from concurra.workers import Worker
 from concurra.workers.guardian import Guardian
 from tests.workers.support import KINDS, Closing, Kind, guarded
 
@@ -26,7 +26,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture
-def worker(kind: Kind, guardian: Guardian) -> Worker:
+def worker(kind: Kind, guardian: Guardian) -> Any:
     """A worker of each kind."""
     return kind.make(guardian)
 
@@ -37,7 +37,7 @@ def close(request: pytest.FixtureRequest) -> Iterator[Closing | None]:
     if "worker" not in request.fixturenames:
         yield None
         return
-    worker: Worker = request.getfixturevalue("worker")
+    worker: Any = request.getfixturevalue("worker")
     closing = Closing(worker)
     yield closing
     worker.stop(force=True)

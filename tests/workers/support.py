@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import queue
 import shlex
 import sys
 import threading
@@ -15,18 +16,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
-from concurra.outcomes import Outcome
+import pytest
+
+from concurra.outcomes import LOST, NOTHING, AtHand, Outcome
 from concurra.tasks import Call, Command
-from concurra.workers import Worker
+from concurra.threads import ThreadCache
 from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
-from concurra.workers.crew import Crew, Hand
+from concurra.workers.dispatched import DispatchedWorker
+from concurra.workers.dispatcher import Dispatcher, can_dispatch
+from concurra.workers.pool import Pool, PooledWorker
 from concurra.workers.process import ProcessWorker
 from concurra.workers.thread import FallbackWorker, ThreadWorker
 from tests.helpers import START_METHODS, alive, wait_until
 
 if TYPE_CHECKING:
     from concurra.tasks import Job
+    from concurra.workers import Done
 
 #: Seconds until a wait fails that should have been over long ago.
 BOUND = 20.0
@@ -35,23 +41,97 @@ BOUND = 20.0
 ROOT = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
+class Hired(PooledWorker):
+    """A worker of a `TestPool`, whose outcomes go to whoever waits in `run`."""
+
+    pool: TestPool
+    outcomes: queue.Queue[Outcome]
+
+
+class TestPool(Pool):
+    """A pool with threads of its own, closed with it."""
+
+    __test__ = False
+
+    def __init__(self, context: Any = None, **options: Any) -> None:
+        super().__init__(ThreadCache(), context, **options)
+
+    def hire(self, done: Done | None = None) -> Hired:
+        """Without ``done``, a worker for `run`."""
+        outcomes: queue.Queue[Outcome] = queue.Queue()
+        if done is None:
+            done = lambda outcome, serving: outcomes.put(outcome)  # noqa: E731
+        worker = Hired(self, done)
+        worker.pool, worker.outcomes = self, outcomes
+        return worker
+
+    def close(self) -> None:
+        super().close()
+        self.threads.close()
+
+
+class Dispatched(DispatchedWorker):
+    """With a dispatcher of its own, closed with it."""
+
+    def __init__(self, context: Any, guardian: Guardian, **options: Any) -> None:
+        self.threads = ThreadCache()
+        dispatcher = Dispatcher(self.threads)
+        super().__init__(context, guardian, dispatcher, **options)
+
+    def close(self) -> None:
+        super().close()
+        self._dispatcher.close()
+        self.threads.close()
+
+
+def run(worker: Any, job: Job, *at_hand: AtHand) -> Outcome:
+    """Have a worker do a job, and wait for the outcome, as the scheduler does it."""
+    if not isinstance(worker, PooledWorker):
+        return _run_kind(worker, job, *(at_hand or (worker.present(job),)))
+    assert isinstance(worker, Hired)
+    outcome = _begin(worker, job)
+    if outcome.cause is LOST and outcome.mode is None:
+        outcome = _begin(worker, job)
+    return outcome
+
+
+def _begin(worker: Hired, job: Job) -> Outcome:
+    worker.at_hand = NOTHING
+    if worker.retired:
+        worker.reap()
+    return worker.begin(job) or worker.outcomes.get(timeout=2 * BOUND)
+
+
+def _run_kind(worker: Any, job: Job, at_hand: AtHand) -> Outcome:
+    outcomes: queue.Queue[Outcome] = queue.Queue()
+    outcome: Outcome | None = worker.run(
+        job, at_hand, lambda outcome, serving: outcomes.put(outcome)
+    )
+    return outcome or outcomes.get(timeout=2 * BOUND)
+
+
 class Kind(NamedTuple):
     """A kind of worker: how it is made, in which mode it runs, what it runs."""
 
-    make: Callable[[Guardian], Worker]
+    make: Callable[[Guardian], Any]
     mode: str
     command: bool = False
     stoppable: bool = True
 
 
-def _process(method: str) -> Callable[[Guardian], Worker]:
+def _process(method: str) -> Callable[[Guardian], ProcessWorker]:
     context = multiprocessing.get_context(method)
     return lambda guardian: ProcessWorker(context, guardian, grace=BOUND)
 
 
-def _hand(method: str | None = None) -> Callable[[Guardian], Worker]:
+def _dispatched(method: str) -> Callable[[Guardian], Dispatched]:
+    context = multiprocessing.get_context(method)
+    return lambda guardian: Dispatched(context, guardian, grace=BOUND)
+
+
+def _pooled(method: str | None = None) -> Callable[[Guardian], PooledWorker]:
     context = None if method is None else multiprocessing.get_context(method)
-    return lambda guardian: Crew(context, grace=BOUND).hire()
+    return lambda guardian: TestPool(context, grace=BOUND).hire()
 
 
 KINDS = {
@@ -60,10 +140,15 @@ KINDS = {
         lambda guardian: FallbackWorker(), "thread_fallback", stoppable=False
     ),
     **{method: Kind(_process(method), "process") for method in START_METHODS},
+    **{
+        f"dispatched, {method}": Kind(_dispatched(method), "process")
+        for method in START_METHODS
+        if can_dispatch()
+    },
     "command": Kind(CommandWorker, "subprocess", command=True),
-    "hand, thread": Kind(_hand(), "thread", stoppable=False),
-    "hand, process": Kind(_hand(START_METHODS[0]), "process"),
-    "hand, command": Kind(_hand(), "subprocess", command=True),
+    "pooled, thread": Kind(_pooled(), "thread", stoppable=False),
+    "pooled, process": Kind(_pooled(START_METHODS[0]), "process"),
+    "pooled, command": Kind(_pooled(), "subprocess", command=True),
 }
 
 FUNCTIONS = {name: kind for name, kind in KINDS.items() if not kind.command}
@@ -83,6 +168,11 @@ def few_descriptors(left: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals and groups are POSIX")
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 
 
 # What they do -------------------------------------------------------------------------
@@ -139,21 +229,70 @@ def leave_pid(path: object, which: str = "$$") -> str:
     return f"echo {which} > {quoted}.part; mv {quoted}.part {quoted}"
 
 
+def pid_of(worker: Any) -> int:
+    outcome = run(worker, call(os.getpid))
+    assert outcome.ok, outcome.error
+    pid: int = outcome.value
+    return pid
+
+
+class ElsewhereOnly:
+    """Can be pickled, but unpickled only in the process that made it."""
+
+    def __reduce__(self) -> Any:
+        return explode_elsewhere, (os.getpid(),)
+
+
+def explode_elsewhere(pid: int) -> ElsewhereOnly:
+    if os.getpid() != pid:
+        raise ValueError("not here")
+    return ElsewhereOnly()
+
+
+def fork_lingering(pid_file: str, until: str, session: bool) -> None:
+    """Fork a child that lingers, in a session of its own or in the worker's."""
+    if os.fork() == 0:
+        try:
+            if session:
+                os.setsid()
+            linger(pid_file, until)
+        finally:
+            os._exit(0)
+    read(pid_file)
+
+
 # In a thread --------------------------------------------------------------------------
+
+
+def show(worker: Any, job: Job) -> object:
+    """Have a worker do a job; the transcript that is shown meanwhile."""
+    at_hand = worker.present(job)
+    _run_kind(worker, job, at_hand)
+    return at_hand.transcript
+
+
+def mode_of(worker: Any) -> object:
+    """How the job at hand is run, as far as that worker says it."""
+    return worker.at_hand.mode if isinstance(worker, Hired) else worker.mode
+
+
+def is_spent(worker: Any) -> bool:
+    """Whether it cannot do another job without being cleared up."""
+    return bool(worker.retired if isinstance(worker, Hired) else worker.spent)
 
 
 class Running:
     """A worker at its job, in a thread, as the scheduler has it."""
 
-    def __init__(self, worker: Worker, job: Job) -> None:
+    def __init__(self, worker: Any, job: Job, *at_hand: AtHand) -> None:
         self._outcome: list[Outcome] = []
         self._thread = threading.Thread(
-            target=lambda: self._outcome.append(worker.run(job)), daemon=True
+            target=lambda: self._outcome.append(run(worker, job, *at_hand)), daemon=True
         )
         self._thread.start()
 
     def outcome(self) -> Outcome:
-        """Wait for the end of `run`; what it returned."""
+        """Wait for the outcome."""
         self._thread.join(BOUND)
         assert not self._thread.is_alive(), "run() did not return"
         assert self._outcome, "run() raised"
@@ -175,9 +314,9 @@ def guarded() -> Iterator[Guardian]:
 
 
 class Closing:
-    """Closes a worker, once; a `Hand` with its crew."""
+    """Closes a worker, once; one of a pool with it."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Any) -> None:
         self._worker = worker
         self._closed = False
 
@@ -185,5 +324,5 @@ class Closing:
         if not self._closed:
             self._closed = True
             self._worker.close()
-            if isinstance(self._worker, Hand):
-                self._worker._crew.close()
+            if isinstance(self._worker, Hired):
+                self._worker.pool.close()

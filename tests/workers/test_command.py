@@ -14,22 +14,24 @@ from typing import Any
 
 import pytest
 
-from concurra.outcomes import FAILED, UNAVAILABLE
+from concurra.outcomes import ERROR, FAILED, UNAVAILABLE
 from concurra.tasks import Command
-from concurra.workers import children, command
+from concurra.workers import command, groups
 from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
-from concurra.workers.crew import Crew
 from tests.helpers import alive, wait_until
 from tests.workers.support import (
     BOUND,
     Running,
+    TestPool,
     add,
     call,
     few_descriptors,
     leave_pid,
     read,
+    run,
     sh,
+    show,
     wait_for_end_of,
     write,
 )
@@ -56,19 +58,19 @@ def nobody_waits() -> Iterator[None]:
 
 @pytest.mark.parametrize("capture", [True, False], ids=["captured", "not captured"])
 @pytest.mark.parametrize("left", range(12))
-def test_a_command_that_lacks_descriptors_is_declined(
+def test_a_command_that_lacks_descriptors_does_not_begin(
     worker: CommandWorker, tmp_path: Path, left: int, capture: bool
 ) -> None:
     """Or it runs to its end; it never runs in vain."""
     sign = tmp_path / "sign"
     job = sh(f"echo there > {shlex.quote(str(sign))}", capture_output=capture)
-    assert worker.run(sh("true")).ok  # the guardian is there
+    assert run(worker, sh("true")).ok  # the guardian is there
     with few_descriptors(left):
-        outcome = worker.run(job)
-    assert outcome.cause is UNAVAILABLE == (not outcome.ok) == (not sign.exists())
+        outcome = run(worker, job)
+    assert (outcome.cause is UNAVAILABLE) == (not outcome.ok) == (not sign.exists())
     assert outcome.ok or "Too many open files" in str(outcome.error)
-    assert not worker.run(Command(["/no/such/program"])).declined
-    assert worker.run(sh("true")).ok
+    assert run(worker, Command(["/no/such/program"])).cause is ERROR
+    assert run(worker, sh("true")).ok
 
 
 # Results ------------------------------------------------------------------------------
@@ -77,7 +79,7 @@ def test_a_command_that_lacks_descriptors_is_declined(
 def test_the_result_of_a_program(worker: CommandWorker) -> None:
     """Six fields; arguments go to the program as they are."""
     argv = ["printf", "%s|", "a b", "$HOME", "*"]
-    outcome = worker.run(Command(argv))
+    outcome = run(worker, Command(argv))
     assert outcome.value == {
         "command": argv,
         "shell": False,
@@ -92,7 +94,7 @@ def test_the_result_of_a_program(worker: CommandWorker) -> None:
 def test_the_result_of_a_shell_line(worker: CommandWorker, tmp_path: Path) -> None:
     """Read by the shell, in the directory that was given."""
     line = "pwd; echo two | tr a-z A-Z >&2"
-    outcome = worker.run(sh(line, cwd=str(tmp_path)))
+    outcome = run(worker, sh(line, cwd=str(tmp_path)))
     assert outcome.value == {
         "command": line,
         "shell": True,
@@ -105,7 +107,7 @@ def test_the_result_of_a_shell_line(worker: CommandWorker, tmp_path: Path) -> No
 
 def test_a_return_code_fails_the_task(worker: CommandWorker) -> None:
     """With what was printed as errors; the structured result stays."""
-    outcome = worker.run(sh("echo out; echo err >&2; exit 7"))
+    outcome = run(worker, sh("echo out; echo err >&2; exit 7"))
     error = "CommandExecutionError: Command exited with return code 7: err"
     assert (outcome.status, outcome.error) == (FAILED, error)
     assert outcome.retry and outcome.fault
@@ -115,14 +117,14 @@ def test_a_return_code_fails_the_task(worker: CommandWorker) -> None:
 
 def test_without_check_every_return_code_is_fine(worker: CommandWorker) -> None:
     """The result has it."""
-    outcome = worker.run(sh("exit 7", check=False))
+    outcome = run(worker, sh("exit 7", check=False))
     assert outcome.ok
     assert outcome.value["returncode"] == 7
 
 
 def test_a_program_that_is_killed(worker: CommandWorker) -> None:
     """Its return code is the negative number of the signal."""
-    outcome = worker.run(sh("kill -s KILL $$"))
+    outcome = run(worker, sh("kill -s KILL $$"))
     assert outcome.value["returncode"] == -signal.SIGKILL
     error = "CommandExecutionError: Command exited with return code -9"
     assert outcome.error == error
@@ -133,23 +135,23 @@ def test_without_capture_there_is_no_output(
 ) -> None:
     """It goes to where this program prints."""
     worker = CommandWorker(guardian)
-    outcome = worker.run(sh("echo out; echo err >&2", capture_output=False))
+    outcome = run(worker, sh("echo out; echo err >&2", capture_output=False))
     worker.close()
     assert (outcome.value["stdout"], outcome.value["stderr"]) == (None, None)
     assert tuple(capfd.readouterr()) == ("out\n", "err\n")
-    assert worker.transcript is None
+    assert worker.present(sh("", capture_output=False)).transcript is None
 
 
 def test_binary_output(worker: CommandWorker) -> None:
     """Every byte as it came."""
-    outcome = worker.run(sh(r"printf '\377\000\r\n'", text=False))
+    outcome = run(worker, sh(r"printf '\377\000\r\n'", text=False))
     assert outcome.value["stdout"] == b"\xff\x00\r\n"
     assert outcome.value["stderr"] == b""
 
 
 def test_text_that_cannot_be_decoded_is_kept(worker: CommandWorker) -> None:
     """As backslash escapes."""
-    outcome = worker.run(sh(r"printf 'a\377b'; printf '\376' >&2; exit 1"))
+    outcome = run(worker, sh(r"printf 'a\377b'; printf '\376' >&2; exit 1"))
     assert outcome.value["stdout"] == "a\\xffb"
     assert outcome.value["stderr"] == "\\xfe"
     assert outcome.error and outcome.error.endswith(" 1: \\xfe")
@@ -157,26 +159,26 @@ def test_text_that_cannot_be_decoded_is_kept(worker: CommandWorker) -> None:
 
 def test_newlines_are_made_uniform(worker: CommandWorker) -> None:
     """In text."""
-    assert worker.run(sh(r"printf 'a\r\nb\rc\n'")).value["stdout"] == "a\nb\nc\n"
+    assert run(worker, sh(r"printf 'a\r\nb\rc\n'")).value["stdout"] == "a\nb\nc\n"
 
 
 def test_characters_that_come_in_pieces(worker: CommandWorker) -> None:
     """Are put together, however the pipe cuts them."""
     line = r"for i in 1 2 3; do printf '\303'; sleep 0; printf '\251'; done"
-    assert worker.run(sh(line)).value["stdout"] == "ééé"
+    assert run(worker, sh(line)).value["stdout"] == "ééé"
 
 
 def test_much_output_on_both_streams(worker: CommandWorker) -> None:
     """More than the pipes hold, at once: nobody waits for ever."""
     code = "import sys; [f.write('x' * 2_000_000) for f in (sys.stdout, sys.stderr)]"
-    outcome = worker.run(Command([sys.executable, "-c", code]))
+    outcome = run(worker, Command([sys.executable, "-c", code]))
     lengths = [len(outcome.value[name]) for name in ("stdout", "stderr")]
     assert lengths == [2_000_000, 2_000_000]
 
 
 def test_standard_input_is_empty(worker: CommandWorker) -> None:
     """A program that reads it does not wait for a terminal."""
-    assert worker.run(Command(["cat"])).value["stdout"] == ""
+    assert run(worker, Command(["cat"])).value["stdout"] == ""
 
 
 def test_variables_are_set_beside_those_that_there_are(
@@ -185,7 +187,7 @@ def test_variables_are_set_beside_those_that_there_are(
     """Those of this process, as they are when the command starts."""
     monkeypatch.setenv("CONCURRA_HERE", "here")
     job = sh('echo "$CONCURRA_HERE $CONCURRA_NEW"', env={"CONCURRA_NEW": "new"})
-    assert worker.run(job).value["stdout"] == "here new\n"
+    assert run(worker, job).value["stdout"] == "here new\n"
     assert "CONCURRA_NEW" not in os.environ
 
 
@@ -212,13 +214,13 @@ def test_variables_may_change_meanwhile(
     monkeypatch.setenv("CONCURRA_HERE", "here")
     monkeypatch.setattr(os, "environ", Changing(error))
     job = sh('echo "$CONCURRA_HERE $CONCURRA_NEW"', env={"CONCURRA_NEW": "new"})
-    assert worker.run(job).value["stdout"] == "here new\n"
+    assert run(worker, job).value["stdout"] == "here new\n"
 
 
 def test_a_command_leads_a_session_of_its_own(worker: CommandWorker) -> None:
-    """So Ctrl-C in the terminal does not reach it, and a stop reaches its children."""
+    """So Ctrl-C in the terminal does not reach it, and a stop reaches its groups."""
     code = "import os; print(os.getpid() == os.getpgrp() == os.getsid(0))"
-    outcome = worker.run(Command([sys.executable, "-c", code]))
+    outcome = run(worker, Command([sys.executable, "-c", code]))
     assert outcome.value["stdout"] == "True\n"
 
 
@@ -256,10 +258,11 @@ def test_the_transcript_has_what_was_printed_so_far(
     """While the command runs, and also what it says when it is stopped."""
     line = "trap 'echo bye >&2; exit' TERM; echo 'so far'"
     stay = f"{leave_pid(tmp_path / 'pid')}; while :; do sleep 0.01; done"
-    running = Running(worker, sh(f"{line}; {stay}"))
+    job = sh(f"{line}; {stay}")
+    at_hand = worker.present(job)
+    transcript = at_hand.transcript
+    running = Running(worker, job, at_hand)
     read(tmp_path / "pid")
-    transcript = worker.transcript
-    assert transcript is not None
     wait_until(lambda: str(transcript) == "stdout:\nso far\n", what="the output")
     worker.stop()
     running.outcome()
@@ -270,11 +273,9 @@ def test_the_transcript_has_what_was_printed_so_far(
 
 def test_each_job_has_a_transcript_of_its_own(worker: CommandWorker) -> None:
     """The old one stays what it was."""
-    worker.run(sh("echo one"))
-    first = worker.transcript
-    worker.run(sh("echo two"))
+    first, second = (show(worker, sh(f"echo {word}")) for word in ("one", "two"))
     assert str(first) == "stdout:\none\n"
-    assert str(worker.transcript) == "stdout:\ntwo\n"
+    assert str(second) == "stdout:\ntwo\n"
 
 
 def test_a_stop_does_not_wait_for_a_program_to_start(
@@ -382,7 +383,7 @@ def test_leftovers_live_as_long_as_the_run(tmp_path: Path) -> None:
     worker = CommandWorker(guardian)
     line = f"sleep 60 >/dev/null 2>&1 & {leave_pid(tmp_path / 'pid', '$!')}"
     try:
-        assert worker.run(sh(line)).ok
+        assert run(worker, sh(line)).ok
         worker.close()
         assert alive(int(read(tmp_path / "pid")))
     finally:
@@ -390,17 +391,17 @@ def test_leftovers_live_as_long_as_the_run(tmp_path: Path) -> None:
     wait_for_end_of(read(tmp_path / "pid"))
 
 
-def test_one_hand_does_commands_and_functions() -> None:
-    """Each with a tool of its own, one after another."""
-    crew = Crew(None)
-    hand = crew.hire()
+def test_one_worker_does_commands_and_functions() -> None:
+    """Each with what there is for its kind, one after another."""
+    pool = TestPool(None)
+    pooled = pool.hire()
     try:
         for _ in range(2):
-            assert hand.run(call(add, 1, 2)).mode == "thread"
-            assert hand.run(sh("exit 0")).mode == "subprocess"
+            assert run(pooled, call(add, 1, 2)).mode == "thread"
+            assert run(pooled, sh("exit 0")).mode == "subprocess"
     finally:
-        hand.close()
-        crew.close()
+        pooled.close()
+        pool.close()
 
 
 # Others who wait for children ---------------------------------------------------------
@@ -410,7 +411,7 @@ def test_a_code_that_is_lost_is_no_reason_to_begin_again(
     worker: CommandWorker, nobody_waits: None
 ) -> None:
     """The command may have succeeded."""
-    outcome = worker.run(Command(["true"]))
+    outcome = run(worker, Command(["true"]))
     assert outcome.error and outcome.error.startswith(
         "ChildProcessError: the command's"
     )
@@ -423,9 +424,36 @@ def test_an_id_that_others_have_reaped_gets_no_signal(
 ) -> None:
     """Another process has it by now, for all that can be seen."""
     signalled: list[int] = []
-    monkeypatch.setattr(children, "_exists", lambda pid: True)
+    monkeypatch.setattr(groups, "_exists", lambda pid: True)
     monkeypatch.setattr(
-        children, "_signal_group", lambda pid, *how: signalled.append(pid)
+        groups, "_signal_group", lambda pid, *how: signalled.append(pid)
     )
-    assert not worker.run(Command(["true"])).ok
+    assert not run(worker, Command(["true"])).ok
     assert signalled == []
+
+
+def test_a_stop_does_not_wait_for_a_program_that_does_not_end(
+    worker: CommandWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its output could not be read, so it is killed; and it sleeps, uninterruptibly."""
+    waiting, ends = threading.Event(), threading.Event()
+    real_wait = command.await_end
+
+    def fail(*args: object) -> None:
+        raise MemoryError("no memory for its output")
+
+    def wait(pid: int) -> Any:
+        waiting.set()
+        assert ends.wait(BOUND)
+        return real_wait(pid)
+
+    monkeypatch.setattr(command, "_read", fail)
+    monkeypatch.setattr(command, "await_end", wait)
+    running = Running(worker, Command(["sleep", "60"]))
+    assert waiting.wait(BOUND)
+    stopping = threading.Thread(target=worker.stop, args=(True,), daemon=True)
+    stopping.start()
+    stopping.join(BOUND)
+    assert not stopping.is_alive()
+    ends.set()
+    assert running.outcome().error == "MemoryError: no memory for its output"

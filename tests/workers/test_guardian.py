@@ -22,7 +22,15 @@ from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
 from concurra.workers.guardian import _Table
 from tests.helpers import HAS_PROC, alive, descendants, start_script, wait_until
-from tests.workers.support import BOUND, ROOT, leave_pid, read, sh, wait_for_end_of
+from tests.workers.support import (
+    BOUND,
+    ROOT,
+    leave_pid,
+    read,
+    run,
+    sh,
+    wait_for_end_of,
+)
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX"),
@@ -78,7 +86,7 @@ def test_a_guardian_starts_before_the_first_child(guardian: Guardian) -> None:
     assert shells() == before
     try:
         for _ in range(2):
-            assert worker.run(Command(["true"])).ok
+            assert run(worker, Command(["true"])).ok
             guardian.start()
             assert len(shells()) == len(before) + 1
     finally:
@@ -194,12 +202,12 @@ def test_tasks_do_not_suffer_from_the_death_of_the_guardian() -> None:
     guardian = Guardian()
     worker = CommandWorker(guardian)
     try:
-        assert worker.run(sh("echo one")).ok
+        assert run(worker, sh("echo one")).ok
         pid = newcomer(before)
         os.kill(pid, signal.SIGKILL)
         wait_for_end_of(pid)
         for _ in range(3):
-            assert worker.run(sh("echo two")).value["stdout"] == "two\n"
+            assert run(worker, sh("echo two")).value["stdout"] == "two\n"
     finally:
         worker.close()
         guardian.close()
@@ -239,18 +247,18 @@ def test_any_shell_can_be_the_guardian(
         pytest.skip(f"there is no {name}")
     monkeypatch.setattr(Guardian, "_SHELL", (path, *options))
     guardian = started()
-    victim, spared = start("sleep", "60"), start("sleep", "60")
+    doomed, spared = start("sleep", "60"), start("sleep", "60")
     line = f"sleep 60 & {leave_pid(tmp_path / 'pid', '$!')}"
     leader = start("sh", "-c", line)
-    with newborn(tmp_path / "newborn") as (unknown, child, output):
-        for process in (spared, victim, leader):
+    with started_now(tmp_path / "started_now") as (unknown, child, output):
+        for process in (spared, doomed, leader):
             guardian.watch(process.pid)
         assert leader.wait(20) == 0
         guardian.dismiss(leader.pid, leftovers=True)
         guardian.dismiss(spared.pid, leftovers=False)
         with guardian.expecting(output):
             guardian.close()
-        for each in (victim, unknown):
+        for each in (doomed, unknown):
             assert each.wait(20) == -signal.SIGKILL
         wait_for_end_of(child)
         wait_for_end_of(read(tmp_path / "pid"))
@@ -258,7 +266,7 @@ def test_any_shell_can_be_the_guardian(
 
 
 @contextmanager
-def newborn(path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str, int]]:
+def started_now(path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str, int]]:
     """A process that leads a group, its child, and the pipe into which they print."""
     line = f"sleep 60 & {leave_pid(path, '$!')}; wait"
     read_end, write_end = os.pipe()
@@ -276,11 +284,11 @@ def newborn(path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str, int]]:
         os.close(write_end)
 
 
-def test_a_command_that_was_just_born_is_found_by_its_output(tmp_path: Path) -> None:
+def test_a_command_that_was_just_started_is_found_by_its_output(tmp_path: Path) -> None:
     """This process can be killed before it has seen the id; others are not touched."""
     guardian = started()
-    with newborn(tmp_path / "a") as (mine, child, output):
-        with newborn(tmp_path / "b") as (other, _, _):
+    with started_now(tmp_path / "a") as (mine, child, output):
+        with started_now(tmp_path / "b") as (other, _, _):
             with guardian.expecting(output):
                 guardian.close()
             assert mine.wait(20) == -signal.SIGKILL
@@ -290,9 +298,9 @@ def test_a_command_that_was_just_born_is_found_by_its_output(tmp_path: Path) -> 
 
 
 def test_nobody_is_expected_any_more(tmp_path: Path) -> None:
-    """Once it is watched and dismissed, or was never born."""
+    """Once it is watched and dismissed, or was never started."""
     guardian = started()
-    with newborn(tmp_path / "pid") as (process, _, output):
+    with started_now(tmp_path / "pid") as (process, _, output):
         with pytest.raises(FileNotFoundError), guardian.expecting(output):
             raise FileNotFoundError
         with guardian.expecting(output):
@@ -351,7 +359,7 @@ def test_where_nobody_can_be_sought_no_pipe_is_told(
     guardian = Guardian()
     worker = CommandWorker(guardian)
     try:
-        assert worker.run(Command(["true"], capture_output=capture_output)).ok
+        assert run(worker, Command(["true"], capture_output=capture_output)).ok
     finally:
         worker.close()
         guardian.close()
@@ -378,12 +386,12 @@ def test_a_child_does_not_wake_the_guardian() -> None:
     guardian = Guardian()
     worker = CommandWorker(guardian)
     try:
-        assert worker.run(Command(["true"])).ok
+        assert run(worker, Command(["true"])).ok
         pid = newcomer(before)
         wait_until(lambda: is_asleep(pid), what="the guardian's sleep")
         count = naps(pid)
         for _ in range(20):
-            assert worker.run(Command(["true"])).ok
+            assert run(worker, Command(["true"])).ok
         assert naps(pid) <= count + 1, "the last nap may have been about to begin"
     finally:
         worker.close()
@@ -439,13 +447,13 @@ def test_a_system_without_files_in_memory(
     monkeypatch.delattr(os, "memfd_create", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     guardian = started()
-    victim, spared = start("sleep", "60"), start("sleep", "60")
-    for process in (spared, victim):
+    doomed, spared = start("sleep", "60"), start("sleep", "60")
+    for process in (spared, doomed):
         guardian.watch(process.pid)
     guardian.dismiss(spared.pid, leftovers=False)
     assert list(tmp_path.iterdir()) == []
     guardian.close()
-    assert victim.wait(20) == -signal.SIGKILL
+    assert doomed.wait(20) == -signal.SIGKILL
     assert spared.poll() is None
 
 

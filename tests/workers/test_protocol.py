@@ -11,7 +11,6 @@ import pytest
 
 from concurra.outcomes import FAILED, SUCCESSFUL, Outcome
 from concurra.tasks import Command
-from concurra.workers import Worker
 from tests.workers.support import (
     BOUND,
     COMMANDS,
@@ -22,10 +21,13 @@ from tests.workers.support import (
     add,
     call,
     exiting,
+    is_spent,
     leave_pid,
     linger,
+    mode_of,
     raising,
     read,
+    run,
     sh,
     wait_for_end_of,
     write,
@@ -74,19 +76,19 @@ def let_go(tmp_path: Path) -> None:
     write(tmp_path / "until", "now")
 
 
-def test_run_returns_an_outcome(kind: Kind, worker: Worker) -> None:
+def test_run_returns_an_outcome(kind: Kind, worker: Any) -> None:
     """Of a job that went well: its value, and how it was run."""
-    outcome = worker.run(good(kind))
+    outcome = run(worker, good(kind))
     assert value(kind, outcome) == 3
     assert (outcome.status, outcome.mode) == (SUCCESSFUL, kind.mode)
     assert (outcome.error, outcome.trace, outcome.fault) == (None, None, False)
 
 
-def test_a_worker_does_one_job_after_another(kind: Kind, worker: Worker) -> None:
+def test_a_worker_does_one_job_after_another(kind: Kind, worker: Any) -> None:
     """Good and bad ones."""
     bad = sh("exit 7") if kind.command else call(raising, ValueError("bad"))
     jobs = [good(kind), bad, good(kind), bad, bad, good(kind)]
-    outcomes = [worker.run(job) for job in jobs]
+    outcomes = [run(worker, job) for job in jobs]
     assert [outcome.ok for outcome in outcomes] == [
         True,
         False,
@@ -95,7 +97,7 @@ def test_a_worker_does_one_job_after_another(kind: Kind, worker: Worker) -> None
         False,
         True,
     ]
-    assert not worker.spent
+    assert not is_spent(worker)
 
 
 ERRORS = {
@@ -116,54 +118,50 @@ ERRORS = {
 
 @pytest.mark.parametrize("kind", COMMANDS.values(), ids=COMMANDS.keys())
 @pytest.mark.parametrize("error", ["FileNotFoundError", "PermissionError"])
-def test_run_never_raises(kind: Kind, worker: Worker, error: str) -> None:
+def test_run_never_raises(kind: Kind, worker: Any, error: str) -> None:
     """A program that cannot be started is a failure, and the worker goes on."""
     argv = {"FileNotFoundError": ["/no/such/program"], "PermissionError": ["/"]}
-    outcome = worker.run(Command(argv[error]))
+    outcome = run(worker, Command(argv[error]))
     assert outcome.error and outcome.error.startswith(f"{error}: ")
     assert (outcome.status, outcome.mode) == (FAILED, kind.mode)
-    assert value(kind, worker.run(good(kind))) == 3
+    assert value(kind, run(worker, good(kind))) == 3
 
 
 @pytest.mark.parametrize("kind", FUNCTIONS.values(), ids=FUNCTIONS.keys())
-def test_run_never_raises_what_the_function_raises(kind: Kind, worker: Worker) -> None:
+def test_run_never_raises_what_the_function_raises(kind: Kind, worker: Any) -> None:
     """Whatever that is: it becomes a failure, and the worker goes on."""
     for text, error in ERRORS.items():
-        outcome = worker.run(call(raising, error))
+        outcome = run(worker, call(raising, error))
         assert outcome.error == text
         assert (outcome.status, outcome.mode) == (FAILED, kind.mode)
         assert outcome.fault and outcome.retry
         assert outcome.value is None
         assert type(error).__name__ in str(outcome.trace)
-    assert value(kind, worker.run(good(kind))) == 3
+    assert value(kind, run(worker, good(kind))) == 3
 
 
-def test_an_exit_ends_the_job_only(kind: Kind, worker: Worker) -> None:
+def test_an_exit_ends_the_job_only(kind: Kind, worker: Any) -> None:
     """`sys.exit(0)` is no success, and the worker stays."""
     if kind.command:
-        outcome = worker.run(sh("exit 3"))
+        outcome = run(worker, sh("exit 3"))
         assert outcome.value["returncode"] == 3
         error = "CommandExecutionError: Command exited with return code 3"
     else:
-        outcome = worker.run(call(exiting, 0))
+        outcome = run(worker, call(exiting, 0))
         error = "SystemExit: 0"
     assert outcome.error == error
     assert not outcome.ok
-    assert value(kind, worker.run(good(kind))) == 3
+    assert value(kind, run(worker, good(kind))) == 3
 
 
-def test_a_stop_before_run_prevents_it(
-    kind: Kind, worker: Worker, tmp_path: Path
-) -> None:
+def test_a_stop_before_run_prevents_it(kind: Kind, worker: Any, tmp_path: Path) -> None:
     """The job does not begin."""
     worker.stop()
-    assert not worker.run(long(kind, tmp_path)).ok
+    assert not run(worker, long(kind, tmp_path)).ok
     assert not (tmp_path / "pid").exists()
 
 
-def test_a_stop_makes_run_return_soon(
-    kind: Kind, worker: Worker, tmp_path: Path
-) -> None:
+def test_a_stop_makes_run_return_soon(kind: Kind, worker: Any, tmp_path: Path) -> None:
     """Or it says that it cannot: then the job goes on to its end, as ever."""
     running = Running(worker, long(kind, tmp_path))
     pid = int(read(tmp_path / "pid"))
@@ -179,7 +177,7 @@ def test_a_stop_makes_run_return_soon(
 
 
 def test_a_forced_stop_makes_run_return_soon(
-    kind: Kind, worker: Worker, tmp_path: Path
+    kind: Kind, worker: Any, tmp_path: Path
 ) -> None:
     """Also without the friendly one before."""
     running = Running(worker, long(kind, tmp_path))
@@ -193,7 +191,7 @@ def test_a_forced_stop_makes_run_return_soon(
 
 
 def test_stop_is_idempotent_and_for_any_thread(
-    kind: Kind, worker: Worker, tmp_path: Path
+    kind: Kind, worker: Any, tmp_path: Path
 ) -> None:
     """Many threads at once, friendly and forced; nothing raises."""
     running = Running(worker, long(kind, tmp_path))
@@ -219,37 +217,33 @@ def test_stop_is_idempotent_and_for_any_thread(
     running.outcome()
 
 
-def test_stop_of_an_idle_worker_does_no_harm(kind: Kind, worker: Worker) -> None:
+def test_stop_of_an_idle_worker_does_no_harm(kind: Kind, worker: Any) -> None:
     """Neither before its first job nor after one."""
-    worker.run(good(kind))
+    run(worker, good(kind))
     worker.stop()
     worker.stop(force=True)
 
 
-def test_stop_after_close_does_nothing(
-    kind: Kind, worker: Worker, close: Closing
-) -> None:
+def test_stop_after_close_does_nothing(kind: Kind, worker: Any, close: Closing) -> None:
     """Friendly or forced, as often as you like."""
-    worker.run(good(kind))
+    run(worker, good(kind))
     close()
     for force in (False, True, False):
         worker.stop(force)
 
 
-def test_close_leaves_nothing_behind(
-    kind: Kind, worker: Worker, close: Closing
-) -> None:
+def test_close_leaves_nothing_behind(kind: Kind, worker: Any, close: Closing) -> None:
     """Of a worker that never worked: the guard of the tests looks for it."""
     close()
 
 
 def test_mode_is_known_while_the_job_runs(
-    kind: Kind, worker: Worker, tmp_path: Path
+    kind: Kind, worker: Any, tmp_path: Path
 ) -> None:
     """For those who have to say how a job was run that they stop."""
     running = Running(worker, long(kind, tmp_path))
     read(tmp_path / "pid")
-    assert worker.mode == kind.mode
+    assert mode_of(worker) == kind.mode
     worker.stop()
     let_go(tmp_path)
     running.outcome()

@@ -10,9 +10,15 @@ import pytest
 
 from concurra.outcomes import FAILED
 from concurra.wording import FALLBACK_WARNING
-from concurra.workers import Worker
 from concurra.workers.thread import FallbackWorker, ThreadWorker
-from tests.workers.support import FUNCTIONS, Kind, add, call, raising
+from tests.workers.support import (
+    FUNCTIONS,
+    Kind,
+    add,
+    call,
+    raising,
+    run,
+)
 
 
 async def add_later(first: int, second: int = 0) -> int:
@@ -33,11 +39,11 @@ class AddLater:
 
 
 @pytest.mark.parametrize("kind", FUNCTIONS.values(), ids=FUNCTIONS.keys())
-def test_async_functions_are_awaited(kind: Kind, worker: Worker) -> None:
+def test_async_functions_are_awaited(kind: Kind, worker: Any) -> None:
     """In an event loop of their own: a coroutine is never a result."""
-    assert worker.run(call(add_later, 1, second=2)).value == 3
-    assert worker.run(call(AddLater(), 4)).value == 4
-    outcome = worker.run(call(raise_later))
+    assert run(worker, call(add_later, 1, second=2)).value == 3
+    assert run(worker, call(AddLater(), 4)).value == 4
+    outcome = run(worker, call(raise_later))
     assert (outcome.status, outcome.error) == (FAILED, "ValueError: late")
     assert outcome.retry
     assert "in raise_later" in str(outcome.trace)
@@ -52,10 +58,10 @@ def test_async_functions_can_run_in_many_threads() -> None:
         barrier.wait(20)
         return threading.get_ident()
 
-    def run() -> None:
-        values.append(ThreadWorker().run(call(meet)).value)
+    def work() -> None:
+        values.append(run(ThreadWorker(), call(meet)).value)
 
-    threads = [threading.Thread(target=run, daemon=True) for _ in range(3)]
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -65,19 +71,19 @@ def test_async_functions_can_run_in_many_threads() -> None:
 
 def test_functions_run_in_the_calling_thread() -> None:
     """Nothing is handed over."""
-    outcome = ThreadWorker().run(call(threading.get_ident))
+    outcome = run(ThreadWorker(), call(threading.get_ident))
     assert outcome.value == threading.get_ident()
 
 
 def test_the_very_object_is_the_result() -> None:
     """Nothing is copied."""
     value = object()
-    assert ThreadWorker().run(call(lambda: value)).value is value
+    assert run(ThreadWorker(), call(lambda: value)).value is value
 
 
 def test_the_trace_begins_in_the_code_of_the_task() -> None:
     """Without the frames of the library."""
-    trace = str(ThreadWorker().run(call(raising, ValueError("x"))).trace)
+    trace = str(run(ThreadWorker(), call(raising, ValueError("x"))).trace)
     lines = trace.splitlines()
     assert lines[0] == "Traceback (most recent call last):"
     assert lines[1].endswith(", in raising")
@@ -90,7 +96,7 @@ def test_a_stop_lasts(worker: ThreadWorker) -> None:
     assert worker.stop() is False
     begun: list[int] = []
     for _ in range(2):
-        assert not worker.run(call(begun.append, 1)).ok
+        assert not run(worker, call(begun.append, 1)).ok
     assert begun == []
 
 
@@ -98,6 +104,6 @@ def test_the_fallback_warns() -> None:
     """Whatever comes of the job."""
     worker = FallbackWorker()
     for job, ok in ((call(add, 1), True), (call(raising, ValueError()), False)):
-        outcome = worker.run(job)
+        outcome = run(worker, job)
         assert outcome.ok is ok
         assert (outcome.mode, outcome.warning) == ("thread_fallback", FALLBACK_WARNING)

@@ -17,12 +17,18 @@ import pytest
 
 from concurra.outcomes import FAILED
 from concurra.workers.guardian import Guardian
-from concurra.workers.crew import Crew
 from concurra.workers.process import ProcessWorker
 from concurra.workers.transfer import CHUNK, PIECES, Channel, Ended, PipeChannel
 from concurra.workers.transfer import SocketChannel, connect
 from tests.helpers import START_METHODS, start_script
-from tests.workers.support import BOUND, ROOT, add, call
+from tests.workers.support import (
+    BOUND,
+    ROOT,
+    TestPool,
+    add,
+    call,
+    run,
+)
 
 MIB = 1 << 20
 SIZES = [0, 1, CHUNK - 64, CHUNK - 1, CHUNK, CHUNK + 1, 5 * MIB + 1]
@@ -367,7 +373,7 @@ def echo(*args: Any, **kwargs: Any) -> Any:
 def test_arguments_and_results_of_a_worker(worker: ProcessWorker) -> None:
     """Positional and by name, there and back."""
     data = block(5 * MIB)
-    outcome = worker.run(call(echo, data, bytearray(data), key=[data, "text"]))
+    outcome = run(worker, call(echo, data, bytearray(data), key=[data, "text"]))
     assert outcome.error is None
     (first, second), kwargs = outcome.value
     assert first == second == data
@@ -384,13 +390,13 @@ def test_a_worker_without_local_sockets(
     worker = ProcessWorker(multiprocessing.get_context(method), guardian, grace=BOUND)
     try:
         data = block(MIB)
-        assert worker.run(call(echo, data, key=1)).value == ((data,), {"key": 1})
-        assert worker.run(call(echo, Explosive())).error == "ValueError: not here"
-        assert worker.run(call(Explosive)).error == (
+        assert run(worker, call(echo, data, key=1)).value == ((data,), {"key": 1})
+        assert run(worker, call(echo, Explosive())).error == "ValueError: not here"
+        assert run(worker, call(Explosive)).error == (
             "ValueError: Could not record task result: not here"
         )
-        assert worker.run(call(add, 1, 2)).value == 3
-        assert worker.run(call(os._exit, 3)).error == (
+        assert run(worker, call(add, 1, 2)).value == 3
+        assert run(worker, call(os._exit, 3)).error == (
             "RuntimeError: Worker process exited with code 3 during the task"
         )
     finally:
@@ -411,12 +417,12 @@ def test_an_argument_for_which_the_worker_has_no_memory(
     worker: ProcessWorker, kind: Any
 ) -> None:
     """Fails its own task with MemoryError; the worker goes on."""
-    assert worker.run(call(tighten, 40 * MIB)).ok
-    outcome = worker.run(call(echo, 1, kind(bytes(200 * MIB)), 2))
+    assert run(worker, call(tighten, 40 * MIB)).ok
+    outcome = run(worker, call(echo, 1, kind(bytes(200 * MIB)), 2))
     assert outcome.status == FAILED
     assert outcome.error and outcome.error.startswith("MemoryError")
     assert not worker.spent
-    assert worker.run(call(add, 1, 2)).value == 3
+    assert run(worker, call(add, 1, 2)).value == 3
 
 
 def count_and_exit(path: str) -> None:
@@ -440,19 +446,19 @@ def test_a_crash_while_arguments_arrive_is_not_repeated(
     tmp_path: Path, size: int
 ) -> None:
     """Also if not all of them have been sent by then."""
-    crew = Crew(multiprocessing.get_context(START_METHODS[0]), grace=BOUND)
-    hand = crew.hire()
+    pool = TestPool(multiprocessing.get_context(START_METHODS[0]), grace=BOUND)
+    pooled = pool.hire()
     try:
-        outcome = hand.run(call(echo, Deadly(tmp_path / "count"), bytes(size)))
+        outcome = run(pooled, call(echo, Deadly(tmp_path / "count"), bytes(size)))
         assert outcome.mode == "process"
         assert outcome.error == (
             "RuntimeError: Worker process exited with code 3 during the task"
         )
         assert (tmp_path / "count").read_text() == "x"
-        assert hand.run(call(add, 1, 2)).value == 3
+        assert run(pooled, call(add, 1, 2)).value == 3
     finally:
-        hand.close()
-        crew.close()
+        pooled.close()
+        pool.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="signals are POSIX")
@@ -484,7 +490,7 @@ def test_arrays_of_numpy(worker: ProcessWorker) -> None:
     fixed = plain.copy()
     fixed.flags.writeable = False
     for array_ in (plain, fixed, plain.T, plain[::2, ::3], plain[:3, :3]):
-        outcome = worker.run(call(echo, array_))
+        outcome = run(worker, call(echo, array_))
         assert outcome.error is None
         ((arrived,), _) = outcome.value
         assert (arrived == array_).all()

@@ -1,4 +1,4 @@
-"""The desk: every visitor's case is decided once, by whoever holds the lock."""
+"""The combining lock: every case is decided once, by whoever holds the lock."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Callable
 
 import pytest
 
-from concurra.desk import Desk, Visitor
+from concurra.combining import CombiningLock
 from tests.helpers import wait_until
 
 BOUND = 10.0
 
 
-class Someone(Visitor):
-    """A visitor who knows which threads have decided his cases."""
-
-    __slots__ = ("deciders",)
+class Someone:
+    """A visitor that knows which threads have decided its cases."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self.served = True
+        self.parking = threading.Lock()
+        self.parking.acquire()
         self.deciders: list[int] = []
 
 
@@ -33,12 +33,12 @@ def start(target: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def test_who_finds_it_free_decides_himself() -> None:
-    """A visit to a free desk is decided by the visitor's own thread, at once."""
+def test_whoever_finds_it_free_decides_itself() -> None:
+    """A visit to a free lock is decided by the visitor's own thread, at once."""
     someone = Someone()
-    desk = Desk(note)
-    desk.visit(someone)
-    desk.visit(someone)
+    lock = CombiningLock(note)
+    lock.visit(someone)
+    lock.visit(someone)
     assert someone.deciders == [threading.get_ident()] * 2
     assert someone.parking.locked()  # nobody has to wake a thread that did not wait
 
@@ -46,13 +46,13 @@ def test_who_finds_it_free_decides_himself() -> None:
 def test_who_finds_it_taken_is_served_by_the_holder() -> None:
     """The holder decides all that came meanwhile, in the order of their coming."""
     order: list[Someone] = []
-    desk = Desk(order.append)
+    lock = CombiningLock(order.append)
     visitors = [Someone() for _ in range(3)]
     threads = []
-    with desk:
+    with lock:
         for count, visitor in enumerate(visitors, 1):
-            threads.append(start(lambda visitor=visitor: desk.visit(visitor)))
-            wait_until(lambda count=count: len(desk._waiting) == count, BOUND)
+            threads.append(start(lambda visitor=visitor: lock.visit(visitor)))
+            wait_until(lambda count=count: len(lock._waiting) == count, BOUND)
         assert order == []
     for thread in threads:
         thread.join(BOUND)
@@ -60,14 +60,14 @@ def test_who_finds_it_taken_is_served_by_the_holder() -> None:
     assert order == visitors
 
 
-def test_the_holder_does_not_wait_for_those_whom_he_serves() -> None:
+def test_the_holder_does_not_wait_for_those_whom_it_serves() -> None:
     """A visitor's thread is released, and the holder goes on without it."""
-    desk = Desk(note)
+    lock = CombiningLock(note)
     someone = Someone()
     thread = None
-    with desk:
-        thread = start(lambda: desk.visit(someone))
-        wait_until(lambda: len(desk._waiting) == 1, BOUND)
+    with lock:
+        thread = start(lambda: lock.visit(someone))
+        wait_until(lambda: len(lock._waiting) == 1, BOUND)
     assert someone.deciders == [threading.get_ident()]
     thread.join(BOUND)
     assert not thread.is_alive()
@@ -75,7 +75,7 @@ def test_the_holder_does_not_wait_for_those_whom_he_serves() -> None:
 
 def test_one_who_comes_when_the_holder_leaves_is_served() -> None:
     """Nobody is left waiting, however visits and holders of the lock meet."""
-    desk = Desk(note)
+    lock = CombiningLock(note)
     visits = 2000
     visitors = [Someone() for _ in range(4)]
     together = threading.Barrier(len(visitors) + 1)
@@ -83,12 +83,12 @@ def test_one_who_comes_when_the_holder_leaves_is_served() -> None:
     def visit(visitor: Someone) -> None:
         together.wait(BOUND)
         for _ in range(visits):
-            desk.visit(visitor)
+            lock.visit(visitor)
 
     threads = [start(lambda visitor=visitor: visit(visitor)) for visitor in visitors]
     together.wait(BOUND)
     for _ in range(visits):
-        with desk:
+        with lock:
             pass
     for thread in threads:
         thread.join(BOUND)
@@ -107,14 +107,14 @@ def test_decisions_exclude_each_other() -> None:
         threading.Event().wait(0)  # gives other threads every chance
         inside.pop()
 
-    desk = Desk(decide)
+    lock = CombiningLock(decide)
     visitors = [Someone() for _ in range(3)]
     threads = [
-        start(lambda visitor=visitor: [desk.visit(visitor) for _ in range(200)])
+        start(lambda visitor=visitor: [lock.visit(visitor) for _ in range(200)])
         for visitor in visitors
     ]
     for _ in range(200):
-        with desk:
+        with lock:
             decide(visitors[0])
     for thread in threads:
         thread.join(BOUND)
@@ -122,33 +122,60 @@ def test_decisions_exclude_each_other() -> None:
     assert overlaps == []
 
 
-def test_an_error_leaves_the_desk_free() -> None:
+def test_an_error_leaves_the_lock_free() -> None:
     """If a decision raises, whoever made it is told, and the next one can come."""
 
     def refuse(visitor: Someone) -> None:
         raise MemoryError("no")
 
-    desk = Desk(refuse)
+    lock = CombiningLock(refuse)
     for _ in range(2):
         with pytest.raises(MemoryError):
-            desk.visit(Someone())
-    with desk:
+            lock.visit(Someone())
+    with lock:
         pass
 
 
-def test_an_error_about_somebody_else_releases_him() -> None:
-    """If the decision for one who waits raises, his thread goes on all the same."""
+def test_an_error_about_somebody_else_releases_it() -> None:
+    """If the decision for one who waits raises, its thread goes on all the same."""
 
     def refuse(visitor: Someone) -> None:
         raise MemoryError("no")
 
-    desk = Desk(refuse)
-    desk.__enter__()
-    thread = start(lambda: desk.visit(Someone()))
-    wait_until(lambda: len(desk._waiting) == 1, BOUND)
+    lock = CombiningLock(refuse)
+    lock.__enter__()
+    thread = start(lambda: lock.visit(Someone()))
+    wait_until(lambda: len(lock._waiting) == 1, BOUND)
     with pytest.raises(MemoryError):
-        desk.release()
+        lock.release()
     thread.join(BOUND)
     assert not thread.is_alive()
-    with desk:
+    with lock:
         pass
+
+
+def test_it_can_be_told_who_holds_it() -> None:
+    """So that a thread that was struck in the midst of a visit can give it back."""
+    lock = CombiningLock(note)
+    assert not lock.holds()
+    with lock:
+        assert lock.holds()
+        seen: list[bool] = []
+        thread = start(lambda: seen.append(lock.holds()))
+        thread.join(BOUND)
+        assert seen == [False]
+    assert not lock.holds()
+
+
+def test_a_wakeup_too_many_decides_nothing() -> None:
+    """Whoever waits looks whether its case has been decided."""
+    lock = CombiningLock(note)
+    someone = Someone()
+    someone.parking.release()
+    with lock:
+        thread = start(lambda: lock.visit(someone))
+        wait_until(lambda: someone.parking.locked(), BOUND)
+        assert someone.deciders == [] and not someone.served
+    thread.join(BOUND)
+    assert not thread.is_alive()
+    assert someone.deciders and someone.served

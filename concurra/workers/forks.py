@@ -4,7 +4,7 @@ A fork copies every descriptor, so a child that is forked while another one's pi
 being made keeps that pipe open for ever. Whoever starts a program does it in
 `starting`, whoever forks does it in `forking`, and a hook holds up every other
 ``os.fork`` of this process meanwhile. What a forked child must not keep (`unshared`)
-it closes at birth.
+it closes at once.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from weakref import WeakSet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterator, Protocol
+    from typing import Dict, Iterator, Protocol, Set
 else:
     Protocol = object
 
 POSIX = os.name == "posix"
+
+#: Seconds that a fork waits for programs that are being started.
+PATIENCE = 2.0
 
 
 class Closeable(Protocol):
@@ -35,13 +38,13 @@ class Closeable(Protocol):
 # through _turn and is counted; who forks keeps _turn and waits until nobody is counted.
 #
 # Lock order: _forking, the locks that other libraries take before a fork, _turn. So
-# _turn is never held by a thread that calls os.fork, but for the hook's sake; nor may
-# `starting` be entered twice by one thread, which a fork could come between.
+# _turn is never held by a thread that calls os.fork, but for the hook's sake. Within
+# `starting` nobody may enter it again, or wait for _turn: a fork could come between.
 _forking = threading.Lock()
 _turn = threading.RLock()
 _counting = threading.Lock()
 _busy = threading.Lock()  # held while anybody is counted
-_starters = 0
+_starters: Set[int] = set()  # the threads that are counted
 
 _unshared: WeakSet[Closeable] = WeakSet()
 _kept: Dict[int, Closeable] = {}  # by the thread that forks
@@ -54,30 +57,27 @@ def starting() -> Iterator[None]:
 
     :raises RuntimeError: this program is ending.
     """
+    me = threading.get_ident()
     with _turn:
         _refuse_at_the_end()
-        _count(+1)
+        with _counting:
+            if not _starters:
+                _busy.acquire()
+            _starters.add(me)
     try:
         yield
     finally:
-        _count(-1)
-
-
-def _count(change: int) -> None:
-    global _starters
-    with _counting:
-        if not _starters:
-            _busy.acquire()
-        _starters += change
-        if not _starters:
-            _busy.release()
+        with _counting:
+            _starters.discard(me)
+            if not _starters:
+                _busy.release()
 
 
 @contextmanager
 def forking(keep: Closeable) -> Iterator[None]:
     """Held by whoever forks a worker, who is to ``keep`` its end of an unshared pipe.
 
-    The worker is born with those signals blocked for which the program has handlers. It
+    The worker starts with those signals blocked for which the program has handlers. It
     inherits these, and is to forget them first.
 
     :raises RuntimeError: this program is ending.
@@ -114,15 +114,15 @@ def unshared(end: Closeable) -> None:
 def close_unshared(end: Closeable) -> None:
     """Close such an end.
 
-    Its number may be given to another file the next moment, so no child may be born
-    that still takes it for the end's.
+    Its number may be given to another file the next moment, so no child may be forked
+    that still takes it for the end's. This waits for programs that are being started.
     """
     with _turn:
         _unshared.discard(end)
         end.close()
 
 
-def no_more_births() -> None:
+def refuse_starts() -> None:
     """The program is ending: from now on `starting` and `forking` raise."""
     global _ending
     with _turn:
@@ -135,22 +135,30 @@ def _refuse_at_the_end() -> None:
 
 
 def _before_fork() -> None:
-    _turn.acquire()
-    with _busy:
-        pass
+    # Who forks within `starting` starts a program in a way that runs the hooks, such as
+    # a `Popen` with a ``preexec_fn``. Two who do so would wait for each other. What is
+    # forked there becomes another program at once, with no pipe but its own, so nobody
+    # needs to wait.
+    if threading.get_ident() not in _starters:
+        _turn.acquire()
+        # Not for ever: this thread may hold a lock that another library takes before a
+        # fork, and that one of the starters needs, because it forks.
+        if _busy.acquire(timeout=PATIENCE):
+            _busy.release()
 
 
 def _in_parent() -> None:
-    try:
-        _turn.release()
-    except RuntimeError:
-        pass  # Ctrl-C came before `_before_fork` had acquired it
+    if threading.get_ident() not in _starters:
+        try:
+            _turn.release()
+        except RuntimeError:
+            pass  # Ctrl-C came before `_before_fork` had acquired it
 
 
 def _in_child() -> None:
     global _forking, _turn, _counting, _busy, _starters
     _forking, _turn = threading.Lock(), threading.RLock()
-    _counting, _busy, _starters = threading.Lock(), threading.Lock(), 0
+    _counting, _busy, _starters = threading.Lock(), threading.Lock(), set()
     kept = _kept.get(threading.get_ident())
     _kept.clear()  # its own children are to keep nothing
     for end in list(_unshared):

@@ -1,4 +1,4 @@
-"""What every child process has in common, from its start to its burial.
+"""What every child process has in common, until it has been reaped.
 
 ::
 
@@ -9,7 +9,7 @@
 
 Three hazards are settled, each in one place:
 
-- *Half-made pipes*, which a fork in the same moment would keep open: see `births`.
+- *Half-made pipes*, which a fork in the same moment would keep open: see `forks`.
 - *Recycled ids.* A signal is sent to a process or group only while its id cannot
   have been given to another: until the leader is reaped, by whomever, and after that
   only while no process has its id. (A group that has members keeps the id from being
@@ -27,21 +27,21 @@ import sys
 import threading
 import time
 
-from .births import POSIX, no_more_births
+from .forks import POSIX, refuse_starts
 from .guardian import Guardian
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Set
+    from typing import Any, Callable, Optional, Set
 
 #: Seconds that children are given at the end of the program, all together.
-FAREWELL = 1.0
+AT_EXIT = 1.0
 
-_alive: Set[Child] = set()
+_alive: Set[ProcessGroup] = set()
 
 
-class Child:
-    """A process that leads a group of its own.
+class ProcessGroup:
+    """A process that leads a group of its own, and whoever belongs to that.
 
     :param pid: its id, which is also that of its group once it has come that far.
     :param guardian: told of it, for as long as there is anything to kill.
@@ -75,12 +75,14 @@ class Child:
         if force:
             self._forced.set()
 
-    def bury(self, reap: Callable[[], object], leftovers: bool = False) -> None:
-        """Reap the leader, which has ended, and see to what is left of its group.
+    def reap(self, reap: Callable[[], object], leftovers: bool = False) -> None:
+        """Reap the leader, which has ended; return when its group has ended, too.
 
         After a stop, the others of the group may take their time until the stop is
         forced. Otherwise they are killed; with ``leftovers`` they may live on for as
         long as the run does.
+
+        :param reap: does not wait, as the leader has ended: a stop would wait for it.
         """
         with self._lock:
             if not (leftovers or self.stopped):
@@ -110,15 +112,52 @@ class Child:
             delay = min(2 * delay, 0.05)
 
     def wait(self, timeout: float) -> None:
-        """Wait until another thread has buried it, at most ``timeout`` seconds."""
+        """Wait until another thread has reaped it, at most ``timeout`` seconds."""
         self._gone.wait(max(0.0, timeout))
 
 
+def watch(
+    pid: int,
+    guardian: Guardian,
+    lost: Callable[[], bool],
+    reap: Callable[[], object],
+) -> ProcessGroup:
+    """The group of a process that has just been started.
+
+    If that cannot be had, the process is killed and reaped: nobody would do it later.
+    """
+    try:
+        return ProcessGroup(pid, guardian, lost)
+    except BaseException:
+        destroy(pid, reap)
+        raise
+
+
+def destroy(pid: int, reap: Callable[[], object]) -> None:
+    """Kill a child that nobody has waited for yet, and reap it."""
+    _signal_group(pid, force=True, leader=True)
+    reap()
+
+
 def kill_all(guardian: Guardian) -> None:
-    """Kill all children that ``guardian`` watches over."""
-    for child in list(_alive):
-        if child.guardian is guardian:
-            child.stop(force=True)
+    """Kill all groups that ``guardian`` watches over."""
+    for group in list(_alive):
+        if group.guardian is guardian:
+            group.stop(force=True)
+
+
+def await_end(pid: int) -> Optional[Any]:
+    """Wait for the end of a child without reaping it; how it ended.
+
+    None if that cannot be known: it was reaped by somebody else, or is no child, or the
+    system cannot wait like that.
+    """
+    if hasattr(os, "waitid"):
+        try:
+            return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:
+            pass
+    return None
 
 
 def _signal_group(pid: int, force: bool, leader: bool) -> None:
@@ -223,18 +262,18 @@ if hasattr(os, "register_at_fork"):
 
 
 @atexit.register
-def say_farewell() -> None:
+def stop_all() -> None:
     """Stop all children of runs that are still going when the program ends.
 
     The scheduler's threads are daemons, which may be frozen before they can do it.
     Idempotent.
     """
-    no_more_births()
-    children = list(_alive)
-    for child in children:
-        child.stop()
-    until = time.monotonic() + FAREWELL
-    for child in children:
-        child.wait(until - time.monotonic())
-    for child in children:
-        child.stop(force=True)
+    refuse_starts()
+    groups = list(_alive)
+    for group in groups:
+        group.stop()
+    until = time.monotonic() + AT_EXIT
+    for group in groups:
+        group.wait(until - time.monotonic())
+    for group in groups:
+        group.stop(force=True)

@@ -17,12 +17,18 @@ from types import SimpleNamespace
 import pytest
 
 from concurra.tasks import Command
-from concurra.workers import children
+from concurra.workers import groups
 from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
 from concurra.workers.process import ProcessWorker
 from tests.helpers import HAS_PROC, START_METHODS, start_script, wait_until
-from tests.workers.support import BOUND, leave_pid, read, wait_for_end_of
+from tests.workers.support import (
+    BOUND,
+    leave_pid,
+    read,
+    run,
+    wait_for_end_of,
+)
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX"),
@@ -50,9 +56,9 @@ def test_one_look_answers_all_who_have_waited_for_another(
         assert go.wait(BOUND)
         return set(looks)
 
-    monkeypatch.setattr(children, "time", SimpleNamespace(monotonic=clock))
-    monkeypatch.setattr(children, "_living_groups", look)
-    census = children._Census()
+    monkeypatch.setattr(groups, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(groups, "_living_groups", look)
+    census = groups._Census()
     with ThreadPoolExecutor(11) as pool:
         early = pool.submit(census.lists, 2)
         wait_until(lambda: looks, what="the first look")
@@ -71,13 +77,13 @@ def test_who_is_left_is_seen(tmp_path: Path) -> None:
     group = process.pid
     try:
         member = int(read(tmp_path / "pid"))
-        assert children._Census().lists(group)
+        assert groups._Census().lists(group)
         os.kill(member, signal.SIGKILL)
         wait_for_end_of(member)
-        assert children._Census().lists(group), "the leader lives"
+        assert groups._Census().lists(group), "the leader lives"
         process.kill()
         os.waitid(os.P_PID, group, os.WEXITED | os.WNOWAIT)
-        assert not children._Census().lists(group)
+        assert not groups._Census().lists(group)
         os.killpg(group, 0)
     finally:
         os.killpg(group, signal.SIGKILL)
@@ -91,7 +97,7 @@ def test_who_cannot_be_seen_may_be_alive(monkeypatch: pytest.MonkeyPatch) -> Non
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(os, "listdir", no_more)
-    assert children._Census().lists(os.getpgrp())
+    assert groups._Census().lists(os.getpgrp())
 
 
 # Recycled ids -------------------------------------------------------------------------
@@ -104,11 +110,11 @@ def test_an_id_that_is_another_process_s_by_now(
     """Somebody else has reaped the child, so its id was free for an innocent group."""
     innocent = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
-        child = children.Child(innocent.pid, guardian, lost=lambda: True)
+        child = groups.ProcessGroup(innocent.pid, guardian, lost=lambda: True)
         if stopped:
             child.stop()
             child.stop(force=True)
-        child.bury(lambda: None)
+        child.reap(lambda: None)
         assert innocent.poll() is None
         guardian.close()
         assert innocent.poll() is None
@@ -125,8 +131,8 @@ def test_what_is_left_of_a_group_whose_leader_another_has_reaped(
     leader = subprocess.Popen(["sh", "-c", stay], start_new_session=True)
     assert leader.wait(BOUND) == 0
     member = int(read(tmp_path / "pid"))
-    child = children.Child(leader.pid, guardian, lost=lambda: True)
-    child.bury(lambda: None)
+    child = groups.ProcessGroup(leader.pid, guardian, lost=lambda: True)
+    child.reap(lambda: None)
     wait_for_end_of(member)
 
 
@@ -138,13 +144,13 @@ def test_a_process_that_another_has_reaped_is_known(
     """A fork server always has; otherwise the process stays a zombie of ours."""
     worker = ProcessWorker(multiprocessing.get_context(method), guardian, grace=BOUND)
     try:
-        pid = worker._child.pid
+        pid = worker._group.pid
         assert not worker._exit.is_reaped()
         os.kill(pid, signal.SIGKILL)
         wait_for_end_of(pid)
         by_others = method == "forkserver"
         if by_others:
-            wait_until(worker._exit.is_reaped, what="its burial by the server")
+            wait_until(worker._exit.is_reaped, what="its end, by the server")
         assert worker._exit.is_reaped() is by_others
     finally:
         worker.close()
@@ -179,8 +185,9 @@ if __name__ == "__main__":
         (process, Call(linger)),
         (command, Command(LINE)),
     ):
-        threading.Thread(target=worker.run, args=(job,), daemon=True).start()
-    while "command" not in str(command.transcript):
+        at_hand = worker.present(job)
+        threading.Thread(target=worker.run, args=(job, at_hand), daemon=True).start()
+    while "command" not in str(at_hand.transcript):
         time.sleep(0.01)
     print("ready", flush=True)
     if way == "exit":
@@ -216,15 +223,16 @@ def test_nothing_outlives_a_program_that_ends(method: str, tmp_path: Path) -> No
 
 
 def test_no_process_starts_when_the_program_is_ending() -> None:
-    """A thread that goes on into the farewell gets an error, and leaves nobody."""
+    """A thread that goes on after that gets an error, and leaves nobody."""
     code = """
     import atexit
     from concurra.tasks import Command
-    from concurra.workers import children
+    from concurra.workers import groups
     from concurra.workers.command import CommandWorker
 
-    children.say_farewell()
-    outcome = CommandWorker(children.Guardian()).run(Command(["echo", "no"]))
+    groups.stop_all()
+    worker, job = CommandWorker(groups.Guardian()), Command(["echo", "no"])
+    outcome = worker.run(job, worker.present(job))
     print(outcome.status, outcome.error)
     """
     with start_script(code, env=ROOT) as script:
@@ -239,7 +247,7 @@ def test_somebody_else_reaps_a_command(guardian: Guardian) -> None:
     old = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     worker = CommandWorker(guardian)
     try:
-        outcome = worker.run(Command(["sh", "-c", "exit 7"]))
+        outcome = run(worker, Command(["sh", "-c", "exit 7"]))
     finally:
         worker.close()
         signal.signal(signal.SIGCHLD, old)

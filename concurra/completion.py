@@ -1,0 +1,55 @@
+"""The end of a run, as something to wait for, also where Ctrl-C can come.
+
+A fork during the run copies it. Nobody is at work in the copy, and whoever held a lock
+never gives it back: who waited there would wait for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from .errors import LifeCycleError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Optional
+
+#: Seconds between two looks for Ctrl-C of a thread that waits. A signal wakes it up,
+#: but not if it comes just before the thread falls asleep, or is but simulated, by
+#: `_thread.interrupt_main`; and never on Windows.
+_ATTENTION = 1.0 if os.name == "posix" else 0.25
+
+
+class Completion:
+    """Comes once. An interrupt at any line of `wait` does no harm."""
+
+    def __init__(self) -> None:
+        self.reached = False
+        self._pid = os.getpid()
+        self._waiters: List[threading.Lock] = []
+
+    def refusal(self) -> Optional[LifeCycleError]:
+        """Why it will never come here, or None."""
+        if self._pid == os.getpid() or self.reached:
+            return None
+        return LifeCycleError(
+            "This is the copy of a runner that a fork has made: only the original can "
+            "be waited for or aborted"
+        )
+
+    def wait(self) -> None:
+        """Wait until it has come."""
+        # A lock of one's own, because an interrupt while it is held does no harm.
+        waiter = threading.Lock()
+        waiter.acquire()
+        self._waiters.append(waiter)
+        # Who comes too late to be released sees here that it has been reached.
+        while not (self.reached or waiter.acquire(timeout=_ATTENTION)):
+            pass
+
+    def reach(self) -> None:
+        """It has come; whoever waits goes on."""
+        self.reached = True
+        while self._waiters:
+            self._waiters.pop().release()

@@ -1,0 +1,155 @@
+"""What happened in a run: a list of facts, and those who follow it.
+
+::
+
+    under the lock               outside of it, in order
+    --------------               -----------------------
+    record ──> [fact, fact, ...] ──> cursor ──> its readers, one thread at a time
+                                 ──> cursor ──> ...
+
+Readers that share a cursor read each fact one after the other, so their order among
+themselves is kept. A reader that blocks holds up its cursor, and the end of the run;
+one that raises loses that fact. What no reader wants is not kept.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from .threads import report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Deque, Final, List, Protocol, Sequence
+
+    from .tasks import Task
+else:
+    Protocol = object
+
+#: The kinds of facts.
+END: Final = "end"
+
+
+class Event:
+    """A fact.
+
+    :param kind: what happened.
+    :param moment: when, in monotonic seconds.
+    :param task: to which task.
+    :param ended: how many tasks had ended then, this one included.
+    """
+
+    __slots__ = ("kind", "moment", "task", "ended")
+
+    def __init__(self, kind: str, moment: float, task: Task, ended: int) -> None:
+        self.kind = kind
+        self.moment = moment
+        self.task = task
+        self.ended = ended
+
+
+class Reader(Protocol):
+    """Somebody who wants to know."""
+
+    #: It wants the end of every so manieth task, and of the last; 0 for none.
+    step: int
+
+    #: Whether it wants the end of each task that went wrong or has a warning.
+    faults: bool
+
+    def read(self, event: Event) -> None:
+        """Take notice; may block, raise, and call anything of the runner."""
+
+
+class _Cursor:
+    """How far some readers have come."""
+
+    def __init__(self, readers: Sequence[Reader]) -> None:
+        self.readers = readers
+        self.unread: Deque[Event] = deque()
+        self.lock = threading.Lock()
+        self.thread = 0  # that reads now
+
+    def advance(self) -> None:
+        """Read all, unless another thread is at it, which then reads these too."""
+        while self.unread and self.lock.acquire(False):
+            self.thread = threading.get_ident()
+            try:
+                while self.unread:
+                    event = self.unread.popleft()
+                    for reader in self.readers:
+                        try:
+                            reader.read(event)
+                        except BaseException as error:
+                            report(error)
+            finally:
+                self.thread = 0
+                self.lock.release()
+
+
+class Events:
+    """The list of facts of a run.
+
+    :param total: how many tasks there are.
+    :param groups: readers; those of one group share a cursor.
+    """
+
+    def __init__(self, total: int, *groups: Sequence[Reader]) -> None:
+        self._cursors: List[_Cursor] = [_Cursor(group) for group in groups if group]
+        readers = [reader for group in groups for reader in group]
+        self._steps = {reader.step for reader in readers if reader.step}
+        self._faults = any(reader.faults for reader in readers)
+        self._total = total
+        #: How many tasks have ended.
+        self.ended = 0
+        #: The next number of ended tasks that somebody wants to know of.
+        self.next = self._milestone()
+        #: Whether there is something that has not been read.
+        self.unread = False
+
+    def _milestone(self) -> int:
+        ended, total = self.ended, self._total
+        return min([min(ended + s - ended % s, total) for s in self._steps], default=0)
+
+    def record(self, tasks: Sequence[Task], moment: float) -> None:
+        """Take over who has ended since the last time; called under the lock.
+
+        :param tasks: all that have ended so far, in order.
+        """
+        while self.ended < len(tasks):
+            task = tasks[self.ended]
+            outcome = task.outcome
+            assert outcome is not None
+            notable = outcome.warning is not None or outcome.fault
+            self.ended = ended = self.ended + 1
+            if (notable and self._faults) or ended == self.next:
+                self._append(Event(END, moment, task, ended))
+                if ended == self.next:
+                    self.next = self._milestone()
+
+    def _append(self, event: Event) -> None:
+        for cursor in self._cursors:
+            cursor.unread.append(event)
+        self.unread = True
+
+    def tell(self) -> None:
+        """Let everybody read on; not under the lock."""
+        self.unread = False  # first: what is appended from here on is seen again
+        for cursor in self._cursors:
+            cursor.advance()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to read, and nobody reads it."""
+        return any(each.unread and not each.lock.locked() for each in self._cursors)
+
+    @property
+    def being_read(self) -> bool:
+        """Whether a thread is reading."""
+        return any(each.lock.locked() for each in self._cursors)
+
+    def is_reader(self) -> bool:
+        """Whether the calling thread is reading."""
+        me = threading.get_ident()
+        return any(each.thread == me for each in self._cursors)

@@ -1,0 +1,263 @@
+"""One start, any number of stops, and the wait for the end.
+
+A start and a stop may come from two threads, or the stop from a signal handler in the
+midst of the start, which no lock would survive. So each of their decisions is one step
+that cannot be interrupted: to append a scheduler to the list of which the first counts,
+and to draw a number of which the first may start.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+from . import checks
+from .errors import LifeCycleError
+from .tasks import Call, Command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, List, Optional, Sequence, Tuple
+
+    from .background import Runner
+    from .errors import ConcurraError
+    from .events import Reader
+    from .options import RunOptions
+    from .plan import Plan
+    from .scheduler import Scheduler
+
+    #: What is chosen for the run now, and those who follow it.
+    Choose = Callable[[], Tuple[RunOptions, Sequence[Reader]]]
+
+
+class LifeCycle:
+    """The life of one run.
+
+    :param plan: the runner's. Nothing may be added once the life has `begun`.
+
+    What breaks a run, Ctrl-C for one, terminates everything and goes on to the caller;
+    before that the methods that wait call what they were given as ``broken``.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._schedulers: List[Scheduler] = []
+        self._starts = itertools.count()
+        self._started_at: Optional[float] = None
+        #: Whether the run goes on in the background, and nobody has fetched its end.
+        self.in_background = False
+
+    # -- looking -----------------------------------------------------------------
+
+    @property
+    def begun(self) -> bool:
+        """Whether the run has been started or aborted."""
+        return bool(self._schedulers)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every task has ended, and all that follows from it is done."""
+        return self.begun and self._schedulers[0].finished
+
+    @property
+    def running(self) -> int:
+        """How many tasks are at work."""
+        return self._schedulers[0].running if self.begun else 0
+
+    @property
+    def seconds(self) -> float:
+        """How long ago the run was started; 0 if it was not."""
+        began = self._started_at
+        return 0.0 if began is None else time.monotonic() - began
+
+    def check_open(self) -> None:
+        """Refuse that something is added once the run has begun."""
+        if self._schedulers:
+            raise LifeCycleError(
+                "Cannot add tasks after execution has started: create a new TaskRunner"
+            )
+
+    def check_begun(self, refusal: str) -> None:
+        """Refuse what needs a run that has begun."""
+        if not self._schedulers:
+            raise LifeCycleError(refusal)
+
+    def check_ended(self, refusal: str) -> None:
+        """Refuse what needs a run in which all tasks have ended."""
+        if self._plan.remaining:
+            raise LifeCycleError(refusal)
+
+    # -- start, wait, stop -------------------------------------------------------
+
+    def run(self, choose: Choose, broken: Callable[[], None]) -> None:
+        """Start, and wait for the end.
+
+        :raises LifeCycleError: it has been started before, or cannot be here.
+        :raises BaseException: what ``choose`` raises, or `Plan.check`; nothing has been
+            started then.
+        """
+        self._conduct(broken, lambda: self._start(choose, False), self._wait)
+
+    def start(self, choose: Choose, broken: Callable[[], None], runner: Runner) -> None:
+        """Start in the background; for errors, see `run`.
+
+        :param runner: is told if the program ends before the run, as long as it exists.
+        """
+        from . import background  # before there are workers: a fork can cut it in two
+
+        self._conduct(broken, lambda: self._start(choose, True))
+        background.remember(runner)
+
+    def wait(self, broken: Callable[[], None]) -> None:
+        """Wait for the end.
+
+        :raises LifeCycleError: the end would wait for the caller.
+        """
+        self._conduct(broken, self._wait)
+
+    def stop(self, choose: Choose) -> None:
+        """Terminate what has not ended, and wait for the end.
+
+        :raises LifeCycleError: this is the copy of a run that a fork has made.
+        """
+        self._engage(choose)
+        scheduler = self._schedulers[0]
+        scheduler.stop()
+        scheduler.wait()
+        self.in_background = False
+
+    def conclude(self) -> None:
+        """The end of the run has been fetched.
+
+        :raises LifeCycleError: there is none, as the caller was not to wait for it.
+        """
+        self.check_ended("A handler of the run's log cannot wait for its end")
+        self.in_background = False
+
+    def _conduct(
+        self, broken: Callable[[], None], *steps: Callable[[], Optional[ConcurraError]]
+    ) -> None:
+        """Take steps of a run, as long as nothing speaks against one.
+
+        :param steps: they return what does, and have had no effect then. If one raises,
+            everything is terminated.
+        """
+        try:
+            for step in steps:
+                refusal = step()
+                if refusal is not None:
+                    break
+        except BaseException:
+            try:
+                self._terminate(broken)
+            except BaseException:  # the next one comes before that has even begun
+                self._terminate(broken)
+            raise
+        if refusal is not None:
+            raise refusal
+
+    def _start(self, choose: Choose, in_background: bool) -> Optional[ConcurraError]:
+        try:
+            if next(self._starts):
+                return LifeCycleError(
+                    "TaskRunner has already been started: create a new one to run "
+                    "again (get_background_results() has the results of this run)"
+                )
+            first = self._engage(choose, self._check)
+        except BaseException:
+            if not self.begun:  # what is wrong can be mended
+                self._starts = itertools.count()
+            raise
+        self.in_background = in_background
+        self._started_at = time.monotonic()
+        if first:
+            self._schedulers[0].start()
+        else:
+            self._schedulers[0].stop()  # an abort takes the place of the run
+        return None
+
+    def _wait(self) -> Optional[ConcurraError]:
+        scheduler = self._schedulers[0]
+        refusal = scheduler.refusal()
+        if refusal is None:
+            scheduler.wait()
+            if scheduler.failure is not None:
+                raise scheduler.failure
+        return refusal
+
+    def _terminate(self, broken: Callable[[], None]) -> None:
+        """End the run, if there is one.
+
+        A second Ctrl-C kills at once, and after a third nobody waits any longer.
+        """
+        if not self.begun:
+            return
+        scheduler = self._schedulers[0]
+        for force in (False, True):
+            try:
+                scheduler.stop(force)
+                scheduler.wait()
+                break
+            except BaseException:
+                continue
+        self.in_background = False
+        broken()
+
+    # -- making ------------------------------------------------------------------
+
+    def _engage(
+        self, choose: Choose, check: Optional[Callable[[RunOptions], None]] = None
+    ) -> bool:
+        """Have a scheduler from now on; whether it is the one that this call has made.
+
+        :param check: is called before there is one, and may refuse.
+        """
+        if self.begun:
+            return False
+        options, readers = choose()
+        if check is not None:
+            check(options)
+        scheduler = self._make(options, readers)
+        self._schedulers.append(scheduler)
+        return self._schedulers[0] is scheduler
+
+    def _check(self, options: RunOptions) -> None:
+        """Refuse what cannot be run."""
+        self._plan.check()
+        if options.use_multiprocessing:
+            checks.main_guard(options.mp_context)
+            checks.imported(self._plan.tasks.values())
+
+    def _make(self, options: RunOptions, readers: Sequence[Reader]) -> Scheduler:
+        """What opens the plan and runs it; nothing is started or held by that."""
+        # Imported by the first run, in the caller's thread: a program that forks while
+        # another thread imports has half a module in the child.
+        from .events import Events
+        from .scheduler import Scheduler
+        from .threads import ThreadCache
+        from .workers.pool import Pool
+
+        plan, limit = self._plan, options.max_concurrency
+        jobs = [type(task.job) for task in plan.tasks.values()]
+        calls, grace = jobs.count(Call), float(options.terminate_timeout)
+        threads = ThreadCache()
+        pool = Pool(
+            threads,
+            checks.context(options.mp_context) if options.use_multiprocessing else None,
+            commands=Command in jobs,
+            width=lambda: min(limit, calls, plan.width()),
+            fallback=options.fallback_to_thread_on_pickle_error,
+            max_tasks=options.max_tasks_per_child,
+            grace=grace,
+            importing=checks.being_imported(),
+        )
+        return Scheduler(
+            plan,
+            pool,
+            Events(len(jobs), readers),
+            limit=limit,
+            timeout=options.timeout,
+            grace=grace,
+            fast_fail=options.fast_fail,
+            threads=threads,
+        )

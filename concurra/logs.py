@@ -1,0 +1,184 @@
+"""What a run writes to its log. A broken log breaks nothing."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from . import results
+from .errors import ExecutionError
+from .wording import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import logging
+    from typing import Callable, Optional, Tuple
+
+    from .events import Event
+    from .options import RunOptions
+    from .results import Registry
+    from .tasks import Task
+
+#: Stands above a report of failures that was given no message.
+FAILURE = "Execution Failed"
+
+
+# -- writing -----------------------------------------------------------------------
+
+
+def emit(log: logging.Logger, level: str, text: Callable[[], str]) -> None:
+    """Log a text, which is made only if somebody wants it.
+
+    :param level: the name of the logger's method.
+    """
+
+    def write() -> None:
+        import logging
+
+        enabled = getattr(log, "isEnabledFor", None)
+        if enabled is None or enabled(getattr(logging, level.upper())):
+            getattr(log, level)(text())
+
+    guard(write)
+
+
+def warn(log: logging.Logger, note: str) -> None:
+    """Log a warning."""
+    emit(log, "warning", lambda: note)
+
+
+def guard(act: Callable[[], object]) -> None:
+    """Call what writes to the log; what it raises is shown as `logging` shows errors.
+
+    What is no ``Exception`` is for the program, though, where it is the main thread's.
+    """
+    try:
+        act()
+    except BaseException as error:
+        main = threading.current_thread() is threading.main_thread()
+        if main and not isinstance(error, Exception):
+            raise
+        _show()
+
+
+def _show() -> None:
+    """Show the exception that is being handled on stderr, if that can be done."""
+    import logging
+
+    if logging.raiseExceptions and sys.stderr is not None:
+        import traceback
+
+        try:
+            traceback.print_exc()
+        except Exception:  # closed, or a pipe whose reader has gone
+            pass
+
+
+def report(
+    log: logging.Logger,
+    registry: Registry,
+    message: Optional[str] = None,
+    raises: bool = False,
+) -> None:
+    """Log the report on all tasks that have ended.
+
+    :param message: stands above it if one of them did not succeed.
+    :param raises: whether to raise it, instead, if one of them did not succeed.
+    :raises ExecutionError: see ``raises``.
+    """
+    ended = registry.ended()
+    failed = results.failed(ended)
+    message = message or FAILURE
+    if failed and raises:
+        everything = registry.complete()
+        raise ExecutionError(
+            results.report(ended, message),
+            everything,
+            {label: everything[label] for label in failed},
+        )
+    if failed:
+        emit(log, "error", lambda: results.report(ended, message))
+    else:
+        emit(log, "info", lambda: results.report(ended, ""))
+
+
+def unfinished(name: str, left: int, total: int) -> str:
+    """What is to be said when the program ends before a run in the background."""
+    return (
+        f"The program ends before {left} of the {total} tasks of {name} in the "
+        "background: get_background_results() would have waited"
+    )
+
+
+# -- following a run ---------------------------------------------------------------
+
+
+class ErrorReader:
+    """Logs what is to be said of a task when it has ended."""
+
+    step = 0
+    faults = True
+
+    def __init__(self, options: RunOptions, registry: Registry) -> None:
+        self._log = options.log
+        self._errors = options.log_errors or options.fast_fail
+        self._fast_fail = options.fast_fail
+        self._registry = registry
+
+    def read(self, event: Event) -> None:
+        """Log what went wrong with the task of an event, and how else it was run."""
+        guard(lambda: self._tell(event.task))
+
+    def _tell(self, task: Task) -> None:
+        outcome = task.outcome
+        assert outcome is not None
+        if outcome.warning is None and not outcome.fault:
+            return  # the event is another reader's
+        if task.last_mode == "thread_fallback":
+            name = quote(task.label)
+            warn(self._log, f"Task {name} was not picklable; ran in thread fallback")
+        if outcome.fault and self._errors:
+            result = self._registry[task.label]
+            emit(self._log, "error", lambda: results.failure(task.label, result))
+            if self._fast_fail:
+                emit(self._log, "error", lambda: "terminating execution!")
+
+
+class ProgressReader:
+    """Has a line of progress logged with each tenth of the tasks that has ended."""
+
+    step = 0
+    faults = False
+
+    def __init__(self) -> None:
+        self._show: Callable[[], object] = _nothing
+        self._total = 0
+        # The thread that reads, and the number that it reads of. Others may have ended
+        # since, and others may ask meanwhile for the number of now.
+        self._told: Tuple[Optional[int], int] = (None, 0)
+
+    def follow(self, show: Callable[[], object], total: int) -> None:
+        """Call ``show`` at every tenth of ``total`` ends, and at the last."""
+        self._show = show
+        self._total = total
+        self.step = max(1, total // 10)
+
+    def read(self, event: Event) -> None:
+        """Call ``show`` if it is time; not any more after the last end."""
+        ended, total = event.ended, self._total
+        if ended % self.step and ended != total:
+            return  # the event is another reader's
+        self._told = threading.get_ident(), ended
+        guard(self._show)
+        self._told = (None, 0)
+        if ended == total:
+            self._show = _nothing  # it holds the runner
+
+    def told(self, now: int) -> int:
+        """The number that this thread calls ``show`` for; ``now`` if it does not."""
+        thread, ended = self._told
+        return ended if thread == threading.get_ident() else now
+
+
+def _nothing() -> None:
+    """Log no progress."""

@@ -1,0 +1,184 @@
+"""One thread that serves the pipes of all process workers of a run.
+
+::
+
+    pipe, pidfd ──┐
+    pipe, pidfd ──┼──> epoll ──> worker.serve() ──> done(outcome, serving=True)
+    pipe, pidfd ──┘                  └── all that may take its time ──> threads
+
+It never blocks but to wait for all of them, and never runs the user's code. It starts
+with the first worker. If it breaks, the workers that it served are broken off, each job
+of theirs gets its outcome, and what broke it escapes from its thread.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+from contextlib import ExitStack, suppress
+
+from .forks import close_unshared, starting, unshared
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, List, Optional, Protocol
+
+    from ..threads import ThreadCache
+else:
+    Protocol = object
+
+#: Events that are fetched at once.
+_MOST = 64
+
+
+class Served(Protocol):
+    """Something whose files the dispatcher waits for."""
+
+    def sources(self) -> List[int]:
+        """The files that say when to call `serve`."""
+
+    def serve(self) -> None:
+        """One of them has something to read, or had a moment ago. Never blocks."""
+
+    def break_off(self, how: str) -> None:
+        """`serve` will not be called any more, and ``how`` (words) that came."""
+
+
+def can_dispatch() -> bool:
+    """Whether this system has what a dispatcher needs."""
+    if not hasattr(select, "epoll") or not hasattr(socket, "AF_UNIX"):
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+class Dispatcher:
+    """See above.
+
+    :param threads: where to do what may take its time.
+    """
+
+    def __init__(self, threads: ThreadCache) -> None:
+        self.threads = threads
+        #: Whether it serves nobody any more.
+        self.closed = False
+        # Held while files are added or removed: the number of one that is closed may be
+        # another's the next moment.
+        self._lock = threading.Lock()
+        self._served: Dict[int, Served] = {}
+        self._files: Optional[_Files] = None
+        self._thread = 0
+        self._over = threading.Event()
+
+    def watch(self, worker: Served) -> None:
+        """Serve this worker, from now on.
+
+        :raises RuntimeError: no thread can be started, or this is closed.
+        :raises OSError: no descriptor or memory is left.
+        """
+        with self._lock:
+            files = self._start()
+            try:
+                for fd in worker.sources():
+                    files.epoll.register(fd, select.EPOLLIN)
+                    self._served[fd] = worker
+            except BaseException:
+                self._forget(worker)
+                raise
+
+    def forget(self, worker: Served) -> None:
+        """Serve it no more; called before its files are closed. Idempotent."""
+        with self._lock:
+            self._forget(worker)
+
+    def close(self) -> None:
+        """End the thread, and break off the workers that are left."""
+        with self._lock:
+            self.closed = True
+            if self._files is None or self._over.is_set():
+                return
+            self._files.wake()
+        if self._thread != threading.get_ident():
+            self._over.wait()
+
+    def _forget(self, worker: Served) -> None:
+        files = self._files
+        for fd in worker.sources():
+            if self._served.get(fd) is worker:
+                del self._served[fd]
+                if files is not None:
+                    with suppress(OSError):  # somebody else has closed it
+                        files.epoll.unregister(fd)
+
+    def _start(self) -> _Files:
+        if self.closed:
+            raise RuntimeError("the dispatcher is closed")
+        if self._files is None:
+            files = _Files()
+            try:
+                self.threads.start(self._run, files)
+            except BaseException:
+                close_unshared(files)
+                raise
+            self._files = files
+        return self._files
+
+    def _run(self, files: _Files) -> None:
+        self._thread = threading.get_ident()
+        poll, served = files.epoll.poll, self._served
+        try:
+            while not self.closed:
+                for fd, _ in poll(None, _MOST):
+                    worker = served.get(fd)
+                    if worker is not None:
+                        worker.serve()
+        finally:
+            self._end(files)
+
+    def _end(self, files: _Files) -> None:
+        try:
+            self._break_off()
+        finally:
+            with self._lock:  # nobody is about to wake it
+                self._over.set()
+            close_unshared(files)
+
+    def _break_off(self) -> None:
+        with self._lock:
+            self.closed = True
+            left = set(self._served.values())
+            self._served.clear()
+        with ExitStack() as stack:  # each is called, whatever another one raises
+            for worker in left:
+                stack.callback(worker.break_off, "was left without its dispatcher")
+
+
+class _Files:
+    """What the thread waits at: an epoll, which a pipe can wake."""
+
+    def __init__(self) -> None:
+        with starting():
+            self.epoll = select.epoll()
+            try:
+                self._ends = os.pipe()
+            except BaseException:
+                self.epoll.close()
+                raise
+            unshared(self)
+        self.epoll.register(self._ends[0], select.EPOLLIN)
+
+    def wake(self) -> None:
+        """Have `poll` return, now and always."""
+        os.write(self._ends[1], b".")
+
+    def close(self) -> None:
+        """Close it; a second time does nothing."""
+        if not self.epoll.closed:
+            self.epoll.close()
+            for end in self._ends:
+                os.close(end)

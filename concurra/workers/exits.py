@@ -1,0 +1,91 @@
+"""The end of a process, as something to wait for."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from multiprocessing import connection
+
+from .forks import POSIX
+from .groups import await_end
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Optional, Tuple
+
+    from .transfer import Channel
+
+#: Seconds for which the operating system can be asked to wait.
+LONG = 1e6
+
+
+class Exit:
+    """The end of a process, as something to wait for.
+
+    A pidfd, where the system has it, is sure. The sentinel of `multiprocessing` is a
+    pipe in some cases, which a grandchild may keep open.
+    """
+
+    def __init__(self, pid: int, sentinel: int) -> None:
+        self._sign = sentinel
+        #: For the dispatcher; None where the system has none.
+        self.pidfd: Optional[int] = None
+        self._reaped = False
+        try:
+            self._sign = self.pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._reaped = True
+        except (AttributeError, OSError):
+            pass
+        self._poll: Optional[select.poll] = None
+
+    def or_readable(self, pipe: Channel) -> bool:
+        """Wait for the process or the pipe; whether there is something to read."""
+        if not POSIX:
+            return pipe.source in connection.wait([pipe.source, self._sign])
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(pipe.source, select.POLLIN)
+            self._poll.register(self._sign, select.POLLIN)
+        # What it has sent between the look at each is there at a second look.
+        return self._shows_pipe(self._poll.poll()) or self._shows_pipe(
+            self._poll.poll(0)
+        )
+
+    def _shows_pipe(self, events: List[Tuple[int, int]]) -> bool:
+        return any(fd != self._sign for fd, _ in events)
+
+    def wait(self, timeout: Optional[float]) -> bool:
+        """Wait for the process, at most ``timeout`` seconds; whether it has ended."""
+        if timeout is not None:
+            timeout = min(timeout, LONG)
+        if not POSIX:
+            return bool(connection.wait([self._sign], timeout))
+        poll = select.poll()
+        poll.register(self._sign, select.POLLIN)
+        return bool(poll.poll(None if timeout is None else timeout * 1000))
+
+    def wait_without_reaping(self, pid: int) -> None:
+        """Wait for the process, if that can be done without reaping it."""
+        if self.pidfd is not None:
+            self.wait(None)
+        else:
+            await_end(pid)
+
+    def is_reaped(self) -> bool:
+        """Whether its id may be another's by now, as far as that can be known."""
+        if self.pidfd is None:
+            return self._reaped
+        try:
+            signal.pidfd_send_signal(self.pidfd, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            pass  # it is another user's by now, say
+        return False
+
+    def close(self) -> None:
+        """Close the pidfd; there is nothing to wait for any more."""
+        if self.pidfd is not None:
+            os.close(self.pidfd)

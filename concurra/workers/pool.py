@@ -1,0 +1,361 @@
+"""Hires workers for a run: each can do every job of it.
+
+A slot of the scheduler holds one `PooledWorker`, which has something for each kind of
+job: a thread worker for functions, or a process worker where the run uses processes,
+and a command worker. They are made when they are first needed, and replaced when they
+are spent: one is closed before the next is made.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from ..outcomes import NOTHING, UNAVAILABLE, UNPICKLABLE, AtHand, Outcome
+from ..tasks import Call, Command
+from .thread import FallbackWorker, ThreadWorker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+    from typing import Any, Callable, Collection, Dict, List, Optional, Protocol
+
+    from ..tasks import Job
+    from ..threads import ThreadCache
+    from ..types import ExecutionMode
+    from . import Done, Worker
+    from .dispatcher import Dispatcher
+    from .process import ProcessWorker
+else:
+    Protocol = object
+
+
+class Kind(Protocol):
+    """What does jobs of one kind, one after another, for a `PooledWorker`."""
+
+    mode: ExecutionMode
+
+    #: Whether it can do no more jobs.
+    spent: bool
+
+    def is_quick(self, job: Any) -> bool:
+        """See `Worker.is_quick`."""
+
+    def present(self, job: Any) -> AtHand:
+        """What is at hand when this job is run next."""
+
+    def run(self, job: Any, at_hand: AtHand, done: Done) -> Optional[Outcome]:
+        """Do the job; its outcome, or None if ``done`` is called with it.
+
+        Never raises. Once it has been stopped, no job begins.
+
+        :param at_hand: what `present` returned for this job.
+        """
+
+    def stop(self, force: bool = False) -> bool:
+        """See `Worker.stop`."""
+
+    def close(self) -> None:
+        """See `Worker.close`."""
+
+
+class Pool:
+    """What the workers of one run share; see `Workers`.
+
+    :param threads: where to do what may take its time.
+    :param context: how to start processes for functions; None to call them in threads.
+    :param commands: whether the run has commands.
+    :param width: tells how many processes can be at work at once.
+    :param fallback: whether a function that cannot be pickled is called in a thread.
+    :param max_tasks: jobs that a process does until it is replaced; None for no limit.
+    :param grace: seconds that a process has to end by itself at the end of the run.
+    :param importing: the modules that wait for the run in the midst of their import.
+    """
+
+    def __init__(
+        self,
+        threads: ThreadCache,
+        context: Optional[BaseContext] = None,
+        *,
+        commands: bool = True,
+        width: Callable[[], int] = lambda: 0,
+        fallback: bool = False,
+        max_tasks: Optional[int] = None,
+        grace: float = 1.0,
+        importing: Collection[str] = (),
+    ) -> None:
+        self.threads = threads
+        self.fallback = fallback
+        #: Whether there are processes that no thread waits for.
+        self.elsewhere = False
+        self._width = width
+        self._makers: Dict[type, Callable[[], Kind]] = {Call: ThreadWorker}
+        self._prepared: List[ProcessWorker] = []
+        self._start: Optional[Callable[[], ProcessWorker]] = (
+            None  # ahead of all threads
+        )
+        self._lock = threading.Lock()
+        self._dispatcher: Optional[Dispatcher] = None
+        self._guardian: Any = None
+        # What is not needed is not imported. What is needed is imported here: a program
+        # that forks while another thread imports has half a module in the child.
+        if commands or context is not None:
+            from .groups import kill_all
+            from .guardian import Guardian
+
+            self._kill = kill_all
+            self._guardian = guardian = Guardian()
+        if commands:
+            from .command import CommandWorker
+
+            self._makers[Command] = lambda: CommandWorker(guardian)
+        if context is not None:
+            options = {"max_tasks": max_tasks, "grace": grace, "importing": importing}
+            start = self._process_maker(context, options)
+            self._makers[Call] = start
+            if context.get_start_method() == "fork":
+                self._start = start
+
+    def _process_maker(
+        self, context: BaseContext, options: Dict[str, Any]
+    ) -> Callable[[], ProcessWorker]:
+        from .dispatched import DispatchedWorker
+        from .dispatcher import Dispatcher, can_dispatch
+        from .process import ProcessWorker, import_start_method
+
+        import_start_method(context)
+        guardian = self._guardian
+        if not can_dispatch():
+            return lambda: ProcessWorker(context, guardian, **options)
+        self.elsewhere = True
+
+        def dispatcher() -> Dispatcher:
+            with self._lock:
+                if self._dispatcher is None or self._dispatcher.closed:
+                    self._dispatcher = Dispatcher(self.threads)  # the last one broke
+                return self._dispatcher
+
+        return lambda: DispatchedWorker(context, guardian, dispatcher(), **options)
+
+    def prepare(self, stopped: Callable[[], bool]) -> None:
+        """Under fork, start the processes for the first workers that need one.
+
+        It is best to do that before the run has many threads. By any other method each
+        worker starts its own, side by side with the others.
+        """
+        if self._start is None:
+            return
+        try:
+            for _ in range(self._width()):
+                if stopped():
+                    break
+                self._prepared.append(self._start())
+        except OSError:
+            pass  # no more processes: those that there are may do
+
+    def kill(self) -> None:
+        """Kill all processes and commands that are left."""
+        if self._guardian is not None:
+            self._kill(self._guardian)
+
+    def hire(self, done: Done) -> Worker:
+        """See `Workers.hire`."""
+        if self._makers == {Call: ThreadWorker}:
+            return ThreadWorker()
+        return PooledWorker(self, done)
+
+    def close(self) -> None:
+        """See `Workers.close`."""
+        for worker in self._prepared:
+            worker.retire()  # all of them first: they have one period to end
+        while self._prepared:
+            _close(self._prepared.pop())
+        if self._dispatcher is not None:
+            self._dispatcher.close()
+        if self._guardian is not None:
+            self._guardian.close()
+        self._makers.clear()  # which refer to this
+        self._start = None
+
+    def make(self, kind: type) -> Kind:
+        """What does jobs of this kind."""
+        while kind is Call and self._prepared:
+            try:
+                worker = self._prepared.pop()
+            except IndexError:  # another worker has been faster
+                break
+            if worker.alive:
+                return worker
+            _close(worker)
+        return self._makers[kind]()
+
+
+class PooledWorker:
+    """Does every job of a run; see `Worker`.
+
+    What is at hand is set in one place, `_use`, in this order: it is shown, then looked
+    whether the worker was dismissed, then the job begins. `dismiss` and `stop` say so
+    first and look after that. So one of the two sides always sees the other.
+    """
+
+    def __init__(self, pool: Pool, done: Done) -> None:
+        self.at_hand = NOTHING
+        self.retired = False
+        self.elsewhere = pool.elsewhere
+        self._pool = pool
+        self._done = done
+        self._kinds: Dict[type, Kind] = {}
+        self._active: Optional[Kind] = None  # of what is at hand
+        self._job: Optional[Job] = None  # that may have to fall back to a thread
+        self._spent: Optional[Kind] = None  # and not closed yet
+        self._reaping = threading.Lock()
+        self._dismissed = False
+
+    def is_quick(self, job: Job) -> bool:
+        """See `Worker.is_quick`."""
+        kind = self._kinds.get(type(job))
+        return kind is not None and not self.retired and kind.is_quick(job)
+
+    def begin(self, job: Job) -> Optional[Outcome]:
+        """See `Worker.begin`."""
+        try:
+            outcome = self._try(job)
+            if (
+                outcome is not None
+                and outcome.cause is UNAVAILABLE
+                and self._make_room(type(job))
+            ):
+                outcome = self._try(job)
+            if outcome is None:
+                return None
+            self._job = None
+            if self._falls_back(outcome):
+                outcome = self._use(FallbackWorker(), job)
+            return outcome
+        except BaseException as error:  # an exception for another task that came late
+            return Outcome.raised(None, error)
+
+    def reap(self) -> None:
+        """Wait for the end of what is spent."""
+        with self._reaping:
+            if self._spent is not None:
+                _close(self._spent)
+                self._spent = None
+                self.retired = False
+
+    def dismiss(self) -> AtHand:
+        """See `Worker.dismiss`."""
+        self._dismissed = True
+        return self.at_hand
+
+    def stop(self, force: bool = False) -> bool:
+        """See `Worker.stop`."""
+        self._dismissed = True
+        spent = self._spent
+        if spent is not None:
+            spent.stop(force)  # it may be what the job at hand waits for
+        active = self._current()
+        return active is None or active.stop(force)
+
+    def abandon(self) -> None:
+        """Close all but what the job at hand uses.
+
+        It would be held for as long as that job goes on, in a thread.
+        """
+        active = self._current()
+        for kind, worker in list(self._kinds.items()):
+            if worker is not active and self._kinds.pop(kind, None) is not None:
+                worker.stop(force=True)
+                _close(worker)
+        spent = self._spent
+        if spent is not None:
+            spent.stop(force=True)
+            self.reap()
+
+    def close(self) -> None:
+        """See `Worker.close`."""
+        self.reap()
+        self._close_kinds(list(self._kinds))
+
+    def _current(self) -> Optional[Kind]:
+        return None if self.at_hand.mode is None else self._active
+
+    def _try(self, job: Job) -> Optional[Outcome]:
+        """Do the job with what there is for its kind, or is made for it."""
+        kind = type(job)
+        worker = self._kinds.get(kind)
+        if worker is not None and worker.spent:  # it has ended while it was idle
+            self._retire(kind)
+            worker = None
+        if worker is None:
+            if self._dismissed:
+                return Outcome.stopped()
+            try:
+                self.reap()
+                worker = self._kinds[kind] = self._pool.make(kind)
+            except BaseException as error:  # no process can be started, or no thread
+                return Outcome.raised(None, error, UNAVAILABLE)
+        self._job = job if self._pool.fallback else None
+        outcome = self._use(worker, job)
+        if outcome is not None and worker.spent:
+            self._retire(kind)
+        return outcome
+
+    def _use(self, worker: Kind, job: Job) -> Optional[Outcome]:
+        self._active = worker
+        self.at_hand = at_hand = worker.present(job)
+        if self._dismissed:
+            worker.stop()  # a process that is still on its way would take its time
+            return Outcome.stopped()
+        return worker.run(job, at_hand, self._finish)
+
+    def _finish(self, outcome: Outcome, serving: bool) -> None:
+        """A process has done its job, or is lost."""
+        worker = self._kinds.get(Call)
+        if worker is not None and worker.spent:
+            self._retire(Call)
+        job, self._job = self._job, None
+        if job is None or not self._falls_back(outcome):
+            self._done(outcome, serving)
+        elif serving:
+            try:
+                self._pool.threads.start(self._fall_back, job)
+            except RuntimeError as error:
+                self._done(Outcome.raised(None, error, UNAVAILABLE), serving)
+        else:
+            self._fall_back(job)
+
+    def _falls_back(self, outcome: Outcome) -> bool:
+        """Whether the job did not begin, and is to be done in a thread."""
+        never_began = outcome.cause is UNPICKLABLE and outcome.mode is None
+        return never_began and self._pool.fallback
+
+    def _fall_back(self, job: Job) -> None:
+        outcome = self._use(FallbackWorker(), job)
+        assert outcome is not None
+        self._done(outcome, False)
+
+    def _retire(self, kind: type) -> None:
+        """Put aside what is spent, until `reap`."""
+        spent = self._kinds.pop(kind, None)
+        if spent is not None:  # or else this worker has been abandoned meanwhile
+            self._spent = spent
+            self.retired = True
+
+    def _make_room(self, kind: type) -> bool:
+        """Close what is for other kinds of jobs; whether there was any."""
+        others = [other for other in list(self._kinds) if other is not kind]
+        self._close_kinds(others)
+        return bool(others)
+
+    def _close_kinds(self, kinds: List[type]) -> None:
+        for kind in kinds:
+            worker = self._kinds.pop(kind, None)
+            if worker is not None:  # or else this worker has been abandoned meanwhile
+                _close(worker)
+
+
+def _close(worker: Kind) -> None:
+    try:
+        worker.close()
+    except OSError:
+        pass  # it can be no more than left alone

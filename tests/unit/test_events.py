@@ -1,0 +1,195 @@
+"""Events: facts in order, read outside of the lock by those who want them."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from concurra.events import Event, Events
+from concurra.outcomes import SUCCESS, Outcome
+from concurra.tasks import Task
+from tests.unit.support import failure, make, success
+
+BOUND = 10.0
+
+
+class Reader:
+    """Writes down what it is told."""
+
+    def __init__(self, step: int = 0, faults: bool = False) -> None:
+        self.step = step
+        self.faults = faults
+        self.told: list[tuple[Any, int]] = []
+
+    def read(self, event: Event) -> None:
+        self.told.append((event.task.label, event.ended))
+
+
+def ended(*outcomes: Outcome) -> list[Task]:
+    tasks = []
+    for number, outcome in enumerate(outcomes, 1):
+        task = make(number)
+        task.outcome = outcome
+        tasks.append(task)
+    return tasks
+
+
+def numbers(reader: Reader) -> list[int]:
+    return [number for _, number in reader.told]
+
+
+@pytest.mark.parametrize(
+    ("step", "total", "told"),
+    [(1, 3, [1, 2, 3]), (2, 5, [2, 4, 5]), (10, 4, [4]), (0, 4, [])],
+)
+def test_a_reader_is_told_every_step_and_the_last(
+    step: int, total: int, told: list[int]
+) -> None:
+    """And nothing else."""
+    reader = Reader(step)
+    events = Events(total, [reader])
+    tasks = ended(*[success()] * total)
+    for count in range(1, total + 1):
+        events.record(tasks[:count], 0.0)
+        events.tell()
+    assert numbers(reader) == told
+
+
+def test_faults_and_warnings_are_told() -> None:
+    """Successes and what others have caused are not."""
+    warned = Outcome(SUCCESS, "thread", warning="careful")
+    reader = Reader(faults=True)
+    events = Events(4, [reader])
+    tasks = ended(success(), failure(), Outcome.stopped(), warned)
+    events.record(tasks, 0.0)
+    events.tell()
+    assert reader.told == [(2, 2), (4, 4)]
+
+
+def test_what_nobody_wants_is_not_kept() -> None:
+    """A run that nobody follows keeps no list."""
+    events = Events(1000, [Reader(faults=True)])
+    events.record(ended(*[success()] * 1000), 0.0)
+    assert not events.unread and not events.waiting
+    assert events.ended == 1000
+
+
+def test_nothing_is_recorded_twice() -> None:
+    """Whoever records goes on where the last one has ended."""
+    reader = Reader(step=1)
+    events = Events(3, [reader])
+    tasks = ended(success(), success(), success())
+    for count in (1, 1, 3, 2, 3):
+        events.record(tasks[:count], 0.0)
+    events.tell()
+    assert numbers(reader) == [1, 2, 3]
+
+
+def test_readers_of_a_group_read_each_fact_together() -> None:
+    """In the order in which they were named."""
+    order: list[str] = []
+
+    class Named(Reader):
+        def __init__(self, name: str) -> None:
+            super().__init__(step=1)
+            self.name = name
+
+        def read(self, event: Event) -> None:
+            order.append(f"{self.name}{event.ended}")
+
+    events = Events(2, [Named("a"), Named("b")])
+    events.record(ended(success(), success()), 0.0)
+    events.tell()
+    assert order == ["a1", "b1", "a2", "b2"]
+
+
+class Blocking(Reader):
+    """Blocks with the first fact."""
+
+    def __init__(self) -> None:
+        super().__init__(step=1)
+        self.reached, self.leave = threading.Event(), threading.Event()
+
+    def read(self, event: Event) -> None:
+        self.reached.set()
+        assert self.leave.wait(BOUND)
+        super().read(event)
+
+
+def test_a_reader_that_blocks_holds_up_its_own_group_only() -> None:
+    """The others read on, and it reads all that came meanwhile, in order."""
+    blocking, other = Blocking(), Reader(step=1)
+    events = Events(3, [blocking], [other])
+    tasks = ended(success(), success(), success())
+    events.record(tasks[:1], 0.0)
+    thread = threading.Thread(target=events.tell)
+    thread.start()
+    assert blocking.reached.wait(BOUND)
+    assert events.being_read and not events.is_reader()
+    events.record(tasks, 0.0)
+    events.tell()
+    assert numbers(other) == [1, 2, 3]
+    assert numbers(blocking) == []
+    blocking.leave.set()
+    thread.join(BOUND)
+    assert numbers(blocking) == [1, 2, 3]
+    assert not events.being_read
+
+
+def test_a_reader_knows_that_it_is_one() -> None:
+    """So that it does not wait for the end of the run."""
+    seen: list[bool] = []
+
+    class Asking(Reader):
+        def read(self, event: Event) -> None:
+            seen.append(events.is_reader())
+
+    events = Events(1, [Asking(step=1)])
+    events.record(ended(success()), 0.0)
+    assert events.waiting and not events.is_reader()
+    events.tell()
+    assert seen == [True]
+    assert not events.is_reader() and not events.waiting
+
+
+def test_a_reader_that_raises_loses_that_fact_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The others of its group are told, and it is told the next one."""
+    escaped: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", escaped.append)
+
+    class Raising(Reader):
+        def read(self, event: Event) -> None:
+            super().read(event)
+            raise KeyboardInterrupt
+
+    raising, other = Raising(step=1), Reader(step=1)
+    events = Events(2, [raising, other])
+    events.record(ended(success(), success()), 0.0)
+    events.tell()
+    assert numbers(raising) == numbers(other) == [1, 2]
+    assert [each.exc_type for each in escaped] == [KeyboardInterrupt] * 2
+
+
+def test_an_event_says_what_happened_when() -> None:
+    """The kind, the moment, the task, and the count."""
+    found: list[Event] = []
+
+    class Keeping(Reader):
+        def read(self, event: Event) -> None:
+            found.append(event)
+
+    events = Events(1, [Keeping(step=1)])
+    tasks = ended(success())
+    events.record(tasks, 7.5)
+    events.tell()
+    (event,) = found
+    assert (event.kind, event.moment, event.task, event.ended) == (
+        "end",
+        7.5,
+        tasks[0],
+        1,
+    )

@@ -1,0 +1,318 @@
+"""One start, any number of stops: who comes first, and what a break leaves behind."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Callable
+
+import pytest
+
+from concurra.errors import LifeCycleError, UnknownDependencyError
+from concurra.lifecycle import LifeCycle
+from concurra.options import RunOptions
+from concurra.plan import Plan
+from concurra.tasks import Call, Task
+from tests.behaviour.support import SAME_LIBRARY
+from tests.helpers import run_script
+from tests.unit.support import nothing
+from tests.unit.test_options import chosen
+
+BOUND = 20.0
+
+
+class Scheduler:
+    """Remembers what it was asked to do, and does what the test wants meanwhile."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.finished = False
+        self.running = 0
+        self.failure: BaseException | None = None
+        self.refused: LifeCycleError | None = None
+        self.waits: list[BaseException] = []
+
+    def start(self) -> None:
+        self.calls.append("start")
+
+    def stop(self, force: bool = False) -> None:
+        self.calls.append("kill" if force else "stop")
+
+    def refusal(self) -> LifeCycleError | None:
+        return self.refused
+
+    def wait(self) -> None:
+        self.calls.append("wait")
+        for error in self.waits:
+            self.waits.remove(error)
+            raise error
+        self.finished = True
+
+
+class Life(LifeCycle):
+    """A life whose schedulers are scripted."""
+
+    def __init__(self, *labels: str, needs: tuple[str, ...] = ()) -> None:
+        self.plan = Plan()
+        super().__init__(self.plan)
+        for label in labels:
+            self.plan.add(Task(label, Call(nothing)), needs)
+        self.made: list[Scheduler] = []
+        self.broken = 0
+
+    def _make(self, options: object, readers: object) -> Any:
+        self.made.append(Scheduler())
+        return self.made[-1]
+
+    def choose(self) -> tuple[RunOptions, list[Any]]:
+        return RunOptions(chosen()), []
+
+    def report(self) -> None:
+        self.broken += 1
+
+    def go(self, choose: Callable[[], Any] | None = None) -> None:
+        """`run`."""
+        self.run(choose or self.choose, self.report)
+
+    @property
+    def calls(self) -> list[str]:
+        """What the scheduler that counts was asked to do."""
+        scheduler: Any = self._schedulers[0]
+        calls: list[str] = scheduler.calls
+        return calls
+
+
+# One start ----------------------------------------------------------------------------
+
+
+def test_a_run() -> None:
+    """Starts, and waits for the end."""
+    life = Life("a")
+    assert not life.begun and life.seconds == 0 and life.running == 0
+    life.go()
+    assert life.calls == ["start", "wait"]
+    assert life.begun and life.finished and life.broken == 0
+    assert life.seconds > 0
+
+
+def test_a_second_start() -> None:
+    """Is refused, and touches nothing."""
+    life = Life("a")
+    life.go()
+    with pytest.raises(LifeCycleError, match="already been started"):
+        life.go()
+    assert life.calls == ["start", "wait"]
+    assert life.broken == 0 and len(life.made) == 1
+
+
+def test_two_starts_at_once() -> None:
+    """One of them starts, although the other has not begun when it looks."""
+    life = Life("a")
+    refused: list[str] = []
+
+    def interfere() -> None:
+        try:
+            life.go()
+        except LifeCycleError as error:
+            refused.append(str(error))
+
+    def choose() -> Any:
+        thread = threading.Thread(target=interfere)
+        thread.start()
+        thread.join(BOUND)
+        return life.choose()
+
+    life.go(choose)
+    assert len(refused) == 1
+    assert life.calls == ["start", "wait"]
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), KeyboardInterrupt()], ids=repr)
+def test_what_goes_wrong_before_the_start_can_be_mended(error: BaseException) -> None:
+    """Nothing has begun, nothing is reported; things may be added and started again."""
+    life = Life("a")
+
+    def choose() -> Any:
+        raise error
+
+    with pytest.raises(type(error)):
+        life.go(choose)
+    assert not life.begun and life.broken == 0
+    life.check_open()
+    life.go()
+    assert life.calls == ["start", "wait"]
+
+
+def test_unknown_labels_can_be_mended() -> None:
+    """Nothing is even made before all of the plan is there."""
+    life = Life("a", needs=("b",))
+    with pytest.raises(UnknownDependencyError):
+        life.go()
+    assert not life.begun and not life.made
+    life.plan.add(Task("b", Call(nothing)))
+    life.go()
+    assert life.calls == ["start", "wait"]
+
+
+def test_a_refusal_is_without_effect() -> None:
+    """A task that waits for its own run, say, does not end it."""
+    life = Life("a")
+    life.go()
+    scheduler = life.made[0]
+    scheduler.refused = LifeCycleError("not you")
+    with pytest.raises(LifeCycleError, match="not you"):
+        life.wait(life.report)
+    assert life.calls == ["start", "wait"]
+    assert life.broken == 0
+
+
+# Stops --------------------------------------------------------------------------------
+
+
+def test_a_stop_before_the_start() -> None:
+    """Takes its place: what is started afterwards only waits."""
+    life = Life("a", needs=("never added",))
+    life.stop(life.choose)
+    assert life.calls == ["stop", "wait"]
+    life.go()
+    assert "start" not in life.calls
+    assert len(life.made) == 1
+    with pytest.raises(LifeCycleError, match="already been started"):
+        life.go()
+
+
+def test_a_stop_in_the_midst_of_the_start() -> None:
+    """From a signal handler, say: nothing is started any more."""
+    life = Life("a")
+
+    def choose() -> Any:
+        life.stop(life.choose)
+        return life.choose()
+
+    life.go(choose)
+    first, second = life.made
+    assert (first.calls[:2], second.calls) == (["stop", "wait"], [])
+    assert "start" not in life.calls
+
+
+def test_stops_in_the_midst_of_each_other() -> None:
+    """The first scheduler counts, for both."""
+    life = Life("a")
+
+    def choose() -> Any:
+        life.stop(life.choose)
+        return life.choose()
+
+    life.stop(choose)
+    assert life.calls == ["stop", "wait", "stop", "wait"]
+    assert life.made[1].calls == []
+
+
+def test_a_stop_ends_the_background() -> None:
+    """Nothing is left to be fetched."""
+    life = Life("a")
+    runner: Any = life
+    life.start(life.choose, life.report, runner)
+    assert life.in_background and life.calls == ["start"]
+    life.stop(life.choose)
+    assert not life.in_background
+
+
+# Breaks -------------------------------------------------------------------------------
+
+
+def broken_at(*waits: BaseException) -> Life:
+    """A life whose waits for the end are broken like that."""
+    life = Life("a")
+
+    def make(options: object, readers: object) -> Any:
+        scheduler = Scheduler()
+        scheduler.waits = list(waits)
+        return scheduler
+
+    life._make = make  # type: ignore[method-assign]
+    return life
+
+
+def test_an_interrupt() -> None:
+    """Terminates everything, is reported once, and goes on to the caller."""
+    life = broken_at(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        life.go()
+    assert life.calls == ["start", "wait", "stop", "wait"]
+    assert life.broken == 1
+
+
+def test_an_interrupt_of_the_end() -> None:
+    """Kills, without further grace."""
+    life = broken_at(KeyboardInterrupt(), KeyboardInterrupt("second"))
+    with pytest.raises(KeyboardInterrupt):
+        life.go()
+    assert life.calls == ["start", "wait", "stop", "wait", "kill", "wait"]
+    assert life.broken == 1
+
+
+def test_an_interrupt_of_the_kill() -> None:
+    """Nobody waits any longer; there is a report of what has ended by then."""
+    errors = [KeyboardInterrupt(str(number)) for number in range(3)]
+    life = broken_at(*errors)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        life.go()
+    assert caught.value is errors[0]
+    assert not life.finished
+    assert life.broken == 1
+
+
+def test_a_failure_of_the_engine() -> None:
+    """Reaches the caller, each time that somebody waits."""
+    life = Life("a")
+    life.go()
+    life.made[0].failure = MemoryError("full")
+    for _ in range(2):
+        with pytest.raises(MemoryError, match="full"):
+            life.wait(life.report)
+    assert life.calls.count("stop") == 2
+
+
+# Refusals -----------------------------------------------------------------------------
+
+
+def test_what_is_refused_when() -> None:
+    """Adding after the start; results before it, and before the end."""
+    life = Life("a")
+    life.check_open()
+    with pytest.raises(LifeCycleError, match="^nothing yet$"):
+        life.check_begun("nothing yet")
+    life.go()
+    life.check_begun("nothing yet")
+    with pytest.raises(LifeCycleError, match="create a new TaskRunner"):
+        life.check_open()
+    with pytest.raises(LifeCycleError, match="^still in progress$"):
+        life.check_ended("still in progress")
+    with pytest.raises(LifeCycleError, match="handler of the run's log"):
+        life.conclude()
+    life.plan.terminate({}, 1.0)
+    life.check_ended("still in progress")
+    life.in_background = True
+    life.conclude()
+    assert not life.in_background
+
+
+# What is loaded when ------------------------------------------------------------------
+
+LOADED = """
+import sys
+
+import concurra
+
+ENGINE = {"concurra.scheduler", "concurra.events", "concurra.workers.pool"}
+runner = concurra.TaskRunner()
+runner.add_task(str)
+print(len(ENGINE & set(sys.modules)))
+runner.run()
+print(len(ENGINE & set(sys.modules)))
+"""
+
+
+def test_the_engine_is_loaded_by_the_first_run() -> None:
+    """Neither by the import of concurra, nor by a runner that is never started."""
+    assert run_script(LOADED, check=True, env=SAME_LIBRARY).stdout.split() == ["0", "3"]

@@ -1,0 +1,731 @@
+"""The run's decisions: events in, effects out, without threads, time or processes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from concurra.events import Events
+from concurra.outcomes import (
+    ABORT,
+    FAILED,
+    LOST,
+    NOTHING,
+    TERMINATED,
+    TIMEOUT,
+    UNAVAILABLE,
+    AtHand,
+    Outcome,
+)
+from concurra.slots import AT_WORK, COMING, GONE, PARKED, STOPPING, Slot
+from concurra.state import ABANDON, AT, FINISH, KILL, START, STOP, RunState
+from concurra.tasks import Task
+from concurra.timers import FOREVER
+from tests.unit.support import (
+    error_of,
+    failure,
+    labels,
+    make,
+    plan_of,
+    status_of,
+    success,
+)
+
+THREAD = 1
+
+
+class Hand:
+    """A worker as the state sees it: it can be dismissed, and says what is at hand."""
+
+    def __init__(self) -> None:
+        self.at_hand = NOTHING
+        self.retired = False
+        self.dismissed = False
+
+    def dismiss(self) -> AtHand:
+        self.dismissed = True
+        return self.at_hand
+
+
+class Replay:
+    """A state, and short words for what happens to it."""
+
+    def __init__(self, *tasks: Task, **options: Any) -> None:
+        self.tasks = {task.label: task for task in tasks}
+        self.events = Events(len(tasks))
+        options.setdefault("limit", 2)
+        self.state = RunState(plan_of(*tasks), self.events, grace=1.0, **options)
+        self.slots: list[Slot] = []
+
+    def effects(self) -> list[tuple[Any, ...]]:
+        """What is to be done, with slots as their numbers; it is done then."""
+        found = []
+        while self.state.effects:
+            kind, slot, how = self.state.effects.popleft()
+            if slot is not None and slot not in self.slots:
+                self.slots.append(slot)
+                slot.worker = Hand()  # type: ignore[assignment]
+            number = [] if slot is None else [self.slots.index(slot)]
+            found.append((kind, *number, *([] if how is None else [how])))
+        return found
+
+    def open(self) -> list[tuple[Any, ...]]:
+        assert self.state.open()
+        self.state.call()
+        return self.effects()
+
+    def come(self, number: int, now: float = 0.0) -> Hashable:
+        """A slot comes; the label of the task that it has then."""
+        state, task = self.state.come(self.slots[number], THREAD, now)
+        assert state == self.slots[number].state in (AT_WORK, PARKED)
+        return None if task is None else task.label
+
+    def begin(self, number: int, transcript: object = None) -> None:
+        """The worker of a slot begins its job."""
+        self.worker(number).at_hand = AtHand("thread", transcript)
+
+    def end(self, number: int, outcome: Outcome, now: float = 0.0) -> Hashable:
+        """The job of a slot comes to its outcome; the label of the next one."""
+        slot = self.slots[number]
+        slot.outcome, slot.moment = outcome, now
+        self.state.ended(slot)
+        return None if slot.task is None else slot.task.label
+
+    def worker(self, number: int) -> Hand:
+        worker: Any = self.slots[number].worker
+        return worker  # type: ignore[no-any-return]
+
+    def states(self) -> list[int]:
+        return [slot.state for slot in self.slots]
+
+    def statuses(self) -> dict[Hashable, str | None]:
+        return {
+            label: None if task.outcome is None else status_of(task)
+            for label, task in self.tasks.items()
+        }
+
+
+def unavailable() -> Outcome:
+    return Outcome(UNAVAILABLE, None, None, "OSError: no more processes")
+
+
+def lost() -> Outcome:
+    return Outcome.lost(None, "was killed")
+
+
+# Starting -----------------------------------------------------------------------------
+
+
+def test_as_many_slots_come_as_there_are_tasks() -> None:
+    """Up to the limit; each takes one, in the order of adding."""
+    run = Replay(make("a"), make("b"), make("c"), limit=2)
+    assert run.open() == [(START, 0), (START, 1)]
+    assert [run.come(0), run.come(1)] == ["a", "b"]
+    assert run.effects() == []
+    assert run.states() == [AT_WORK, AT_WORK]
+
+
+def test_an_empty_run_is_over() -> None:
+    """At once."""
+    assert Replay().open() == [(FINISH,)]
+
+
+def test_who_ends_a_task_takes_the_next() -> None:
+    """In the same decision, and nothing else is to be done."""
+    run = Replay(make("a"), make("b", "a"), limit=9)
+    assert run.open() == [(START, 0)]
+    assert run.come(0) == "a"
+    assert run.end(0, success()) == "b"
+    assert run.effects() == []
+    assert run.end(0, success()) is None
+    assert run.states() == [COMING]
+    assert run.come(0) is None
+    assert run.effects() == [(FINISH,)]
+    assert run.states() == [PARKED]
+
+
+def test_more_come_when_more_becomes_ready() -> None:
+    """Those that are parked first; then new ones, up to the limit."""
+    tasks = make("a"), make("b"), *[make(n, "a") for n in range(3)]
+    run = Replay(*tasks, limit=3)
+    assert run.open() == [(START, 0), (START, 1)]
+    run.come(0), run.come(1)
+    assert run.end(1, success()) is None
+    assert run.come(1) is None
+    assert run.states() == [AT_WORK, PARKED]
+    assert run.end(0, success()) is None, "others have to be called first"
+    assert run.effects() == [(START, 1), (START, 2)]
+    assert [run.come(0), run.come(1), run.come(2)] == [0, 1, 2]
+
+
+def test_who_is_late_is_stood_in_for() -> None:
+    """A slot that has something to do before it comes keeps no task waiting."""
+    run = Replay(make("a"), make("b", "a"), limit=2)
+    run.open()
+    run.come(0)
+    run.worker(0).retired = True
+    assert run.end(0, success()) is None
+    assert run.effects() == []
+    run.state.delayed()
+    assert run.effects() == [(START, 1)]
+    assert [run.come(1), run.come(0)] == ["b", None]
+
+
+def test_only_one_thread_serves_a_slot() -> None:
+    """Also if it has been started twice."""
+    run = Replay(make("a"), make("b"), limit=1)
+    run.open()
+    slot = run.slots[0]
+    assert run.state.come(slot, 1, 0.0) == (AT_WORK, run.tasks["a"])
+    assert run.state.come(slot, 2, 0.0) == (AT_WORK, None)
+    run.end(0, success())
+    run.end(0, success())
+    slot.thread = 1
+    assert run.state.come(slot, 2, 0.0) == (PARKED, None)
+    assert run.state.come(slot, 1, 0.0) == (PARKED, None)
+
+
+# Two ends at once, and late events ----------------------------------------------------
+
+
+def test_two_ends_at_once() -> None:
+    """What waits for both starts once, whichever is decided first."""
+    for order in itertools.permutations((0, 1)):
+        run = Replay(make("a"), make("b"), make("c", "a", "b"))
+        run.open()
+        run.come(0), run.come(1)
+        following = [run.end(number, success()) for number in order]
+        assert following == [None, "c"]
+        assert run.effects() == []
+
+
+def test_a_second_outcome_counts_for_nothing() -> None:
+    """Nor does one that comes after the slot was stopped, or has gone."""
+    run = Replay(make("a"), make("b", "a"), timeout=2.0)
+    run.open()
+    run.come(0)
+    run.begin(0)
+    run.state.expire(2.0)
+    first = run.tasks["a"].outcome
+    assert first and first.cause == TIMEOUT
+    run.effects()
+    assert run.end(0, success()) is None
+    assert run.tasks["a"].outcome is first and run.states() == [STOPPING]
+    run.state.gone(run.slots[0], 3.0)
+    run.end(0, success())
+    assert run.tasks["a"].outcome is first and run.states() == [GONE]
+
+
+def test_a_late_start_finds_nothing_to_do() -> None:
+    """A slot that comes after everything was stopped gets no task."""
+    run = Replay(make("a"), make("b"))
+    run.open()
+    run.state.stop(1.0)
+    assert run.state.come(run.slots[0], THREAD, 2.0) == (STOPPING, None)
+    assert run.states() == [STOPPING, STOPPING]
+
+
+# Stop, and death, in every state ------------------------------------------------------
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_stop_in_every_state(force: bool) -> None:
+    """At work and coming: asked to stop, or forced. Parked: left alone. Stopping: only
+    what had not been forced yet."""
+    tasks = make("a"), make("b"), make("c"), make("d", "c"), make("e", "c")
+    run = Replay(*tasks, limit=3, timeout=9.0)
+    run.open()
+    run.come(0, 0.0), run.come(1, 5.0), run.come(2, 5.0)
+    run.begin(0), run.begin(1)
+    run.state.expire(9.0)  # "a" is too late
+    run.effects()
+    run.end(2, success(), 9.5)
+    run.effects()
+    assert run.states() == [STOPPING, AT_WORK, COMING, COMING]
+    assert run.come(2, 9.6) == "d"
+    run.effects()
+    run.state.stop(10.0, force)
+    effects = run.effects()
+    stops = [effect for effect in effects if effect[0] == STOP]
+    assert {(STOP, number, force) for number in (1, 2, 3)} <= set(stops)
+    assert ((STOP, 0, True) in stops) is force
+    assert ((KILL,) in effects) is force
+    assert {run.state.slots.count[AT_WORK], run.state.slots.count[COMING]} == {0}
+    assert None not in run.statuses().values()
+    run.state.stop(10.0, force)
+    assert [each for each in run.effects() if each[0] == STOP] == []
+
+
+def test_a_stop_of_one_that_waits() -> None:
+    """A parked slot is not stopped, and when all is parked the run is over."""
+    run = Replay(make("a"), make("b", "a"), limit=2)
+    run.open()
+    run.come(0)
+    run.state.stop(1.0)
+    assert run.effects() == [(STOP, 0, False), (AT, 2.0)]
+    run.state.gone(run.slots[0], 1.5)
+    assert run.effects() == [(FINISH,)]
+
+
+def test_a_stop_before_the_run() -> None:
+    """Everything ends, nothing starts."""
+    run = Replay(make("a"), make("b", "a"))
+    run.state.stop(1.0)
+    assert run.effects() == [(FINISH,)]
+    assert not run.state.open()
+    assert set(run.statuses().values()) == {TERMINATED}
+
+
+def test_a_stop_while_the_run_is_prepared() -> None:
+    """The end waits for that."""
+    run = Replay(make("a"))
+    assert run.state.open()
+    run.state.stop(1.0)
+    assert run.effects() == []
+    run.state.call()
+    assert run.effects() == [(FINISH,)]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_stop_keeps_what_is_at_hand(begun: bool) -> None:
+    """The mode and the transcript; or none, if the job had not begun."""
+    run = Replay(make("a"))
+    run.open()
+    run.come(0)
+    if begun:
+        run.begin(0, "so far")
+    run.state.stop(1.0)
+    outcome = run.tasks["a"].outcome
+    assert run.worker(0).dismissed
+    assert outcome and outcome.cause == ABORT
+    expected = ("thread", "so far", 1) if begun else (None, None, 0)
+    assert (outcome.mode, outcome.trace, run.tasks["a"].attempts) == expected
+
+
+def test_a_death_while_it_was_coming() -> None:
+    """Another comes instead."""
+    run = Replay(make("a"), limit=1)
+    run.open()
+    run.state.gone(run.slots[0], 1.0)
+    assert run.effects() == [(START, 1)]
+    assert run.come(1) == "a"
+
+
+def test_a_death_with_a_task_that_has_not_begun() -> None:
+    """The task goes to another, as if nothing had been."""
+    run = Replay(make("a"), limit=1)
+    run.open()
+    run.come(0)
+    run.state.gone(run.slots[0], 1.0)
+    assert run.effects() == [(START, 1)]
+    assert run.come(1, 2.0) == "a"
+    assert (run.tasks["a"].attempts, run.tasks["a"].started) == (1, 2.0)
+
+
+def test_a_death_while_it_was_parked() -> None:
+    """Nobody misses it."""
+    run = Replay(make("a"), make("b"), make("c", "a"), limit=2)
+    run.open()
+    run.come(0), run.come(1)
+    run.end(1, success())
+    run.come(1)
+    run.state.gone(run.slots[1], 1.0)
+    assert run.effects() == []
+    assert run.end(0, success()) == "c"
+
+
+def test_a_death_while_it_was_stopped() -> None:
+    """It makes room, and is not waited for any more."""
+    run = Replay(make("a"), limit=1)
+    run.open()
+    run.come(0)
+    run.state.stop(1.0)
+    run.effects()
+    run.state.gone(run.slots[0], 1.0)
+    assert run.effects() == [(FINISH,)]
+    run.state.expire(99.0)
+    assert run.effects() == []
+
+
+def test_a_second_death_changes_nothing() -> None:
+    """It has gone."""
+    run = Replay(make("a"), limit=1)
+    run.open()
+    run.state.gone(run.slots[0], 1.0)
+    run.effects()
+    run.state.gone(run.slots[0], 1.0)
+    assert run.effects() == []
+
+
+# Escalation ---------------------------------------------------------------------------
+
+
+def test_who_does_not_stop_is_forced_and_then_abandoned() -> None:
+    """One grace period after the other; the moments are told in advance."""
+    run = Replay(make("a"))
+    run.open()
+    run.come(0)
+    run.state.stop(10.0)
+    assert run.effects() == [(STOP, 0, False), (AT, 11.0)]
+    run.state.expire(10.9)
+    assert run.effects() == []
+    run.state.expire(11.0)
+    assert run.effects() == [(STOP, 0, True)]
+    assert run.state.next_moment == 12.0
+    run.state.expire(12.0)
+    assert run.effects() == [(ABANDON, 0)]
+    assert run.state.next_moment == FOREVER
+    run.state.abandoned()
+    assert run.effects() == [(FINISH,)]
+
+
+def test_who_cannot_be_stopped_is_abandoned_at_once() -> None:
+    """Like a thread."""
+    run = Replay(make("a"), make("b"), limit=1, timeout=5.0)
+    run.open()
+    run.come(0)
+    run.effects()
+    run.state.expire(5.0)
+    assert run.effects() == [(STOP, 0, False), (START, 1)]
+    run.state.unstoppable(run.slots[0], 5.0)
+    assert run.effects() == [(ABANDON, 0)]
+    run.state.unstoppable(run.slots[0], 5.0)
+    assert run.effects() == []
+    assert run.come(1) == "b"
+
+
+def test_a_stop_that_is_forced_later_begins_a_new_period() -> None:
+    """The one that had begun counts no more."""
+    run = Replay(make("a"))
+    run.open()
+    run.come(0)
+    run.state.stop(10.0)
+    run.effects()
+    run.state.stop(10.5, force=True)
+    assert run.effects() == [(STOP, 0, True), (KILL,)]
+    run.state.expire(11.0)
+    assert run.effects() == []
+    run.state.expire(11.5)
+    assert run.effects() == [(ABANDON, 0)]
+
+
+# Expiry -------------------------------------------------------------------------------
+
+
+def test_a_deadline_is_told_in_advance_and_kept() -> None:
+    """Who needs the place of a task that took too long gets it at once."""
+    run = Replay(make("a"), make("b"), limit=1, timeout=5.0)
+    run.open()
+    run.come(0, 1.0)
+    assert run.effects() == [(AT, 6.0)]
+    run.state.expire(5.9)
+    assert run.effects() == [] and run.state.next_moment == 6.0
+    run.begin(0, "so far")
+    run.state.expire(6.0)
+    assert run.effects() == [(STOP, 0, False), (START, 1)]
+    assert (
+        error_of(run.tasks["a"]) == "TimeoutError: Task exceeded timeout of 5.0 seconds"
+    )
+    assert run.state.next_moment == 7.0
+
+
+def test_deadlines_of_tasks_that_ended_wake_nobody() -> None:
+    """The first moment is that of a task that is at work."""
+    run = Replay(make("a"), make("b"), limit=1, timeout=5.0)
+    run.open()
+    run.come(0, 1.0)
+    run.effects()
+    assert run.end(0, success(), 3.0) == "b"
+    run.state.expire(6.0)
+    assert run.effects() == [] and run.state.next_moment == 8.0
+
+
+def test_the_timeout_covers_a_task_that_waits_for_its_retry() -> None:
+    """It costs no slot then."""
+    run = Replay(make("x"), make("flaky", retries=5), limit=1, timeout=5.0)
+    run.open()
+    run.come(0, 0.0)
+    assert run.end(0, success(), 1.0) == "flaky"
+    run.worker(0).retired = True
+    assert run.end(0, failure("E: 1"), 2.0) is None
+    run.effects()
+    run.state.expire(6.0)
+    assert run.statuses()["flaky"] == TERMINATED
+    assert run.states() == [COMING]
+    assert run.come(0, 6.0) is None
+    assert run.effects() == [(FINISH,)]
+
+
+# Retry, fast-fail ---------------------------------------------------------------------
+
+
+def test_a_failed_attempt_is_made_again() -> None:
+    """In its turn: it was added first."""
+    run = Replay(make("a", retries=1), make("b"), limit=1)
+    run.open()
+    run.come(0)
+    assert run.end(0, failure("E: 1")) == "a"
+    assert run.end(0, failure("E: 2")) == "b"
+    assert run.tasks["a"].errors == ["E: 1", "E: 2"]
+    assert run.statuses()["a"] == FAILED
+
+
+def test_fast_fail_ends_all_in_one_decision() -> None:
+    """Who failed is not stopped; who is at work is; what waits never starts."""
+    run = Replay(make("bad"), make("busy"), make("waits"), fast_fail=True)
+    run.open()
+    run.come(0), run.come(1)
+    run.begin(0), run.begin(1)
+    assert run.end(0, failure(), 1.0) is None
+    assert run.effects() == [(STOP, 1, False), (AT, 2.0)]
+    assert run.states() == [COMING, STOPPING]
+    assert run.statuses() == {
+        "bad": FAILED,
+        "busy": TERMINATED,
+        "waits": TERMINATED,
+    }
+    assert labels(run.state.plan.ended) == ["bad", "busy", "waits"]
+
+
+def test_fast_fail_counts_a_timeout() -> None:
+    """As a failure."""
+    run = Replay(make("a"), make("b"), limit=1, timeout=5.0, fast_fail=True)
+    run.open()
+    run.come(0)
+    run.effects()
+    run.state.expire(5.0)
+    assert run.effects() == [(STOP, 0, False)]
+    assert run.statuses() == {"a": TERMINATED, "b": TERMINATED}
+
+
+# Shortage -----------------------------------------------------------------------------
+
+
+def test_who_lacks_something_leaves_the_task_to_others() -> None:
+    """It resigns, and its place is not filled again."""
+    run = Replay(make("a"), make("b"), make("c"), limit=2)
+    run.open()
+    run.come(0), run.come(1)
+    assert run.end(1, unavailable()) is None
+    assert run.states() == [AT_WORK, STOPPING] and run.slots[1].resigned
+    assert run.effects() == []
+    assert run.end(0, success()) == "b"
+    run.state.gone(run.slots[1], 1.0)
+    assert run.effects() == []
+    assert run.tasks["b"].attempts == 1
+
+
+def test_the_last_one_has_nobody_to_leave_it_to() -> None:
+    """The task fails with what was lacking."""
+    run = Replay(make("a"), make("b"), limit=1)
+    run.open()
+    run.come(0)
+    assert run.end(0, unavailable()) == "b"
+    assert (run.tasks["a"].attempts, run.statuses()["a"]) == (0, FAILED)
+
+
+def test_who_is_stopped_makes_room_for_one_that_resigned() -> None:
+    """Its end wakes somebody: another slot comes."""
+    run = Replay(make("slow"), make("next"), limit=1, timeout=5.0)
+    run.open()
+    run.come(0)
+    run.effects()
+    run.state.expire(5.0)
+    assert run.effects() == [(STOP, 0, False), (START, 1)]
+    assert run.come(1) == "next"
+    run.end(1, unavailable())
+    assert run.states() == [STOPPING, STOPPING]
+    run.effects()
+    run.state.gone(run.slots[1], 5.5)
+    assert run.effects() == []
+    run.state.gone(run.slots[0], 6.0)
+    assert run.effects() == [(START, 2)]
+    assert run.come(2) == "next"
+
+
+def test_room_that_was_made_meanwhile_is_used() -> None:
+    """Who looked a moment too early tries again."""
+    run = Replay(make("slow"), make("next"), limit=1, timeout=5.0)
+    run.open()
+    run.come(0)
+    run.state.expire(5.0)
+    run.effects()
+    run.come(1)
+    run.state.gone(run.slots[0], 5.5)
+    assert run.end(1, unavailable()) == "next"
+    assert run.states() == [GONE, AT_WORK]
+
+
+def test_when_no_thread_can_be_had() -> None:
+    """Those that there are go on; if there are none, everything ends."""
+    run = Replay(make("a"), make("b"), make("c"), limit=2)
+    run.open()
+    run.come(0)
+    run.state.unavailable(run.slots[1], 0.0)
+    assert run.effects() == []
+    assert run.end(0, success()) == "b"
+    alone = Replay(make("a"), limit=2)
+    alone.open()
+    alone.state.unavailable(alone.slots[0], 0.0)
+    assert alone.effects() == [(FINISH,)]
+    assert alone.statuses() == {"a": TERMINATED}
+
+
+def test_a_job_that_was_lost_before_it_began_is_excused_once() -> None:
+    """It costs no attempt; the second time counts."""
+    run = Replay(make("a"), limit=1)
+    run.open()
+    run.come(0)
+    assert run.end(0, lost()) == "a"
+    assert run.tasks["a"].attempts == 1
+    assert run.end(0, lost()) is None
+    outcome = run.tasks["a"].outcome
+    assert outcome and outcome.cause == LOST
+
+
+# Decisions that were cut short --------------------------------------------------------
+
+
+class Struck(BaseException):
+    """What a late timer raises."""
+
+
+def lines_of(run: Replay, number: int, outcome: Outcome, line: int) -> bool:
+    """Record an outcome; an exception strikes at a line; whether it came so far."""
+    import sys
+
+    left = [line]
+
+    def trace(frame: Any, event: str, arg: object) -> Any:
+        if "/concurra/" not in frame.f_code.co_filename.replace("\\", "/"):
+            return None
+        if event == "line":
+            left[0] -= 1
+            if left[0] == 0:
+                sys.settrace(None)
+                raise Struck
+        return trace
+
+    sys.settrace(trace)
+    try:
+        run.end(number, outcome, 1.0)
+    except Struck:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+@pytest.mark.parametrize("fast_fail", [False, True])
+@pytest.mark.parametrize("kind", ["success", "failure", "retry", "lost"])
+def test_a_decision_can_be_struck_at_any_line(kind: str, fast_fail: bool) -> None:
+    """Made anew, it comes to what it would have come to; nothing is lost or doubled."""
+    outcome = {"success": success(), "lost": lost()}.get(kind, failure("E: 1"))
+    ends: set[str] = set()
+    for line in range(1, 400):
+        tasks = make("a", retries=int(kind == "retry")), make("b", "a"), make("c", "b")
+        run = Replay(*tasks, make("d", "a"), make("e"), limit=2, fast_fail=fast_fail)
+        run.open()
+        assert [run.come(0), run.come(1)] == ["a", "e"]
+        run.begin(0)
+        struck = lines_of(run, 0, outcome, line)
+        if struck:
+            run.state.rebuild(1.0)
+            run.state.ended(run.slots[0])
+        ends.add(play_to_the_end(run))
+        if not struck:
+            break
+    assert line > 20 and len(ends) == 1, ends
+
+
+def play_to_the_end(run: Replay) -> str:
+    """Let everything that is to be done be done, in some order; how it ended."""
+    finished = run.state.over
+    for _ in range(100):
+        for effect in run.effects():
+            finished += effect[0] == FINISH
+            if effect[0] == ABANDON:
+                run.state.abandoned()
+        for number, slot in enumerate(run.slots):
+            if slot.state == AT_WORK:
+                run.end(number, success(), 2.0)
+            elif slot.state == COMING:
+                slot.thread = None
+                run.come(number, 2.0)
+            elif slot.state == STOPPING:
+                run.state.gone(slot, 2.0)
+        if not (run.state.effects or run.state.slots.busy):
+            break
+    assert finished >= 1
+    assert labels(run.state.plan.ended) == list(
+        dict.fromkeys(labels(run.state.plan.ended))
+    )
+    assert run.state.plan.remaining == 0 and run.events.ended == len(run.tasks)
+    return repr(
+        [
+            (label, status_of(task), error_of(task), task.attempts, list(task.errors))
+            for label, task in run.tasks.items()
+        ]
+    )
+
+
+# Anything, in any order ---------------------------------------------------------------
+
+
+def happen(run: Replay, slot: Slot, now: float, data: st.DataObject) -> None:
+    """Let something happen to a slot, or to the run."""
+    state, number = run.state, run.slots.index(slot)
+    what = data.draw(st.integers(0, 30))
+    if what == 0:
+        state.stop(now, data.draw(st.booleans()))
+    elif what == 1:
+        state.expire(now)
+    elif what == 2:
+        state.rebuild(now)
+    elif slot.state == STOPPING:
+        (state.gone if what % 2 else state.unstoppable)(slot, now)
+        state.gone(slot, now)
+    elif slot.state == COMING and what == 3:
+        state.unavailable(slot, now)
+    elif slot.state == COMING:
+        slot.thread = None
+        state.come(slot, THREAD, now)
+        assert not (state.stopped and slot.task), "nothing starts after a stop"
+    elif what == 4 and run.worker(number).at_hand.mode is None:
+        state.gone(slot, now)
+    else:
+        run.begin(number)
+        makers = [success, success, failure, unavailable, lost]
+        run.end(number, data.draw(st.sampled_from(makers))(), now)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_whatever_happens_every_task_ends_once(data: st.DataObject) -> None:
+    """No illegal move, no slot too many, nothing begun after a stop, and an end."""
+    tasks = []
+    for number in range(data.draw(st.integers(1, 5))):
+        below = st.sampled_from(range(number + 1))
+        needs = set(data.draw(st.lists(below, max_size=2))) - {number}
+        tasks.append(make(number, *needs, retries=data.draw(st.integers(0, 1))))
+    limit = data.draw(st.integers(1, 3))
+    timeout = data.draw(st.sampled_from([None, 3.0]))
+    fast_fail = data.draw(st.booleans())
+    run = Replay(*tasks, limit=limit, timeout=timeout, fast_fail=fast_fail)
+    run.open()
+    for step in range(40):
+        for effect in run.effects():
+            if effect[0] == ABANDON:
+                run.state.abandoned()
+        busy = [slot for slot in run.slots if slot.state not in (PARKED, GONE)]
+        if not busy:
+            break
+        happen(run, data.draw(st.sampled_from(busy)), step / 4, data)
+        assert run.state.slots.count[AT_WORK] <= run.state.slots.staff <= limit
+    play_to_the_end(run)
+    assert run.state.over

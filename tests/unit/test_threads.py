@@ -1,0 +1,192 @@
+"""Threads that are used again."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from concurra.threads import ThreadCache, report
+from tests.helpers import wait_until
+
+BOUND = 10.0
+
+
+@pytest.fixture
+def cache() -> Iterator[ThreadCache]:
+    threads = ThreadCache()
+    yield threads
+    threads.close()
+
+
+@pytest.fixture
+def escaped(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What threads have let escape: the arguments of `threading.excepthook`."""
+    found: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", found.append)
+    return found
+
+
+class Calls:
+    """Remembers which threads have called it."""
+
+    def __init__(self) -> None:
+        self.threads: list[threading.Thread] = []
+        self._called = threading.Semaphore(0)
+
+    def __call__(self) -> None:
+        self.threads.append(threading.current_thread())
+        self._called.release()
+
+    def wait(self) -> None:
+        assert self._called.acquire(timeout=BOUND), "nobody has called"
+
+
+def wait_for_idle(cache: ThreadCache, count: int = 1) -> None:
+    wait_until(lambda: len(cache._idle) == count, BOUND, "idle threads")
+
+
+def test_a_thread_is_used_again(cache: ThreadCache) -> None:
+    """The second call needs no new one."""
+    calls = Calls()
+    cache.start(calls)
+    calls.wait()
+    wait_for_idle(cache)
+    cache.start(calls)
+    calls.wait()
+    assert calls.threads[0] is calls.threads[1]
+    assert calls.threads[0].daemon and calls.threads[0].name == "concurra"
+
+
+def test_whoever_is_busy_is_not_waited_for(cache: ThreadCache) -> None:
+    """Calls run side by side: they meet."""
+    barrier = threading.Barrier(3)
+    for _ in range(2):
+        cache.start(barrier.wait, BOUND)
+    barrier.wait(BOUND)
+
+
+def test_idle_threads_hold_nothing(cache: ThreadCache) -> None:
+    """What they have called goes when it is done."""
+    import weakref
+
+    class Held:
+        def __call__(self, *args: object) -> None:
+            pass
+
+    called, argument = Held(), Held()
+    gone = [weakref.ref(called), weakref.ref(argument)]
+    cache.start(called, argument)
+    wait_for_idle(cache)
+    del called, argument
+    assert [each() for each in gone] == [None, None]
+
+
+def test_close_ends_the_idle(cache: ThreadCache) -> None:
+    """They have ended when it returns."""
+    calls = Calls()
+    cache.start(calls)
+    calls.wait()
+    wait_for_idle(cache)
+    cache.close()
+    assert not calls.threads[0].is_alive()
+
+
+def test_close_does_not_wait_for_the_busy(cache: ThreadCache) -> None:
+    """They end when they are done."""
+    calls, leave = Calls(), threading.Event()
+
+    def stay() -> None:
+        calls()
+        assert leave.wait(BOUND)
+
+    cache.start(stay)
+    calls.wait()
+    cache.close()
+    assert calls.threads[0].is_alive()
+    leave.set()
+    calls.threads[0].join(BOUND)
+    assert not calls.threads[0].is_alive() and not cache._idle
+
+
+def test_a_thread_may_close_its_own_cache(cache: ThreadCache) -> None:
+    """It does not wait for itself."""
+    calls = Calls()
+    cache.start(lambda: (cache.close(), calls()))
+    calls.wait()
+    calls.threads[0].join(BOUND)
+    assert not calls.threads[0].is_alive()
+
+
+def test_what_a_call_raises_ends_its_thread(
+    cache: ThreadCache, escaped: list[Any]
+) -> None:
+    """The program hears of it, and the next call has another thread."""
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    cache.start(fail)
+    wait_until(lambda: escaped, BOUND, "the error")
+    calls = Calls()
+    cache.start(calls)
+    calls.wait()
+    assert str(escaped[0].exc_value) == "no"
+
+
+def raise_in(thread: threading.Thread, error: type[BaseException]) -> None:
+    ident = ctypes.c_ulong(thread.ident or 0)
+    raising = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    assert raising(ident, ctypes.py_object(error)) == 1
+
+
+def test_a_late_exception_ends_an_idle_thread_only(cache: ThreadCache) -> None:
+    """The call that wakes it is made all the same, and so are those after it."""
+    calls = Calls()
+    for _ in range(3):
+        cache.start(calls)
+        calls.wait()
+        wait_for_idle(cache)
+        raise_in(calls.threads[-1], TimeoutError)
+    cache.start(calls)
+    calls.wait()
+    assert len(calls.threads) == 4
+
+
+def test_when_no_thread_can_be_started(
+    cache: ThreadCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever wants one is told, and nothing is left behind."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            cache.start(print)
+    calls = Calls()
+    cache.start(calls)
+    calls.wait()
+
+
+def test_a_report_reaches_the_program(escaped: list[Any]) -> None:
+    """As an exception does that ends a thread."""
+    error = ValueError("late")
+    report(error)
+    (args,) = escaped
+    assert args.exc_value is error and args.thread is threading.current_thread()
+
+
+def test_a_hook_that_fails_harms_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report is the last thing that can be done."""
+
+    def fail(args: object) -> None:
+        raise OSError("closed")
+
+    monkeypatch.setattr(threading, "excepthook", fail)
+    report(ValueError("late"))
+    assert threading.excepthook is fail
