@@ -242,7 +242,7 @@ class TaskRunner:
     def _add(
         self, job: Job, label: Any, depends_on: Any = None, task_retries: Any = None
     ) -> None:
-        label = len(self) if label is None else checks.label(label)
+        label = len(self._plan.tasks) if label is None else checks.label(label)
         needed = checks.labels(depends_on)
         options = self._options
         if task_retries is not None:

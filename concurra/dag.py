@@ -24,6 +24,7 @@ Component Maintenance*, 2012.)
 
 from __future__ import annotations
 
+from collections import defaultdict
 from heapq import heapify, heappop, heappush
 
 from .errors import CircularDependencyError, DuplicateLabelError
@@ -31,32 +32,19 @@ from .tasks import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Hashable, List, Optional, Sequence, Tuple
+    from typing import DefaultDict, Dict, Hashable, List, Optional, Sequence, Tuple
 
 # How far the orders of neighbours are apart if nothing else bounds them.
 _GAP = 1 << 20
 
 
-class _Missing:
-    """A label that is named and not added yet: by whom, and in which place."""
-
-    __slots__ = ("namers", "places")
-
-    def __init__(self) -> None:
-        self.namers: List[Task] = []
-        self.places: List[int] = []
-
-
 class Dag:
-    """The tasks by label, in the order of adding, and who depends on whom.
-
-    Labels are asked (``__hash__``, ``__eq__``) in `add` only. After that everything is
-    known by reference.
-    """
+    """The tasks by label, in the order of adding, and who depends on whom."""
 
     def __init__(self) -> None:
         self.tasks: Dict[Hashable, Task] = {}
-        self._missing: Dict[Hashable, _Missing] = {}
+        #: The labels that are named and not added yet, with the tasks that name them.
+        self.missing: DefaultDict[Hashable, List[Task]] = defaultdict(list)
         # Both begin when they are first needed: most graphs are built without. What is
         # kept for every task is paid for again in each garbage collection.
         self._ordered = False
@@ -69,43 +57,38 @@ class Dag:
         :raises DuplicateLabelError: its label is taken.
         :raises CircularDependencyError: it would close a cycle.
         """
-        label, tasks, missing = task.label, self.tasks, self._missing
+        label, tasks, missing = task.label, self.tasks, self.missing
         if label in tasks:
             raise DuplicateLabelError(label)
         task.index = len(tasks)
+        task.depends_on = depends_on
         if not (depends_on or missing or self._ordered):
             tasks[label] = task
             return
-        needs: List[Optional[Task]] = [tasks.get(name) for name in depends_on]
-        task.needs = needs
-        known: Sequence[Task] = needs  # type: ignore[assignment]
-        absent: Sequence[int] = ()
-        if None in needs:
-            known = [needed for needed in needs if needed is not None]
-            absent = [place for place, each in enumerate(needs) if each is None]
-            if any(depends_on[place] == label for place in absent):
-                raise CircularDependencyError((label, label))
-        named = missing.get(label) if missing else None
-        namers = named.namers if named is not None else ()
+        known: List[Task] = []
+        absent: List[Hashable] = []
+        for name in depends_on:
+            needed = tasks.get(name)
+            if needed is None:
+                absent.append(name)
+            else:
+                known.append(needed)
+        if absent and label in absent:
+            raise CircularDependencyError((label, label))
+        namers = missing.get(label, ()) if missing else ()
         if known and namers and not self._ordered:
             self._place_all()
         if self._ordered:
             self._place(task, known, namers)
         try:
             tasks[label] = task
-            for place in absent:
-                name = depends_on[place]
-                entry = missing.get(name) or missing.setdefault(name, _Missing())
-                entry.namers.append(task)
-                entry.places.append(place)
-            if named is not None:
+            for name in absent:
+                missing[name].append(task)
+            if namers:
                 del missing[label]
         except BaseException:  # a label's own __hash__ or __eq__ raised at last
             self._remove_last(task)
             raise
-        if named is not None:
-            for namer, place in zip(named.namers, named.places):
-                namer.needs[place] = task  # type: ignore[index]
         if self._ordered:
             _settle(task)
         if self._linked:
@@ -118,60 +101,63 @@ class Dag:
 
         For errors, see `add`.
         """
-        missing = dict(self._missing)
+        missing = {label: self.missing.get(label) for label in self.missing}
         for count, task in enumerate(tasks):
             try:
                 self.add(task)
             except BaseException:
                 for added in reversed(tasks[:count]):
                     self._remove_last(added)
-                for named in missing.values():
-                    for namer, place in zip(named.namers, named.places):
-                        namer.needs[place] = None  # type: ignore[index]
-                self._missing = missing
+                self.missing.clear()
+                self.missing.update((k, v) for k, v in missing.items() if v)
                 raise
 
-    def missing(self) -> Dict[Task, List[Hashable]]:
-        """The tasks that wait for labels that were never added, and these labels."""
-        unknown = [
-            (namer.index, place, namer, label)
-            for label, named in self._missing.items()
-            for namer, place in zip(named.namers, named.places)
-        ]
-        unknown.sort(key=lambda entry: entry[:2])
-        found: Dict[Task, List[Hashable]] = {}
-        for _, _, namer, label in unknown:
-            found.setdefault(namer, []).append(label)
-        return found
+    def resolve(self) -> List[Task]:
+        """Let every task know by reference what it needs, and what depends on it.
 
-    def close(self) -> None:
-        """Let every task know its dependents; nothing can be added from here on."""
-        self._link_all()
-        if self._ordered:
-            for task in self.tasks.values():
-                task.island = ()
+        All labels have been added, and are asked here for the last time.
+
+        :return: all tasks, in order.
+        """
+        find, order = self.tasks.__getitem__, list(self.tasks.values())
+        # All labels are looked up before anything is changed, as they may raise.
+        needs = [tuple(map(find, task.depends_on)) for task in order]
+        for task, needed in zip(order, needs):
+            task.needs = needed
+            task.island = ()
+        if not self._linked:
+            self._linked = True
+            for task in order:
+                for each in task.needs:
+                    _link(each, task)
+        return order
 
     def _remove_last(self, task: Task) -> None:
         """Undo an `add`, without asking the labels anything.
 
-        Empty entries may stay, and so may the task on an island, where nobody sees it.
+        Empty lists may stay, and so may the task on an island, where nobody sees it.
         That is why it must not be added again.
         """
         if self.tasks and next(reversed(self.tasks.values())) is task:
             self.tasks.popitem()
-        for named in self._missing.values():
-            if named.namers and named.namers[-1] is task:
-                named.namers.pop()
-                named.places.pop()
+        for namers in self.missing.values():
+            if namers and namers[-1] is task:
+                namers.pop()
 
     def _link_all(self) -> None:
         """Let every task know its dependents, from now on."""
-        if not self._linked:
-            for task in self.tasks.values():
-                for needed in task.needs:
-                    if needed is not None:
-                        _link(needed, task)
-            self._linked = True
+        if self._linked:
+            return
+        tasks = self.tasks
+        every = [task for task in tasks.values() for _ in task.depends_on]
+        # All labels are looked up before anything is changed, as they may raise.
+        needed = [
+            tasks.get(label) for task in tasks.values() for label in task.depends_on
+        ]
+        for each, task in zip(needed, every):
+            if each is not None:
+                _link(each, task)
+        self._linked = True
 
     def _place_all(self) -> None:
         """Place every task, and from now on each that is added."""
@@ -179,7 +165,8 @@ class Dag:
         known: List[List[Task]] = [[] for _ in tasks]
         namers: List[List[Task]] = [[] for _ in tasks]
         for task in tasks:
-            for needed in task.needs:
+            for label in task.depends_on:
+                needed = self.tasks.get(label)
                 if needed is None:
                     continue
                 if needed.index < task.index:
@@ -191,7 +178,7 @@ class Dag:
             _settle(task)
         self._ordered = True
 
-    def _place(self, task: Task, known: Sequence[Task], namers: Sequence[Task]) -> None:
+    def _place(self, task: Task, known: List[Task], namers: Sequence[Task]) -> None:
         """Find the order and the island of a new task, or raise if it closes a cycle.
 
         :param known: those that it depends on, as far as they have been added.
@@ -232,6 +219,7 @@ class Dag:
     ) -> None:
         """Find the order of a task by moving others, or raise if it closes a cycle."""
         self._link_all()
+        tasks = self.tasks
         down, up = _Search(known, task, -1), _Search(namers, task, +1)
         for needed in known:
             if needed in up.origins:
@@ -243,10 +231,10 @@ class Dag:
             if lowest[0] + highest[0] >= room**2:
                 break
             room += 1
-            needs, dependents = lowest[2].needs, highest[2].dependents
-            if down.paid + len(needs) <= up.paid + len(dependents):
-                reached = [needed for needed in needs if needed is not None]
-                met = down.visit(reached, len(needs), up)
+            labels, dependents = lowest[2].depends_on, highest[2].dependents
+            if down.paid + len(labels) <= up.paid + len(dependents):
+                reached = [tasks[label] for label in labels if label in tasks]
+                met = down.visit(reached, len(labels), up)
             else:
                 met = up.visit(dependents, len(dependents), down)
             if met is not None:

@@ -45,7 +45,8 @@ TIMEOUT: Final = "timeout"
 ABORT: Final = "abort"
 SKIP: Final = "skip"
 
-_STATUS: Dict[str, Status] = {
+#: What is documented of each cause.
+STATUS: Dict[str, Status] = {
     SUCCESS: SUCCESSFUL,
     **dict.fromkeys((ERROR, EXIT, UNPICKLABLE, LOST, UNAVAILABLE), FAILED),
     **dict.fromkeys((TIMEOUT, ABORT, SKIP), TERMINATED),
@@ -104,7 +105,7 @@ class Outcome:
     @property
     def status(self) -> Status:
         """One of the three documented ones."""
-        return _STATUS[self.cause]
+        return STATUS[self.cause]
 
     @property
     def ok(self) -> bool:

@@ -36,7 +36,8 @@ class Plan:
     def __init__(self) -> None:
         self._dag = Dag()
         self.tasks = self._dag.tasks
-        self._order: Sequence[Task] = ()
+        self._checked: Sequence[Task] = ()
+        self._order: Sequence[Task] = ()  # once it is open
         self.ready = Ready()
         #: Starts an attempt of the next ready task: see `Ready.take`.
         self.take = self.ready.take
@@ -65,24 +66,29 @@ class Plan:
         self._dag.add_all(tasks)
 
     def check(self) -> None:
-        """Raise if the plan cannot be opened.
+        """See to it that the plan can be opened; what is added later is not part of it.
+
+        Labels are asked (``__hash__``, ``__eq__``) for the last time.
 
         :raises UnknownDependencyError: tasks wait for labels that do not exist.
         """
-        missing = self._dag.missing()
-        if missing:
-            unknown: Dict[Hashable, List[Hashable]] = {}
-            unknown.update((task.label, labels) for task, labels in missing.items())
+        missing = {label for label, namers in self._dag.missing.items() if namers}
+        unknown: Dict[Hashable, List[Hashable]] = {}
+        for task in self.tasks.values() if missing else ():
+            absent = [label for label in task.depends_on if label in missing]
+            if absent:
+                unknown[task.label] = absent
+        if unknown:
             raise UnknownDependencyError(unknown)
+        with collection_paused(len(self.tasks)):
+            self._checked = self._dag.resolve()
 
     def open(self) -> None:
-        """Find out which tasks are ready; nothing can be added from here on."""
-        self._order = order = list(self.tasks.values())
-        with collection_paused(len(order)):
-            self._dag.close()
-        for task in order:
+        """Find out which tasks are ready. The plan has been checked."""
+        self._order = self._checked
+        for task in self._order:
             task.blockers = len(task.needs)
-        self.ready.open(order)
+        self.ready.open(self._order)
 
     def width(self) -> int:
         """How many tasks can be at work together, at the most.
@@ -170,7 +176,7 @@ class Plan:
         self.ended.extend(each for each in tasks if each.outcome and each not in ended)
         self.ready.clear()
         for task in tasks:
-            unmet = [each for each in task.needs if each and not _succeeded(each)]
+            unmet = [each for each in task.needs if not _succeeded(each)]
             task.blockers = len(unmet)
             if task.outcome is not None or task in at_work:
                 continue
@@ -199,7 +205,7 @@ class Plan:
             guilty = [
                 needed.label
                 for needed in task.needs
-                if needed and (needed in doomed or _failed(needed))
+                if needed in doomed or _failed(needed)
             ]
             self._end(task, Outcome.skipped(guilty), now)
 

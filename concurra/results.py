@@ -10,7 +10,7 @@ import time
 from collections.abc import Hashable, Mapping
 
 from .collector import collection_paused
-from .outcomes import SUCCESS, warning_of
+from .outcomes import STATUS, SUCCESS, warning_of
 from .tasks import Task
 from .wording import name, quote
 
@@ -48,9 +48,10 @@ class Recorder:
         seconds = 0.0 if ended - started < 0.005 else round(ended - started, 2)
         start, end = int(started + self._offset), int(ended + self._offset)
         times, words = self._timestamps, self._durations
-        attempts, mode, error = task.attempts, task.last_mode, outcome.error
+        attempts, mode, error = task.attempts, outcome.mode, outcome.error
         warning = outcome.warning
-        if mode is not outcome.mode:  # no attempt was being made
+        if mode is None:  # no attempt was being made
+            mode = task.last_mode
             warning = warning or warning_of(mode)
         return {
             "task_name": task.job.name,
@@ -61,7 +62,7 @@ class Recorder:
             "result": outcome.value,
             "error": None if error is None else str(error),
             "trace": str(outcome.trace) or None if outcome.trace else None,
-            "status": outcome.status,
+            "status": STATUS[outcome.cause],
             "has_failed": outcome.cause is not SUCCESS,
             "output": outcome.value,
             "execution_mode": mode,

@@ -51,13 +51,14 @@ NEXT: Final = (
 class Slot:
     """A place for one task at a time, and the worker that does it.
 
-    ``worker`` is None until the slot first comes. ``outcome`` and ``moment`` are how
-    and when the task at hand has ended, as long as that has not been recorded.
-    ``thread`` is the thread that serves a slot that is coming; it ``came`` if it has
-    ever come. ``departures`` is how many had left when it took its task. ``step`` is how far its stop has come,
-    ``moment`` when the next step is due then; it ``resigned`` if it is not stopped, but
-    leaves for want of what its worker needs. ``tickets`` are for two that bring the end
-    of one job: see `scheduler`. ``served`` and ``parking`` are for the combining lock.
+    ``worker`` is None until the slot is started. ``outcome`` and ``moment`` are how and
+    when the task at hand has ended, as long as that has not been recorded. ``thread``
+    is the thread that serves a slot that is coming; it ``came`` if it has ever come.
+    ``departures`` is how many had left when it took its task. ``step`` is how far its
+    stop has come, ``moment`` when the next step is due then; it ``resigned`` if it is
+    not stopped, but leaves for want of what its worker needs. ``tickets`` are for two
+    that bring the end of one job: see `scheduler`. ``served`` and ``parking`` are for
+    the combining lock.
     """
 
     __slots__ = (

@@ -97,8 +97,8 @@ class Command:
 class Task:
     """A job with its place in the plan, and in the end its outcome.
 
-    ``needs`` are the tasks that it depends on, as they were named; None for one that
-    has not been added yet. ``attempts`` counts the attempts that were started;
+    ``depends_on`` are the labels of the tasks that it depends on, ``needs`` are these
+    tasks, from the start of the run on. ``attempts`` counts those that were started;
     ``errors`` has the error of each that failed, ``mode`` is how the last of these was
     run. ``blockers`` is the number of dependencies that have not succeeded yet.
     ``order`` and ``island`` belong to `dag`, which sets them once it has a use for
@@ -112,6 +112,7 @@ class Task:
         "island",
         "job",
         "options",
+        "depends_on",
         "needs",
         "dependents",
         "blockers",
@@ -131,7 +132,8 @@ class Task:
         self.index = -1
         self.job = job
         self.options = options
-        self.needs: Sequence[Optional[Task]] = ()
+        self.depends_on: Sequence[Hashable] = ()
+        self.needs: Sequence[Task] = ()
         self.dependents: Sequence[Task] = ()
         self.blockers = 0
         self.attempts = 0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Planned(Task):
     """A task that knows what it is going to depend on."""
 
-    __slots__ = ("depends_on",)
+    __slots__ = ("planned",)
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Planned(Task):
         retries: int = 0,
     ) -> None:
         super().__init__(label, job, Options(retries))
-        self.depends_on = depends_on
+        self.planned = depends_on
 
 
 def nothing() -> None:
@@ -43,7 +43,7 @@ def make(label: Hashable, *needs: Hashable, retries: int = 0) -> Task:
 def add(plan: Plan | Dag, task: Task) -> None:
     """Add a task with what it depends on."""
     assert isinstance(task, Planned)
-    plan.add(task, task.depends_on)
+    plan.add(task, task.planned)
 
 
 def plan_of(*tasks: Task) -> Plan:
@@ -54,10 +54,16 @@ def plan_of(*tasks: Task) -> Plan:
     return plan
 
 
-def opened(*tasks: Task) -> Plan:
-    """A plan with these tasks that has been checked and opened."""
+def checked(*tasks: Task) -> Plan:
+    """A plan with these tasks that can be opened."""
     plan = plan_of(*tasks)
     plan.check()
+    return plan
+
+
+def opened(*tasks: Task) -> Plan:
+    """A plan with these tasks that has been checked and opened."""
+    plan = checked(*tasks)
     plan.open()
     return plan
 

@@ -15,11 +15,11 @@ from concurra.tasks import Call, Task
 from tests.helpers import wait_until
 from tests.unit.support import (
     Planned,
+    checked,
     error_of,
     failure,
     make,
     nothing,
-    plan_of,
     status_of,
     success,
 )
@@ -113,7 +113,7 @@ class Pool:
 
 
 def run_with(pool: Pool, *tasks: Task, **options: Any) -> Scheduler:
-    scheduler = Scheduler(plan_of(*tasks), pool, Events(len(tasks)), **options)
+    scheduler = Scheduler(checked(*tasks), pool, Events(len(tasks)), **options)
     scheduler.start()
     return scheduler
 
@@ -242,7 +242,7 @@ def test_nobody_is_held_up_who_serves_others() -> None:
     pool = Pool()
     tasks = [make("a"), make("b", "a")]
     events = Events(2, [Blocking()])
-    scheduler = Scheduler(plan_of(*tasks), pool, events, limit=2)
+    scheduler = Scheduler(checked(*tasks), pool, events, limit=2)
     scheduler.start()
     try:
         for _ in tasks:

@@ -787,7 +787,7 @@ class Model:
 
     def next(self) -> Planned | None:
         for task in self.tasks:
-            well = all(self.ended.get(label) == SUCCESSFUL for label in task.depends_on)
+            well = all(self.ended.get(label) == SUCCESSFUL for label in task.planned)
             if well and task not in self.running and task.label not in self.ended:
                 return task
         return None
@@ -808,12 +808,12 @@ class Model:
             if one.label in doomed:
                 self.skips[one.label] = [
                     label
-                    for label in one.depends_on
+                    for label in one.planned
                     if self.ended.get(label, SUCCESSFUL) != SUCCESSFUL
                 ]
 
     def needs(self, task: Planned, label: Hashable) -> bool:
-        graph: Any = {one.label: set(one.depends_on) for one in self.tasks}
+        graph: Any = {one.label: set(one.planned) for one in self.tasks}
         return label in reachable(graph, task.label)  # type: ignore[arg-type]
 
 

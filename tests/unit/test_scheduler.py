@@ -31,7 +31,7 @@ from tests.unit.scripted import (
     unable,
     well,
 )
-from tests.unit.support import error_of, labels, plan_of, status_of
+from tests.unit.support import checked, error_of, labels, status_of
 
 #: Fake seconds. The watchman takes them for real ones, and looks at the clock again
 #: each time that so many have gone by; what he sees there is for the test to say.
@@ -95,7 +95,7 @@ class Run:
         **options: Any,
     ) -> None:
         self.tasks = {task.label: task for task in tasks}
-        self.plan = plan_of(*tasks)
+        self.plan = checked(*tasks)
         self.pool = ScriptedPool(stoppable)
         self.clock = Clock()
         self.told: list[Any] = []

@@ -27,11 +27,11 @@ from concurra.state import ABANDON, AT, FINISH, KILL, START, STOP, RunState
 from concurra.tasks import Task
 from concurra.timers import FOREVER
 from tests.unit.support import (
+    checked,
     error_of,
     failure,
     labels,
     make,
-    plan_of,
     status_of,
     success,
 )
@@ -59,7 +59,7 @@ class Replay:
         self.tasks = {task.label: task for task in tasks}
         self.events = Events(len(tasks))
         options.setdefault("limit", 2)
-        self.state = RunState(plan_of(*tasks), self.events, grace=1.0, **options)
+        self.state = RunState(checked(*tasks), self.events, grace=1.0, **options)
         self.slots: list[Slot] = []
 
     def effects(self) -> list[tuple[Any, ...]]:
