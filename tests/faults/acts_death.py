@@ -87,7 +87,7 @@ def die_while_starting(mode: str, moment: float) -> None:
 def die_at_a_birth(captured: bool) -> None:
     """Be killed when a command has been started, and its id is not yet recorded."""
     set_up()
-    command.Child = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    command.watch = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     runner = make("command")
     deaf = "trap '' TERM; sleep 60 & sleep 60"
     runner.add_shell_command(deaf, capture_output=captured)
