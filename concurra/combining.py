@@ -35,7 +35,8 @@ class CombiningLock:
     Not for threads in which a signal handler may raise. Where a late exception has
     struck a thread, it must ask whether it `holds` the lock, and `release` it.
 
-    :param decide: called with each visitor, under the lock.
+    :param decide: called with each visitor, under the lock. A second call for one visit
+        must do nothing.
     """
 
     def __init__(self, decide: Callable[[Any], None]) -> None:
@@ -62,7 +63,10 @@ class CombiningLock:
         self.await_decision(visitor)
 
     def failed(self, error: BaseException, visitor: Any) -> None:
-        """A decision has raised; called under the lock."""
+        """A decision has raised; called under the lock.
+
+        What this raises reaches the holder, so it must not raise about others' cases.
+        """
         raise error
 
     def await_decision(self, visitor: Visitor) -> None:
@@ -80,22 +84,25 @@ class CombiningLock:
         while True:
             try:
                 while waiting:
-                    visitor = waiting.popleft()
-                    try:
-                        self._decide(visitor)
-                    except BaseException as error:
-                        self.failed(error, visitor)
-                    finally:
-                        visitor.served = True
-                        try:
-                            visitor.parking.release()
-                        except RuntimeError:
-                            pass  # it has not waited for the last time
+                    self._serve(waiting[0])
+                    waiting.popleft()  # the last: a case may be decided twice
             finally:
                 lock.release()
             # Who came between the two looks, and found the lock taken, is seen here.
             if not (waiting and lock.acquire(False)):
                 return
+
+    def _serve(self, visitor: Visitor) -> None:
+        try:
+            self._decide(visitor)
+        except BaseException as error:
+            self.failed(error, visitor)
+        finally:
+            visitor.served = True
+            try:
+                visitor.parking.release()
+            except RuntimeError:
+                pass  # it has not waited for the last time
 
     def __enter__(self) -> None:
         self._lock.acquire()

@@ -6,7 +6,6 @@ import time
 
 from . import checks, logs, results
 from .errors import CommandExecutionError
-from .lifecycle import LifeCycle
 from .options import Options, RunOptions
 from .plan import Plan
 from .tasks import Call, Command, Task
@@ -98,6 +97,9 @@ class TaskRunner:
         self._options = Options()  # of each task that was given none of its own
         self._check_options()
         self._plan = Plan()
+        # Not by the start: a signal handler that aborts it would find half a module.
+        from .lifecycle import LifeCycle
+
         self._life = LifeCycle(self._plan)
         self._progress = logs.ProgressReader()
         # One offset between the clocks serves all timestamps of the run.
@@ -150,8 +152,7 @@ class TaskRunner:
     def add_func(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Add a call of ``func(*args, **kwargs)``, its label being the keyword ``key``.
 
-        All other keywords go to the function, also those that `add_task` would keep,
-        except ``self`` and ``func``, which `add_function` can pass on.
+        All other keywords go to the function, but for ``self`` and ``func``.
         """
         key = kwargs.pop("key", None)
         checks.function(func)

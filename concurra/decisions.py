@@ -47,7 +47,7 @@ class Decisions(CombiningLock):
         An outcome that had come counts. A job that had begun fails with the error, and
         one that had not is given back.
         """
-        if self.holds():
+        while self.holds():
             self._state.rebuild(self._clock())
             self.release()
         self.await_decision(slot)

@@ -13,7 +13,11 @@ import time
 
 from . import checks
 from .errors import LifeCycleError
+from .events import Events
+from .scheduler import Scheduler
 from .tasks import Call, Command
+from .threads import ThreadCache
+from .workers.pool import Pool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +28,6 @@ if TYPE_CHECKING:
     from .events import Reader
     from .options import RunOptions
     from .plan import Plan
-    from .scheduler import Scheduler
 
     #: What is chosen for the run now, and those who follow it.
     Choose = Callable[[], Tuple[RunOptions, Sequence[Reader]]]
@@ -230,13 +233,6 @@ class LifeCycle:
 
     def _make(self, options: RunOptions, readers: Sequence[Reader]) -> Scheduler:
         """What opens the plan and runs it; nothing is started or held by that."""
-        # Imported by the first run, in the caller's thread: a program that forks while
-        # another thread imports has half a module in the child.
-        from .events import Events
-        from .scheduler import Scheduler
-        from .threads import ThreadCache
-        from .workers.pool import Pool
-
         plan, limit = self._plan, options.max_concurrency
         jobs = [type(task.job) for task in plan.tasks.values()]
         calls, grace = jobs.count(Call), float(options.terminate_timeout)

@@ -49,6 +49,11 @@ class Plan:
         """How many tasks have not ended."""
         return len(self._order or self.tasks) - len(self.ended)
 
+    @property
+    def has_faults(self) -> bool:
+        """Whether a task has gone wrong by itself; costs O(n)."""
+        return any(each.outcome and each.outcome.fault for each in self.ended)
+
     # -- before the run ----------------------------------------------------------
 
     def add(self, task: Task, depends_on: Sequence[Hashable] = ()) -> None:

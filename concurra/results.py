@@ -120,7 +120,7 @@ class Registry(Mapping[Hashable, "Any"]):
         """What there is, for a report.
 
         Each result is as its user has left it: who forgives a known failure does not
-        want to read of it. What he has removed is there all the same.
+        want to read of it. What was removed is there all the same.
         """
         record, tasks = self._record, self._tasks
         with collection_paused(len(tasks)):

@@ -24,11 +24,13 @@ from __future__ import annotations
 import itertools
 import threading
 
+from .outcomes import NOTHING
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, Final, Optional, Set
 
-    from .outcomes import Outcome
+    from .outcomes import AtHand, Outcome
     from .tasks import Task
     from .workers import Worker
 
@@ -92,6 +94,10 @@ class Slot:
         self.served = True
         self.parking = threading.Lock()
         self.parking.acquire()
+
+    def dismiss(self) -> AtHand:
+        """Have its worker begin no further job; what is at hand."""
+        return NOTHING if self.worker is None else self.worker.dismiss()
 
 
 class Slots:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from .outcomes import LOST, NOTHING, SUCCESS, UNAVAILABLE, AtHand, Outcome
+from .outcomes import LOST, NOTHING, SUCCESS, UNAVAILABLE, Outcome
 from .slots import AT_WORK, COMING, GONE, PARKED, STOPPING, Slot, Slots
 from .tasks import Task
 from .timers import FOREVER, Moments
@@ -82,16 +82,12 @@ class RunState:
         self._grace = grace
         self._fast_fail = fast_fail
         self._preparing = False
-        self._abandoning = 0  # workers that are to let go of what they hold
+        self._abandoning = 0  # workers that are to release what they hold
         self._departures = 0  # how many slots have gone that were stopped
         self._excused: Set[Task] = set()  # they lost a worker before they began
         self._moments = Moments(_is_stale)
-        self._armed = FOREVER  # when somebody is going to tell what time it is
-
-    @property
-    def next_moment(self) -> float:
-        """When the state is to be told what time it is."""
-        return self._armed
+        #: When the state is to be told what time it is.
+        self.next_moment = FOREVER
 
     # -- what happened -------------------------------------------------------------
 
@@ -102,10 +98,10 @@ class RunState:
             self._preparing = True
         return self._preparing
 
-    def call(self) -> None:
-        """Everything is prepared: let slots come."""
+    def call(self, late: int = 0) -> None:
+        """Let slots come: all is prepared, or so many that are coming may be late."""
         self._preparing = False
-        self._call()
+        self._call(late)
         self._check_end()
 
     def come(self, slot: Slot, thread: int, now: float) -> Tuple[int, Optional[Task]]:
@@ -165,10 +161,6 @@ class RunState:
         slot.thread = None
         self._call()
 
-    def delayed(self) -> None:
-        """A slot that is coming has something to do before, and may be late."""
-        self._call(late=1)
-
     def gone(self, slot: Slot, now: float) -> None:
         """Nobody serves a slot any more; a task that it has taken has not begun."""
         if slot.state == GONE:
@@ -199,13 +191,13 @@ class RunState:
             self._abandon(slot, now)
 
     def abandoned(self) -> None:
-        """A worker has let go of what it held, as it was told to."""
+        """A worker has released what it held, as it was told to."""
         self._abandoning = max(0, self._abandoning - 1)
         self._check_end()
 
     def expire(self, now: float) -> None:
         """It is now so late: end what has taken too long, take the next steps."""
-        self._armed = -FOREVER  # what is due is looked for here, nobody need tell
+        self.next_moment = -FOREVER  # what is due is looked for here, nobody need tell
         at_work: Dict[Task, Slot] = {}
         for due in self._moments.due(now):
             if type(due) is Slot:
@@ -215,7 +207,7 @@ class RunState:
                     slot.task: slot for slot in self.slots.all if slot.task is not None
                 }
                 self._time_out(due, at_work.get(due), now)
-        self._armed = self._moments.first
+        self.next_moment = self._moments.first
         self._call()
         self._check_end()
 
@@ -247,7 +239,7 @@ class RunState:
                 slot.outcome = slot.thread = None
         tasks = {slot.task for slot in slots.all if slot.task is not None}
         plan.rebuild(tasks, now, skip=not self._fast_fail)
-        if self._fast_fail and any(_went_wrong(task) for task in plan.ended):
+        if self._fast_fail and plan.has_faults:
             self._terminate(now)
         self.events.record(plan.ended, now)
         self._moments.rebuild()
@@ -256,7 +248,7 @@ class RunState:
     def renew_effects(self) -> None:
         """Ask once more for all that may have been left undone."""
         self._abandoning = 0
-        self._armed = FOREVER
+        self.next_moment = FOREVER
         self._arm(self._moments.first)
         for slot in self.slots.all:
             if slot.state == COMING and slot.thread is None:
@@ -288,10 +280,10 @@ class RunState:
     def _give_back(self, slot: Slot, task: Task, outcome: Outcome) -> bool:
         """Give back a task that has not begun, if there may be a worker for it.
 
-        One that was lost before it began is excused, once. For want of a process or the
-        like, the slot tries again if another has gone meanwhile. Otherwise it resigns,
-        and leaves the task to those that are there, or to one that comes when another
-        has been stopped; not to one on its way, as it may not arrive.
+        One that was lost before is excused, once. For want of a process or the like,
+        the slot tries again if another has gone meanwhile. Otherwise it resigns, and
+        leaves the task to others that are there; not to one on its way, as it may not
+        arrive.
         """
         if outcome.cause is LOST and outcome.mode is None:
             if task in self._excused:
@@ -324,7 +316,7 @@ class RunState:
     def _time_out(self, task: Task, slot: Optional[Slot], now: float) -> None:
         if task.outcome is not None:  # another's end was its own, too
             return
-        at_hand = NOTHING if slot is None else _dismiss(slot)
+        at_hand = NOTHING if slot is None else slot.dismiss()
         assert self._timeout is not None
         self._settle(task, Outcome.timed_out(self._timeout, at_hand), now)
         if slot is not None and slot.state == AT_WORK:
@@ -337,10 +329,10 @@ class RunState:
         for slot in self.slots.all:
             task = slot.task
             if slot.state == COMING:
-                _dismiss(slot)
+                slot.dismiss()
                 stopping.append(slot)
             elif task is not None and task.outcome is None:
-                outcomes[task] = Outcome.stopped(_dismiss(slot))
+                outcomes[task] = Outcome.stopped(slot.dismiss())
                 stopping.append(slot)
         self.plan.terminate(outcomes, now)
         for slot in stopping:
@@ -388,11 +380,9 @@ class RunState:
         self.effects.append((ABANDON, slot, None))
         self.gone(slot, now)
 
-    # -- the end ---------------------------------------------------------------------
-
     def _arm(self, moment: float) -> None:
-        if moment < self._armed:
-            self._armed = moment
+        if moment < self.next_moment:
+            self.next_moment = moment
             self.effects.append((AT, None, moment))
 
     def _check_end(self) -> None:
@@ -400,14 +390,6 @@ class RunState:
         if not (self.over or self.plan.remaining or busy):
             self.over = True
             self.effects.append((FINISH, None, None))
-
-
-def _dismiss(slot: Slot) -> AtHand:
-    return NOTHING if slot.worker is None else slot.worker.dismiss()
-
-
-def _went_wrong(task: Task) -> bool:
-    return task.outcome is not None and task.outcome.fault
 
 
 def _is_stale(thing: Any, mark: object) -> bool:

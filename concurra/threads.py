@@ -3,7 +3,7 @@
 To start a thread takes about as long as ten small tasks; to wake one that waits takes
 as long as one. A run has one cache. What runs here is the run's own code, but an
 exception that was meant for a task may strike late (`PyThreadState_SetAsyncExc`), at
-any line. It ends a thread that waits, and nothing else.
+any line. In a thread that waits it has no effect.
 """
 
 from __future__ import annotations
@@ -18,15 +18,24 @@ if TYPE_CHECKING:
 
 
 class _Thread:
-    """A thread of the cache: the next call, and a lock to wait for it."""
+    """A thread of the cache: the next call, and a lock to wait for it.
 
-    __slots__ = ("work", "wake", "thread")
+    Whoever takes it from the idle ones sets ``woken``, and then releases the lock.
+    """
+
+    __slots__ = ("work", "woken", "wake", "thread")
 
     def __init__(self, work: Work) -> None:
         self.work: Optional[Work] = work
+        self.woken = False
         self.wake = threading.Lock()
         self.wake.acquire()
         self.thread: Optional[threading.Thread] = None
+
+    def awake(self) -> None:
+        """Let it go on."""
+        self.woken = True
+        self.wake.release()
 
 
 class ThreadCache:
@@ -51,7 +60,7 @@ class ThreadCache:
             new.thread.start()
         else:
             idle.work = (target, args)
-            idle.wake.release()
+            idle.awake()
 
     def close(self) -> None:
         """Let the threads end: those that wait now, the others when they are done."""
@@ -62,7 +71,7 @@ class ThreadCache:
                 idle = self._idle.pop()
             except IndexError:
                 break
-            idle.wake.release()
+            idle.awake()
             ending.append(idle.thread)
         for thread in ending:
             if thread is not None and thread is not threading.current_thread():
@@ -78,19 +87,17 @@ class ThreadCache:
 
     def _wait(self, me: _Thread) -> None:
         """Wait for the next call; without one, the thread is to end."""
-        waiting = False
-        while True:
+        me.woken = waiting = False
+        while not me.woken:
             try:
                 if not waiting:
-                    waiting = True
                     self._idle.append(me)
+                    waiting = True
                     if self._closed and self._withdraw(me):
                         return
                 me.wake.acquire()
-                return
             except BaseException:  # late, see above
-                if me.work is not None or self._withdraw(me):
-                    return
+                waiting = me.woken or me in self._idle
 
     def _withdraw(self, me: _Thread) -> bool:
         """Wait no longer; False if somebody has chosen this thread already."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..outcomes import AtHand, Outcome
 
     #: Called with the outcome of a job that was done elsewhere, once for each, and with
-    #: whether the calling thread serves others, too, and has to be let go at once.
+    #: whether the calling thread serves others, too, and must not be held up.
     Done = Callable[[Outcome, bool], None]
 else:
     Protocol = object
@@ -69,7 +69,7 @@ class Worker(Protocol):
         """
 
     def abandon(self) -> None:
-        """Nobody waits for its job any more: let go of all else that it holds.
+        """Nobody waits for its job any more: release all else that it holds.
 
         This may take its time.
         """

@@ -125,12 +125,16 @@ def watch(
     """The group of a process that has just been started.
 
     If that cannot be had, the process is killed and reaped: nobody would do it later.
+
+    :raises ChildProcessError: it has been killed. What it had done until then is done.
     """
     try:
         return ProcessGroup(pid, guardian, lost)
-    except BaseException:
+    except BaseException as error:
         destroy(pid, reap)
-        raise
+        raise ChildProcessError(
+            f"the program was killed, as it could not be watched ({error})"
+        ) from error
 
 
 def destroy(pid: int, reap: Callable[[], object]) -> None:

@@ -171,7 +171,7 @@ def test_who_is_late_is_stood_in_for() -> None:
     run.worker(0).retired = True
     assert run.end(0, success()) is None
     assert run.effects() == []
-    run.state.delayed()
+    run.state.call(late=1)
     assert run.effects() == [(START, 1)]
     assert [run.come(1), run.come(0)] == ["b", None]
 

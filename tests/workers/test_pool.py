@@ -17,7 +17,7 @@ from typing import Any, Callable
 
 import pytest
 
-from concurra.outcomes import ABORT, FAILED, NOTHING, TERMINATED, UNAVAILABLE
+from concurra.outcomes import ABORT, FAILED, LOST, NOTHING, TERMINATED, UNAVAILABLE
 from concurra.tasks import Call
 from concurra.wording import PICKLE_WARNING
 from concurra.workers import command
@@ -582,23 +582,31 @@ def test_a_stop_does_not_wait_for_who_reaps(
     assert not closing.is_alive()
 
 
-@pytest.mark.parametrize("job", [sh("sleep 60"), call(add, 1)], ids=["command", "call"])
+@pytest.mark.parametrize(
+    ("job", "cause"),
+    [(sh("sleep 60"), LOST), (call(add, 1), UNAVAILABLE)],
+    ids=["command", "call"],
+)
 def test_what_was_started_and_cannot_be_watched_is_killed(
-    pool: Callable[..., TestPool], monkeypatch: pytest.MonkeyPatch, job: Any
+    pool: Callable[..., TestPool],
+    monkeypatch: pytest.MonkeyPatch,
+    job: Any,
+    cause: str,
 ) -> None:
-    """Nobody would stop it later, nor reap it."""
+    """Nobody would stop it later, nor reap it. A program that had begun is not begun
+    again elsewhere, whatever was lacking."""
     made = pool()
     worker = made.hire()
     watched: list[int] = []
 
     def fail(guardian: object, pid: int) -> None:
         watched.append(pid)
-        raise MemoryError("no memory for it")
+        raise OSError(errno.EMFILE, "no more files")
 
     with monkeypatch.context() as patch:
         patch.setattr(Guardian, "watch", fail)
         outcome = run(worker, job)
-    assert outcome.error == "MemoryError: no memory for it"
+    assert outcome.cause == cause and "no more files" in str(outcome.error)
     (pid,) = watched
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)

@@ -1,0 +1,203 @@
+"""How slots are served: by a thread, or by calls from anywhere.
+
+::
+
+    a thread serves a slot                     a job is done elsewhere
+    ----------------------                     -----------------------
+    come ──> begin(job) = outcome ─┐           begin(job) = None
+      ^                            v                ...
+      └──── ended, and the next <──┴────────── done(outcome), from any thread
+
+Whoever brings in an outcome takes the next task in the same visit to the lock: nobody
+polls and nobody hands over. A slot without a task needs no thread, and neither does one
+whose job is done elsewhere. If the calling thread of ``done`` serves others, too, it is
+never held up: jobs that may take their time to begin are left to other threads.
+
+Two bring the end of such a job, in either order: ``begin`` returns, and ``done`` is
+called. Each draws a ticket of the slot, and the second goes on with it.
+
+The thread of a slot can be struck by an exception that was meant for a task (a late
+timer). That costs the slot, and nothing else: see `decisions`.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+
+from .outcomes import Outcome
+from .slots import COMING, PARKED, STOPPING, Slot
+from .threads import report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Optional
+
+    from .decisions import Decisions
+    from .events import Events
+    from .state import RunState
+    from .tasks import Task
+    from .threads import ThreadCache
+    from .workers import Workers
+
+
+class Serving:
+    """What serves the slots of a run; the other half is `scheduler.Scheduler`."""
+
+    _clock: Callable[[], float]
+    _decisions: Decisions
+    _events: Events
+    _state: RunState
+    _threads: ThreadCache
+    _workers: Workers
+
+    def __init__(self) -> None:
+        self._serving: Dict[int, Optional[Slot]] = {}  # by the thread
+
+    def _perform(self) -> None:
+        """Do what was decided."""
+        raise NotImplementedError
+
+    def _tell(self) -> None:
+        """Let the readers of events read on."""
+        raise NotImplementedError
+
+    def _let_come(self, slot: Slot) -> None:
+        """Let a slot come, with a worker; in a thread, if it is to need one."""
+        if not self._hire(slot):
+            return
+        if slot.worker is not None and slot.worker.elsewhere:
+            me, now = threading.get_ident(), self._clock()
+            state, _ = self._decisions.make(self._state.come, slot, me, now)
+            if state != PARKED and not self._go_on(slot):
+                self._start(self._serve, slot)
+            return
+        try:
+            self._threads.start(self._serve, slot)
+        except Exception:  # no more threads: the run goes on with those it has
+            self._decisions.make(self._state.unavailable, slot, self._clock())
+
+    def _hire(self, slot: Slot) -> bool:
+        """Let a slot have a worker; False if there is none to be had."""
+        try:
+            if slot.worker is None:
+                slot.worker = self._workers.hire(partial(self._done, slot))
+        except Exception:
+            self._decisions.make(self._state.unavailable, slot, self._clock())
+            return False
+        return True
+
+    def _start(self, target: Callable[..., object], *args: Any) -> None:
+        """Call it in another thread, or here if there is none to be had."""
+        try:
+            self._threads.start(target, *args)
+        except Exception:
+            target(*args)
+
+    def _serve(self, slot: Slot) -> None:
+        """Do the jobs of a slot, as long as it has any, in a thread that may block."""
+        me = threading.get_ident()
+        others = self._serving.get(me)
+        self._serving[me] = slot
+        try:
+            self._work(slot, me)
+        except BaseException as error:
+            self._give_up(slot, error)
+        finally:
+            self._serving[me] = others
+
+    def _work(self, slot: Slot, me: int) -> None:
+        task = slot.task or self._next(slot, me)
+        if task is None:
+            return
+        assert slot.worker is not None
+        begin, clock, visit = slot.worker.begin, self._clock, self._decisions.visit
+        while task is not None:
+            outcome = begin(task.job)
+            if outcome is not None:
+                slot.outcome = outcome
+                slot.moment = clock()
+            elif not next(slot.tickets) & 1:
+                return  # `done` is still to be called, and goes on
+            visit(slot)
+            task = slot.task or self._next(slot, me)
+
+    def _next(self, slot: Slot, me: int) -> Optional[Task]:
+        """Do what is to be done first, and take a task; None if there is none."""
+        self._perform()
+        if self._events.unread and slot.state == COMING:
+            self._delay()
+            self._tell()
+        if slot.worker is not None and slot.worker.retired:
+            self._delay()
+            slot.worker.reap()
+        task: Optional[Task]
+        state, task = self._decisions.make(self._state.come, slot, me, self._clock())
+        self._perform()
+        if state >= STOPPING:
+            self._leave(slot)
+        return task
+
+    def _delay(self) -> None:
+        """Let others come, as this thread has something to do that takes its time."""
+        self._decisions.make(self._state.call, 1)
+        self._perform()
+
+    def _leave(self, slot: Slot) -> None:
+        """The last act for a slot that has been stopped, or given up."""
+        worker, slot.worker = slot.worker, None
+        try:
+            if worker is not None:
+                worker.close()
+        finally:
+            self._decisions.make(self._state.gone, slot, self._clock())
+            self._perform()
+
+    def _give_up(self, slot: Slot, error: BaseException) -> None:
+        """Let a slot go whose thread was struck by an exception.
+
+        It was meant for a task that has ended, or a worker has broken its promise. The
+        job at hand, if there is one, fails with it. Another slot takes the place.
+        """
+        try:
+            report(error)
+            self._decisions.record(slot, error)
+            if slot.worker is not None:
+                slot.worker.stop(force=True)
+            self._leave(slot)
+            self._decisions.make(self._state.renew_effects)
+            self._perform()
+        except BaseException as another:  # one exception seldom comes alone
+            self._give_up(slot, another)
+
+    # -- jobs that are done elsewhere --------------------------------------------------
+
+    def _done(self, slot: Slot, outcome: Outcome, serving: bool) -> None:
+        """A job that was begun has come to its outcome; called once, by any thread.
+
+        :param serving: whether the calling thread serves others, too.
+        """
+        slot.outcome, slot.moment = outcome, self._clock()
+        if not next(slot.tickets) & 1:
+            return  # `begin` is still to return
+        self._decisions.visit(slot)
+        if not serving and not self._serving.get(threading.get_ident()):
+            self._serve(slot)
+        elif not self._go_on(slot):
+            self._start(self._serve, slot)
+
+    def _go_on(self, slot: Slot) -> bool:
+        """Begin the task of a slot, and those that follow, while that takes no time.
+
+        False if another thread is to go on, as something may take its time.
+        """
+        while True:
+            task, worker = slot.task, slot.worker
+            if task is None or worker is None or not worker.is_quick(task.job):
+                return False
+            outcome = worker.begin(task.job)
+            if outcome is not None:
+                slot.outcome, slot.moment = outcome, self._clock()
+            elif not next(slot.tickets) & 1:
+                return True  # `done` is still to be called
+            self._decisions.visit(slot)
