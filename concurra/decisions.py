@@ -2,9 +2,9 @@
 
 The thread of a slot can be struck, at any line, by an exception that was meant for a
 task which has ended: by the late timer of some library. What it has cut short is made
-anew from what is known of the tasks and slots, and decided again. If that raises, too,
-the exception was not late: it is a bug of ours, or there is no memory left. Then the
-run ends, and whoever waits for it is told.
+anew from what is known of the tasks and slots, and decided again. If that goes on
+raising, the exception was not late: it is a bug of ours, or there is no memory left.
+Then the run ends, and whoever waits for it is told.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from .state import FINISH, RunState
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Optional
+
+
+#: How often a decision is made again, until it is clear that it will not do.
+_TRIES = 3
 
 
 class Decisions(CombiningLock):
@@ -66,11 +70,13 @@ class Decisions(CombiningLock):
     ) -> Any:
         """Make a decision again that ``error`` has cut short; under the lock."""
         state, now = self._state, self._clock()
-        try:
-            state.rebuild(now)
-            return decision(*args)
-        except BaseException:
-            self.failure = self.failure or error
+        for _ in range(_TRIES):
+            try:
+                state.rebuild(now)
+                return decision(*args)
+            except BaseException:  # one exception seldom comes alone
+                pass
+        self.failure = self.failure or error
         try:
             state.rebuild(now)
             state.stop(now)

@@ -21,7 +21,7 @@ from .threads import report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Deque, Final, List, Protocol, Sequence
+    from typing import Deque, Dict, Final, List, Optional, Protocol, Sequence
 
     from .tasks import Task
 else:
@@ -68,24 +68,37 @@ class _Cursor:
     def __init__(self, readers: Sequence[Reader]) -> None:
         self.readers = readers
         self.unread: Deque[Event] = deque()
-        self.lock = threading.Lock()
-        self.thread = 0  # that reads now
+        # The thread that reads. It can claim that again: a late exception may have
+        # struck it in the midst of this.
+        self._reading: Dict[str, int] = {}
+        self._inside = False  # a reader
+
+    @property
+    def thread(self) -> Optional[int]:
+        """The thread that reads now."""
+        return self._reading.get("thread")
 
     def advance(self) -> None:
         """Read all, unless another thread is at it, which then reads these too."""
-        while self.unread and self.lock.acquire(False):
-            self.thread = threading.get_ident()
+        me = threading.get_ident()
+        while self.unread or self.thread == me:
+            if self._reading.setdefault("thread", me) != me or self._inside:
+                return
             try:
                 while self.unread:
-                    event = self.unread.popleft()
-                    for reader in self.readers:
-                        try:
-                            reader.read(event)
-                        except BaseException as error:
-                            report(error)
+                    self._read(self.unread.popleft())
             finally:
-                self.thread = 0
-                self.lock.release()
+                self._reading.clear()
+
+    def _read(self, event: Event) -> None:
+        for reader in self.readers:
+            try:
+                self._inside = True
+                reader.read(event)
+            except BaseException as error:
+                report(error)
+            finally:
+                self._inside = False
 
 
 class Events:
@@ -142,12 +155,12 @@ class Events:
     @property
     def waiting(self) -> bool:
         """Whether there is something to read, and nobody reads it."""
-        return any(each.unread and not each.lock.locked() for each in self._cursors)
+        return any(each.unread and not each.thread for each in self._cursors)
 
     @property
     def being_read(self) -> bool:
         """Whether a thread is reading."""
-        return any(each.lock.locked() for each in self._cursors)
+        return any(each.thread for each in self._cursors)
 
     def is_reader(self) -> bool:
         """Whether the calling thread is reading."""

@@ -76,7 +76,7 @@ class Scheduler(Serving):
             fast_fail=fast_fail,
         )
         self._decisions = Decisions(self._state, clock)
-        self._timer = Timer(self._threads.start)
+        self._timer = Timer(self._threads.start_own)
         self._halting = False
         self._forcing = False
 
@@ -169,13 +169,22 @@ class Scheduler(Serving):
             self._decisions.failure = error
             self._decisions.make(self._state.stop, self._clock())
         self._decisions.make(self._state.call)
-        effects = self._state.effects
-        slot = effects[0][1] if effects and effects[0][0] == START else None
-        if slot is not None:  # the first slot has a thread: this one
-            effects.popleft()
+        slot = self._take_start()  # the first slot has a thread: this one
         self._perform()
-        if slot is not None and self._hire(slot):
+        if slot is not None and self._hire(slot) is not None:
             self._serve(slot)
+
+    def _take_start(self) -> Optional[Slot]:
+        """A slot that is to be started next, if there is one."""
+        effects = self._state.effects
+        try:
+            effect = effects.popleft()
+        except IndexError:
+            return None
+        if effect[0] == START:
+            return effect[1]
+        effects.appendleft(effect)
+        return None
 
     # -- effects ---------------------------------------------------------------------
 
@@ -289,6 +298,9 @@ class Scheduler(Serving):
 
     def _close(self) -> None:
         self._closed = True
+        for slot in self._state.slots.all:
+            if slot.worker is not None:
+                slot.worker.retire()  # all of them first: they have one period to end
         for slot in self._state.slots.all:
             worker, slot.worker = slot.worker, None
             if worker is not None:

@@ -31,14 +31,14 @@ from .threads import report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Optional
+    from typing import Any, Callable, Dict, Optional, Tuple
 
     from .decisions import Decisions
     from .events import Events
     from .state import RunState
     from .tasks import Task
     from .threads import ThreadCache
-    from .workers import Workers
+    from .workers import Worker, Workers
 
 
 class Serving:
@@ -64,33 +64,41 @@ class Serving:
 
     def _let_come(self, slot: Slot) -> None:
         """Let a slot come, with a worker; in a thread, if it is to need one."""
-        if not self._hire(slot):
-            return
-        if slot.worker is not None and slot.worker.elsewhere:
-            me, now = threading.get_ident(), self._clock()
-            state, _ = self._decisions.make(self._state.come, slot, me, now)
-            if state != PARKED and not self._go_on(slot):
-                self._start(self._serve, slot)
-            return
+        worker = self._hire(slot)
         try:
-            self._threads.start(self._serve, slot)
+            if worker is None:
+                return
+            if not worker.elsewhere:
+                self._threads.start(self._serve, slot)
+                return
+            state, task = self._come(slot)
+            if state != PARKED and not self._go_on(slot, task):
+                self._threads.start_soon(self._serve, slot)
         except Exception:  # no more threads: the run goes on with those it has
+            slot.handed.clear()
             self._decisions.make(self._state.unavailable, slot, self._clock())
 
-    def _hire(self, slot: Slot) -> bool:
-        """Let a slot have a worker; False if there is none to be had."""
+    def _come(self, slot: Slot) -> Tuple[int, Optional[Task]]:
+        """Have a slot come for a task; see `RunState.come`."""
+        state: int
+        task: Optional[Task]
+        come, claim = self._state.come, object()
+        state, task = self._decisions.make(come, slot, claim, self._clock())
+        return state, task
+
+    def _hire(self, slot: Slot) -> Optional[Worker]:
+        """Let a slot have a worker; None if there is none to be had."""
         try:
             if slot.worker is None:
                 slot.worker = self._workers.hire(partial(self._done, slot))
         except Exception:
             self._decisions.make(self._state.unavailable, slot, self._clock())
-            return False
-        return True
+        return slot.worker
 
     def _start(self, target: Callable[..., object], *args: Any) -> None:
-        """Call it in another thread, or here if there is none to be had."""
+        """Call it in another thread; or here if there are none at all."""
         try:
-            self._threads.start(target, *args)
+            self._threads.start_soon(target, *args)
         except Exception:
             target(*args)
 
@@ -100,18 +108,18 @@ class Serving:
         others = self._serving.get(me)
         self._serving[me] = slot
         try:
-            self._work(slot, me)
+            self._work(slot)
         except BaseException as error:
             self._give_up(slot, error)
         finally:
             self._serving[me] = others
 
-    def _work(self, slot: Slot, me: int) -> None:
-        task = slot.task or self._next(slot, me)
-        if task is None:
+    def _work(self, slot: Slot) -> None:
+        task = slot.handed.pop() if slot.handed else self._next(slot)
+        worker = slot.worker
+        if task is None or worker is None:
             return
-        assert slot.worker is not None
-        begin, clock, visit = slot.worker.begin, self._clock, self._decisions.visit
+        begin, clock, visit = worker.begin, self._clock, self._decisions.visit
         while task is not None:
             outcome = begin(task.job)
             if outcome is not None:
@@ -120,19 +128,19 @@ class Serving:
             elif not next(slot.tickets) & 1:
                 return  # `done` is still to be called, and goes on
             visit(slot)
-            task = slot.task or self._next(slot, me)
+            task = slot.following or self._next(slot)
 
-    def _next(self, slot: Slot, me: int) -> Optional[Task]:
+    def _next(self, slot: Slot) -> Optional[Task]:
         """Do what is to be done first, and take a task; None if there is none."""
         self._perform()
         if self._events.unread and slot.state == COMING:
             self._delay()
             self._tell()
-        if slot.worker is not None and slot.worker.retired:
+        worker = slot.worker
+        if worker is not None and worker.retired and slot.state == COMING:
             self._delay()
-            slot.worker.reap()
-        task: Optional[Task]
-        state, task = self._decisions.make(self._state.come, slot, me, self._clock())
+            worker.reap()
+        state, task = self._come(slot)
         self._perform()
         if state >= STOPPING:
             self._leave(slot)
@@ -145,11 +153,12 @@ class Serving:
 
     def _leave(self, slot: Slot) -> None:
         """The last act for a slot that has been stopped, or given up."""
-        worker, slot.worker = slot.worker, None
+        worker = self._decisions.make(slot.leave)
         try:
             if worker is not None:
                 worker.close()
         finally:
+            slot.worker = None if worker is not None else slot.worker
             self._decisions.make(self._state.gone, slot, self._clock())
             self._perform()
 
@@ -167,6 +176,7 @@ class Serving:
             self._leave(slot)
             self._decisions.make(self._state.renew_effects)
             self._perform()
+            self._tell()  # it may have been at that
         except BaseException as another:  # one exception seldom comes alone
             self._give_up(slot, another)
 
@@ -177,27 +187,33 @@ class Serving:
 
         :param serving: whether the calling thread serves others, too.
         """
-        slot.outcome, slot.moment = outcome, self._clock()
-        if not next(slot.tickets) & 1:
-            return  # `begin` is still to return
-        self._decisions.visit(slot)
-        if not serving and not self._serving.get(threading.get_ident()):
-            self._serve(slot)
-        elif not self._go_on(slot):
-            self._start(self._serve, slot)
+        try:
+            slot.outcome, slot.moment = outcome, self._clock()
+            if not next(slot.tickets) & 1:
+                return  # `begin` is still to return
+            self._decisions.visit(slot)
+            if not self._go_on(slot, slot.following):
+                if serving or self._serving.get(threading.get_ident()):
+                    self._start(self._serve, slot)
+                else:
+                    self._serve(slot)
+        except BaseException as error:
+            self._give_up(slot, error)
 
-    def _go_on(self, slot: Slot) -> bool:
-        """Begin the task of a slot, and those that follow, while that takes no time.
+    def _go_on(self, slot: Slot, task: Optional[Task]) -> bool:
+        """Begin a task that a slot has, and those that follow, while it takes no time.
 
-        False if another thread is to go on, as something may take its time.
+        False if a thread is to serve the slot, and to begin what it is handed.
         """
-        while True:
-            task, worker = slot.task, slot.worker
-            if task is None or worker is None or not worker.is_quick(task.job):
-                return False
+        worker = slot.worker
+        while task is not None and worker is not None and worker.is_quick(task.job):
             outcome = worker.begin(task.job)
             if outcome is not None:
                 slot.outcome, slot.moment = outcome, self._clock()
             elif not next(slot.tickets) & 1:
                 return True  # `done` is still to be called
             self._decisions.visit(slot)
+            task = slot.following
+        if task is not None:
+            slot.handed.append(task)
+        return False

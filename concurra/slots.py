@@ -28,7 +28,7 @@ from .outcomes import NOTHING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Final, Optional, Set
+    from typing import Dict, Final, List, Optional, Set
 
     from .outcomes import AtHand, Outcome
     from .tasks import Task
@@ -54,13 +54,15 @@ class Slot:
     """A place for one task at a time, and the worker that does it.
 
     ``worker`` is None until the slot is started. ``outcome`` and ``moment`` are how and
-    when the task at hand has ended, as long as that has not been recorded. ``thread``
-    is the thread that serves a slot that is coming; it ``came`` if it has ever come.
+    when the task at hand has ended, as long as that has not been recorded; then
+    ``following`` is the task that was taken next. ``claim`` tells whose visit has
+    taken the task of a slot that was coming; the slot ``came`` if it has ever come.
     ``departures`` is how many had left when it took its task. ``step`` is how far its
-    stop has come, ``moment`` when the next step is due then; it ``resigned`` if it is
-    not stopped, but leaves for want of what its worker needs. ``tickets`` are for two
-    that bring the end of one job: see `scheduler`. ``served`` and ``parking`` are for
-    the combining lock.
+    stop has come, and the next step is ``due`` then; it ``resigned`` if it is not
+    stopped, but leaves for want of what its worker needs; it has ``left`` once its
+    worker is being closed. ``handed`` has the task that a thread is to begin, and
+    ``tickets`` are for two that bring the end of one job: see `serving`. ``served`` and
+    ``parking`` are for the combining lock.
     """
 
     __slots__ = (
@@ -69,10 +71,14 @@ class Slot:
         "task",
         "outcome",
         "moment",
-        "thread",
+        "following",
+        "claim",
         "came",
         "departures",
         "step",
+        "due",
+        "left",
+        "handed",
         "resigned",
         "tickets",
         "served",
@@ -85,15 +91,28 @@ class Slot:
         self.task: Optional[Task] = None
         self.outcome: Optional[Outcome] = None
         self.moment = 0.0
-        self.thread: Optional[int] = None
+        self.following: Optional[Task] = None
+        self.claim: object = None
         self.came = False
         self.departures = 0
         self.step = 0
+        self.due = 0.0
+        self.left = False
+        self.handed: List[Task] = []
         self.resigned = False
         self.tickets = itertools.count()
         self.served = True
         self.parking = threading.Lock()
         self.parking.acquire()
+
+    def leave(self) -> Optional[Worker]:
+        """Its worker, if it has one, which is to be closed; only once.
+
+        The worker can still be told to hurry until that is done.
+        """
+        worker = None if self.left else self.worker
+        self.left = True
+        return worker
 
     def dismiss(self) -> AtHand:
         """Have its worker begin no further job; what is at hand."""

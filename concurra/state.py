@@ -81,7 +81,7 @@ class RunState:
         self._seconds = FOREVER if timeout is None else float(timeout)
         self._grace = grace
         self._fast_fail = fast_fail
-        self._preparing = False
+        self._opened = self._preparing = False
         self._abandoning = 0  # workers that are to release what they hold
         self._departures = 0  # how many slots have gone that were stopped
         self._excused: Set[Task] = set()  # they lost a worker before they began
@@ -89,14 +89,13 @@ class RunState:
         #: When the state is to be told what time it is.
         self.next_moment = FOREVER
 
-    # -- what happened -------------------------------------------------------------
-
     def open(self) -> bool:
         """The run begins, unless it has been stopped: see which tasks are ready."""
-        if not self.stopped:
-            self.plan.open()
-            self._preparing = True
-        return self._preparing
+        if self.stopped or self._opened:
+            return False
+        self.plan.open()
+        self._opened = self._preparing = True
+        return True
 
     def call(self, late: int = 0) -> None:
         """Let slots come: all is prepared, or so many that are coming may be late."""
@@ -104,21 +103,24 @@ class RunState:
         self._call(late)
         self._check_end()
 
-    def come(self, slot: Slot, thread: int, now: float) -> Tuple[int, Optional[Task]]:
-        """A slot has come for a task, served by ``thread``; its state, and the task.
+    def come(self, slot: Slot, claim: object, now: float) -> Tuple[int, Optional[Task]]:
+        """A slot has come for a task; its state, and the task that it has taken.
 
-        If it is parked then, or said to be, it is not the thread's to serve any more.
+        If it is parked then, or said to be, it is not the caller's to serve any more:
+        only one of those who come takes a task.
+
+        :param claim: a new object for each call, by which it is known if it is decided
+            once more.
         """
-        if slot.thread is None:
-            slot.thread = thread
-        if slot.state == COMING and slot.thread != thread:
-            return PARKED, None  # another thread was faster
-        if slot.state != COMING:
+        if slot.state >= STOPPING:
             return slot.state, None
+        if slot.state != COMING:
+            mine = slot.state == AT_WORK and slot.claim is claim
+            return (AT_WORK, slot.task) if mine else (PARKED, None)
+        slot.claim = claim
         slot.came = True
         task = self.plan.take(now)
         if task is None:
-            slot.thread = None
             self.slots.move(slot, PARKED)
         else:
             self._begin(slot, task, now)
@@ -130,12 +132,16 @@ class RunState:
     def ended(self, slot: Slot) -> None:
         """The job of a slot has come to its outcome, at its moment.
 
-        Either the slot has its next task then, or it is to `come`: there is something
-        to do first, or no task is ready.
+        Either the slot has a ``following`` task then, or it is to `come`: there is
+        something to do first, or no task is ready.
         """
         task, outcome, now = slot.task, slot.outcome, slot.moment
-        if slot.state != AT_WORK or task is None or outcome is None:
+        if slot.state != AT_WORK:
+            slot.following = None
             return  # nothing that it says counts any more
+        if task is None or outcome is None:
+            slot.following = task  # it has been decided before
+            return
         plan, slots, events = self.plan, self.slots, self.events
         if outcome.cause is SUCCESS:
             plan.settle(task, outcome, now)
@@ -146,7 +152,7 @@ class RunState:
                 events.record(plan.ended, now)
         elif not self._give_back(slot, task, outcome):
             self._settle(task, outcome, now)
-        slot.task = None  # from here on it is recorded
+        slot.task = slot.following = None  # from here on it is recorded
         slot.outcome = None
         if slot.state != AT_WORK:
             return
@@ -156,9 +162,9 @@ class RunState:
                 following = plan.take(now)
                 if following is not None:
                     self._begin(slot, following, now)
+                    slot.following = following
                     return
         slots.move(slot, COMING)
-        slot.thread = None
         self._call()
 
     def gone(self, slot: Slot, now: float) -> None:
@@ -168,7 +174,7 @@ class RunState:
         task, stopped = slot.task, slot.state == STOPPING and not slot.resigned
         slot.task = None
         self.slots.move(slot, GONE)
-        if task is not None:  # it has not begun, or else it would have an outcome
+        if task is not None:
             self.plan.give_back(task)
         if stopped:
             self._departures += 1
@@ -177,13 +183,12 @@ class RunState:
         self._check_end()
 
     def unavailable(self, slot: Slot, now: float) -> None:
-        """No thread or worker can be had for a slot that was to come."""
-        if slot.state == COMING:
-            self.slots.move(slot, GONE)
-            self._limit = self.slots.staff
+        """No thread or worker can be had for a slot; its task has not begun."""
+        if slot.state in (COMING, AT_WORK):
+            self._limit = self.slots.staff - 1
+            self.gone(slot, now)
             if not self._limit:
                 self.stop(now)
-            self._check_end()
 
     def unstoppable(self, slot: Slot, now: float) -> None:
         """The worker of a slot cannot be stopped."""
@@ -200,8 +205,8 @@ class RunState:
         self.next_moment = -FOREVER  # what is due is looked for here, nobody need tell
         at_work: Dict[Task, Slot] = {}
         for due in self._moments.due(now):
-            if type(due) is Slot:
-                self._escalate(due, now)
+            if type(due) is Slot:  # its grace period is over
+                self._abandon(due, now) if due.step else self._take_step(due, now, True)
             else:
                 at_work = at_work or {
                     slot.task: slot for slot in self.slots.all if slot.task is not None
@@ -236,7 +241,7 @@ class RunState:
                 slot.task = None
             elif slot.task is None:
                 slots.move(slot, COMING)
-                slot.outcome = slot.thread = None
+                slot.outcome = None
         tasks = {slot.task for slot in slots.all if slot.task is not None}
         plan.rebuild(tasks, now, skip=not self._fast_fail)
         if self._fast_fail and plan.has_faults:
@@ -251,7 +256,7 @@ class RunState:
         self.next_moment = FOREVER
         self._arm(self._moments.first)
         for slot in self.slots.all:
-            if slot.state == COMING and slot.thread is None:
+            if slot.state == COMING:  # whoever comes first serves it
                 self.effects.append((START, slot, None))
             elif slot.state == STOPPING and not slot.resigned:
                 self.effects.append((STOP, slot, slot.step > 0))
@@ -314,6 +319,8 @@ class RunState:
         )
 
     def _time_out(self, task: Task, slot: Optional[Slot], now: float) -> None:
+        if slot is not None and slot.outcome is not None:
+            self.ended(slot)  # what has happened meanwhile counts first
         if task.outcome is not None:  # another's end was its own, too
             return
         at_hand = NOTHING if slot is None else slot.dismiss()
@@ -346,7 +353,7 @@ class RunState:
         :param late: how many of those that are coming have something to do before.
         """
         plan, slots = self.plan, self.slots
-        while len(plan.ready) > slots.count[COMING] - late:
+        while len(plan.ready) > max(0, slots.count[COMING] - late):
             if slots.parked:
                 slot = next(reversed(slots.parked))
                 slots.move(slot, COMING)
@@ -361,19 +368,12 @@ class RunState:
         slot.task = None
         self._take_step(slot, now, force)
 
-    def _escalate(self, slot: Slot, now: float) -> None:
-        """Take the next step to the end of a slot, as its grace period is over."""
-        if slot.step:
-            self._abandon(slot, now)
-        else:
-            self._take_step(slot, now, force=True)
-
     def _take_step(self, slot: Slot, now: float, force: bool) -> None:
         slot.step = int(force)
         self.effects.append((STOP, slot, force))
-        slot.moment = now + self._grace
-        self._moments.add(slot.moment, slot, slot.moment)
-        self._arm(slot.moment)
+        slot.due = now + self._grace
+        self._moments.add(slot.due, slot, slot.due)
+        self._arm(slot.due)
 
     def _abandon(self, slot: Slot, now: float) -> None:
         self._abandoning += 1
@@ -395,5 +395,5 @@ class RunState:
 def _is_stale(thing: Any, mark: object) -> bool:
     """Whether a stop has gone further, or a task has ended or been given back."""
     if type(thing) is Slot:
-        return thing.state != STOPPING or thing.moment != mark
+        return thing.state != STOPPING or thing.due != mark
     return thing.outcome is not None or thing.started != mark

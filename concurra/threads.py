@@ -3,108 +3,145 @@
 To start a thread takes about as long as ten small tasks; to wake one that waits takes
 as long as one. A run has one cache. What runs here is the run's own code, but an
 exception that was meant for a task may strike late (`PyThreadState_SetAsyncExc`), at
-any line. In a thread that waits it has no effect.
+any line. A thread that waits goes on waiting then, and a call that was struck is made
+once more.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, List, Optional, Tuple
+    from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple
 
     Work = Tuple[Callable[..., object], Tuple[Any, ...]]
 
 
 class _Thread:
-    """A thread of the cache: the next call, and a lock to wait for it.
+    """A thread of the cache: the call to be made, how often it has been begun, and a
+    lock to wait for the next one."""
 
-    Whoever takes it from the idle ones sets ``woken``, and then releases the lock.
-    """
-
-    __slots__ = ("work", "woken", "wake", "thread")
+    __slots__ = ("work", "begun", "wake", "thread")
 
     def __init__(self, work: Work) -> None:
         self.work: Optional[Work] = work
-        self.woken = False
+        self.begun = 0
         self.wake = threading.Lock()
         self.wake.acquire()
         self.thread: Optional[threading.Thread] = None
 
     def awake(self) -> None:
-        """Let it go on."""
-        self.woken = True
-        self.wake.release()
+        """Let it look for work."""
+        try:
+            self.wake.release()
+        except RuntimeError:
+            pass  # it does not wait, or has been woken already
 
 
 class ThreadCache:
     """Starts calls in threads, which are daemons."""
 
     def __init__(self) -> None:
-        self._idle: List[_Thread] = []
+        self._all: Set[_Thread] = set()
+        self._idle: Dict[_Thread, None] = {}
+        self._own: List[threading.Thread] = []
+        self._pending: Deque[Work] = deque()
         self._closed = False
 
     def start(self, target: Callable[..., object], *args: Any) -> None:
-        """Call ``target(*args)`` in a thread; what it raises ends that thread.
+        """Call ``target(*args)`` in a thread; what it raises is reported.
+
+        A call that raises is made once more, so it must bear that.
 
         :raises RuntimeError: no thread can be started.
         """
         try:
-            idle = self._idle.pop()  # atomic: nobody else gets the same
-        except IndexError:
+            idle, _ = self._idle.popitem()  # atomic: nobody else gets the same
+        except KeyError:
             new = _Thread((target, args))
             new.thread = threading.Thread(
                 target=self._serve, args=(new,), name="concurra", daemon=True
             )
-            new.thread.start()
+            self._all.add(new)
+            try:
+                new.thread.start()
+            except BaseException:
+                self._all.discard(new)
+                raise
         else:
             idle.work = (target, args)
             idle.awake()
 
+    def start_soon(self, target: Callable[..., object], *args: Any) -> None:
+        """Start a call, or have the first thread make it that has nothing else to do.
+
+        :raises RuntimeError: no thread can be started, and there is none.
+        """
+        try:
+            self.start(target, *args)
+        except Exception:
+            if not self._all:
+                raise
+            self._pending.append((target, args))
+            for idle in tuple(self._idle):  # it has become so meanwhile
+                idle.awake()
+
+    def start_own(self, target: Callable[..., object], *args: Any) -> None:
+        """Call ``target(*args)`` in a thread that makes no other calls.
+
+        :raises RuntimeError: no thread can be started.
+        """
+        thread = threading.Thread(
+            target=target, args=args, name="concurra", daemon=True
+        )
+        thread.start()
+        self._own.append(thread)
+
     def close(self) -> None:
         """Let the threads end: those that wait now, the others when they are done."""
         self._closed = True
-        ending = []
-        while self._idle:
-            try:
-                idle = self._idle.pop()
-            except IndexError:
-                break
-            idle.awake()
-            ending.append(idle.thread)
+        ending = [*self._own, *(each.thread for each in list(self._idle))]
+        self._idle.clear()
+        for each in tuple(self._all):  # one may have been chosen, and not been woken
+            each.awake()
         for thread in ending:
             if thread is not None and thread is not threading.current_thread():
                 thread.join()
 
     def _serve(self, me: _Thread) -> None:
-        while me.work is not None:
-            target, args = me.work
-            me.work = None
-            target(*args)
-            del target, args  # nothing is held while it waits
-            self._wait(me)
-
-    def _wait(self, me: _Thread) -> None:
-        """Wait for the next call; without one, the thread is to end."""
-        me.woken = waiting = False
-        while not me.woken:
+        while True:
             try:
-                if not waiting:
-                    self._idle.append(me)
-                    waiting = True
-                    if self._closed and self._withdraw(me):
-                        return
-                me.wake.acquire()
-            except BaseException:  # late, see above
-                waiting = me.woken or me in self._idle
+                self._work(me)
+                self._all.discard(me)
+                return
+            except BaseException as error:
+                report(error)
 
-    def _withdraw(self, me: _Thread) -> bool:
-        """Wait no longer; False if somebody has chosen this thread already."""
-        try:
-            self._idle.remove(me)
-        except ValueError:
-            return False
+    def _work(self, me: _Thread) -> None:
+        while me.work is not None or self._wait(me):
+            if me.work is not None and me.begun < 2:
+                me.begun += 1
+                me.work[0](*me.work[1])
+            me.begun = 0
+            me.work = None
+
+    def _wait(self, me: _Thread) -> bool:
+        """Wait for the next call; False if there is to be none."""
+        while me.work is None:
+            try:
+                if self._pending:
+                    me.work = self._pending.popleft()
+                    break
+                self._idle[me] = None
+                if self._closed:
+                    self._idle.pop(me, None)
+                    return False
+                me.wake.acquire()
+            except BaseException:  # late, see above; or another was faster
+                pass
+        self._idle.pop(me, None)
         return True
 
 

@@ -56,6 +56,13 @@ class Worker(Protocol):
     def reap(self) -> None:
         """Clear away what is `retired`; this may take its time."""
 
+    def retire(self) -> None:
+        """Let what is idle end by itself; its time for that begins now. Never blocks.
+
+        Called before `close`. Workers that are retired first, and closed one after the
+        other then, have one period to end.
+        """
+
     def dismiss(self) -> AtHand:
         """Begin no further job; what is at hand. Never blocks, for any thread."""
 

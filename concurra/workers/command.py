@@ -67,6 +67,7 @@ class CommandWorker:
 
     mode: ExecutionMode = "subprocess"
     spent = False
+    sent = False
 
     def __init__(self, guardian: Guardian) -> None:
         self._guardian = guardian
@@ -97,6 +98,9 @@ class CommandWorker:
         except BaseException as error:  # not found, no memory for its output, ...
             short = self._group is None and getattr(error, "errno", None) in SHORTAGE
             return Outcome.raised(self.mode, error, UNAVAILABLE if short else ERROR)
+
+    def retire(self) -> None:
+        """Nothing is ever idle."""
 
     def stop(self, force: bool = False) -> bool:
         """See `Worker.stop`."""

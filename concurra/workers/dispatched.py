@@ -10,17 +10,22 @@
                           its end ────────────────────────> reap, done
 
 The dispatcher neither blocks nor calls the user's code. A job's ``done`` is called by
-whoever takes the job away from its worker, so it is called once.
+whoever takes the job away from its worker, so it is called once. An exception that was
+meant for a task may strike all other threads late, see `threads`. Then the process is
+given up, and the job has the outcome that has come, or is lost.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
+from functools import partial
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
-from ..outcomes import UNAVAILABLE, Outcome
+from ..outcomes import LOST, UNAVAILABLE, Outcome
 from ..tasks import Call
+from ..threads import report
+from ..wording import describe
 from .process import ProcessWorker
 from .transfer import CHUNK, Ended, SocketChannel, is_plain
 
@@ -36,17 +41,34 @@ if TYPE_CHECKING:
 
 
 class _Job:
-    """A job that was packed, until its outcome is known."""
+    """A job that was packed, until its outcome is told.
 
-    __slots__ = ("message", "done", "began", "sending")
+    :param done: called once, see `tell`.
+    """
+
+    __slots__ = ("message", "outcome", "began", "sending", "_untold")
 
     def __init__(self, message: Message, done: Done) -> None:
         self.message = message
-        self.done = done
+        #: As soon as it has come, which may be before the job is taken away.
+        self.outcome: Optional[Outcome] = None
         #: The process has received some of it.
         self.began = False
         #: A thread is sending it, which sees to it if the process ends meanwhile.
         self.sending = False
+        self._untold = [done]
+
+    @property
+    def told(self) -> bool:
+        """Whether ``done`` has been called."""
+        return not self._untold
+
+    def tell(self, outcome: Outcome, serving: bool) -> None:
+        """Call ``done``, unless that was done, with the first outcome that came."""
+        if self.outcome is None:
+            self.outcome = outcome
+        if self._untold:
+            self._untold.pop()(self.outcome, serving)
 
 
 class DispatchedWorker(ProcessWorker):
@@ -91,21 +113,23 @@ class DispatchedWorker(ProcessWorker):
         except Ended:
             return self._see_end()
         except BaseException as error:
-            return self._break(error, self._job)
+            return self._give_up(self._job, error, True)
         if plain:
-            self._accept(message, True)
+            self._proceed(self._accept(message), True)
         elif plain is not None:
             self._dispatcher.forget(self)
-            self._elsewhere(self._receive)
+            self._elsewhere(self._receive, self._job)
         elif not self.alive:
             self._see_end()  # a grandchild holds the pipe
 
     def break_off(self, how: str) -> None:
         """Nobody serves this worker any more: its process is killed, its job lost."""
-        self.stop(force=True)
-        job = self._take_if_ended()
-        if job is not None:
-            job.done(Outcome.lost(self.mode if job.began else None, how), True)
+        try:
+            self.stop(force=True)
+        finally:
+            job = self._take_if_ended()
+            if job is not None:
+                job.tell(Outcome.lost(self.mode if job.began else None, how), True)
 
     def sources(self) -> List[int]:
         """The files that tell of something to read, and of the end."""
@@ -131,16 +155,20 @@ class DispatchedWorker(ProcessWorker):
                 self.retire()
                 return Outcome.raised(None, error, UNAVAILABLE)
         job = _Job(message, done)
-        with self._lock:
-            self._job = job
-            job.sending = self._ready
-        if job.sending:
-            self._deliver(job)
-        elif self._ended:
-            self._see_end()
+        try:
+            self.sent = True
+            with self._lock:
+                self._job = job
+                job.sending = self._ready
+            if job.sending:
+                self._deliver(job)
+            elif self._ended:
+                self._see_end()
+        except BaseException as error:
+            self._give_up(job, error)
         return None
 
-    def _deliver(self, job: _Job) -> None:
+    def _deliver(self, job: _Job, serving: bool = False) -> None:
         """Send it; whatever goes wrong becomes its outcome."""
         try:
             self._pipe.send(job.message)
@@ -148,7 +176,7 @@ class DispatchedWorker(ProcessWorker):
         except Ended:
             self._ended = True  # before it received any of it
         except BaseException as error:
-            self._break(error, job)
+            return self._give_up(job, error, serving)
         with self._lock:
             job.sending = False
         if self._ended:
@@ -162,32 +190,40 @@ class DispatchedWorker(ProcessWorker):
             message = self._read()
         except Ended:
             return self._see_end()
-        except BaseException as error:
-            return self._break(error, self._job)
+        job = self._accept(message)  # first: it counts, even if the process has ended
         try:
-            self._dispatcher.watch(self)  # first: the next job may be sent by `done`
+            self._dispatcher.watch(self)  # the next job may be sent by `done`
         except Exception:
             self.retire()  # its end would not be noticed
-        self._accept(message, serving)
+        self._proceed(job, serving)
 
-    def _accept(self, message: Any, serving: bool) -> None:
-        """Take a reply to the job at hand, or notice that the process is ready."""
+    def _accept(self, message: Any) -> Optional[_Job]:
+        """Take a reply to the job at hand, or notice that the process is ready.
+
+        Returns the job: with its outcome, or to be sent.
+        """
         with self._lock:
             job, ready = self._job, self._ready
             self._ready = True
-            if ready:
+            if job is None:
+                if ready:
+                    self.retire()  # it has answered what nobody asked
+            elif ready:
+                job.outcome = self._finish(message)
                 self._job = None
-            elif job is not None:
+            else:
                 job.sending = True
+        return job
+
+    def _proceed(self, job: Optional[_Job], serving: bool) -> None:
         if job is None:
-            if ready:
-                self.retire()  # it has answered what nobody asked
-        elif ready:
-            job.done(self._finish(message), serving)
+            return
+        if job.outcome is not None:
+            job.tell(job.outcome, serving)
         elif sum(map(len, job.message)) < CHUNK:
-            self._deliver(job)
+            self._deliver(job, serving)
         else:
-            self._elsewhere(lambda serving: self._deliver(job))
+            self._elsewhere(partial(self._deliver, job), job)
 
     # -- or not ------------------------------------------------------------------
 
@@ -195,11 +231,11 @@ class DispatchedWorker(ProcessWorker):
         """The pipe has ended, or the process, and so the job at hand."""
         job = self._take_if_ended()
         if job is not None:
-            self._elsewhere(lambda serving: self._tell_end(job, serving))
+            self._elsewhere(partial(self._tell_end, job), job)
 
     def _take_if_ended(self) -> Optional[_Job]:
         """Take the job away, unless a thread is sending it, which then does this."""
-        self.spent = True
+        self.retire()
         self._dispatcher.forget(self)
         with self._lock:
             self._ended = True
@@ -210,35 +246,58 @@ class DispatchedWorker(ProcessWorker):
         return job
 
     def _tell_end(self, job: _Job, serving: bool) -> None:
-        try:
-            outcome = self._lost(job.began)
-        except BaseException as error:
-            outcome = Outcome.raised(self.mode, error)
-        job.done(outcome, serving)
+        job.tell(self._lost(job.began), serving)
 
-    def _break(self, error: BaseException, job: Optional[_Job]) -> None:
-        """It is not known how far a message has come: the process can only end."""
+    def _give_up(
+        self, job: Optional[_Job], error: BaseException, serving: bool = False
+    ) -> None:
+        """It is not known how far a message has come: the process can only end.
+
+        The job at hand then is told of. Idempotent.
+
+        :param job: what was at hand when that began which ``error`` has cut short.
+        """
+        if job is not None and job.told:
+            return report(error)
         self.retire()
         with self._lock:
-            if job is None or self._job is not job:
-                return
-            self._job = None
-        done, outcome = job.done, Outcome.raised(self.mode, error)
-        self._elsewhere(lambda serving: done(outcome, serving))
+            self._ended = True
+            job = job or self._job
+            if self._job is job:
+                self._job = None
+        if job is not None:
+            mode = self.mode if job.began or job.sending else None
+            job.tell(Outcome(LOST, mode, None, *describe(error)), serving)
 
     def _reap_once(self) -> Optional[int]:
         self._dispatcher.forget(self)
         return super()._reap_once()
 
-    def _elsewhere(self, work: Callable[[bool], object]) -> None:
+    def _elsewhere(self, work: Callable[[bool], object], job: Optional[_Job]) -> None:
         """Call it in a thread that may take its time, or if none can be had, here.
 
         :param work: called with whether this may be the dispatcher's thread.
+        :param job: what is at hand.
         """
+        works = [work]
         try:
-            self._dispatcher.threads.start(work, False)
+            self._dispatcher.threads.start(self._work, works, job, False)
         except RuntimeError:
-            work(True)
+            self._work(works, job, True)
+
+    def _work(
+        self,
+        works: List[Callable[[bool], object]],
+        job: Optional[_Job],
+        serving: bool,
+    ) -> None:
+        """Do it, once; a call that was struck is made again, and gives up then."""
+        try:
+            if not works:
+                raise RuntimeError("the thread that served the worker was struck")
+            works.pop()(serving)
+        except BaseException as error:
+            self._give_up(job, error, serving)
 
 
 def _is_simple(call: Call) -> bool:
@@ -252,10 +311,12 @@ def _is_simple(call: Call) -> bool:
         return False
     if type(args) is not tuple and type(args) is not list:
         return False
-    name, origin = func.__name__, func.__module__
-    module = sys.modules.get(origin) if type(origin) is str else None
+    name, full, origin = func.__name__, func.__qualname__, func.__module__
+    if not (type(name) is type(full) is type(origin) is str):
+        return False  # the user's own strings may compare as they like
+    module = sys.modules.get(origin)
     if (
-        func.__qualname__ != name
+        full != name
         or type(module) is not ModuleType
         or module.__dict__.get(name) is not func
     ):

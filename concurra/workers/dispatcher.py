@@ -6,9 +6,11 @@
     pipe, pidfd ──┼──> epoll ──> worker.serve() ──> done(outcome, serving=True)
     pipe, pidfd ──┘                  └── all that may take its time ──> threads
 
-It never blocks but to wait for all of them, and never runs the user's code. It starts
-with the first worker. If it breaks, the workers that it served are broken off, each job
-of theirs gets its outcome, and what broke it escapes from its thread.
+It never blocks but to wait for all of them, and never runs the user's code. It is no
+thread of the cache, so no exception that was meant for a task can strike it late. It
+starts with the first worker. A worker that raises is broken off, which the others do
+not notice. If the thread breaks itself, all workers are: each job of theirs gets its
+outcome, and what broke the thread escapes from it.
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ import os
 import select
 import socket
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
+from ..threads import report
+from ..wording import describe
 from .forks import close_unshared, starting, unshared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, Optional, Protocol
+    from typing import Dict, Iterable, List, Optional, Protocol
 
     from ..threads import ThreadCache
 else:
@@ -72,8 +76,7 @@ class Dispatcher:
         self._lock = threading.Lock()
         self._served: Dict[int, Served] = {}
         self._files: Optional[_Files] = None
-        self._thread = 0
-        self._over = threading.Event()
+        self._thread: Optional[threading.Thread] = None
 
     def watch(self, worker: Served) -> None:
         """Serve this worker, from now on.
@@ -100,11 +103,11 @@ class Dispatcher:
         """End the thread, and break off the workers that are left."""
         with self._lock:
             self.closed = True
-            if self._files is None or self._over.is_set():
-                return
-            self._files.wake()
-        if self._thread != threading.get_ident():
-            self._over.wait()
+            if self._files is not None:
+                self._files.wake()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
 
     def _forget(self, worker: Served) -> None:
         files = self._files
@@ -120,42 +123,52 @@ class Dispatcher:
             raise RuntimeError("the dispatcher is closed")
         if self._files is None:
             files = _Files()
+            thread = threading.Thread(
+                target=self._run, args=(files,), name="concurra", daemon=True
+            )
             try:
-                self.threads.start(self._run, files)
+                thread.start()
             except BaseException:
                 close_unshared(files)
                 raise
-            self._files = files
+            self._files, self._thread = files, thread
         return self._files
 
     def _run(self, files: _Files) -> None:
-        self._thread = threading.get_ident()
         poll, served = files.epoll.poll, self._served
         try:
             while not self.closed:
                 for fd, _ in poll(None, _MOST):
                     worker = served.get(fd)
-                    if worker is not None:
+                    if worker is None:
+                        continue
+                    try:
                         worker.serve()
+                    except BaseException as error:
+                        report(error)
+                        what = f"was given up after {describe(error)[0]}"
+                        self._break_off([worker], what)
         finally:
             self._end(files)
 
-    def _end(self, files: _Files) -> None:
-        try:
-            self._break_off()
-        finally:
-            with self._lock:  # nobody is about to wake it
-                self._over.set()
-            close_unshared(files)
+    @staticmethod
+    def _break_off(workers: Iterable[Served], how: str) -> None:
+        for worker in workers:
+            try:
+                worker.break_off(how)
+            except BaseException as error:
+                report(error)
 
-    def _break_off(self) -> None:
+    def _end(self, files: _Files) -> None:
         with self._lock:
             self.closed = True
+            self._files = None  # nobody is to wake it any more
             left = set(self._served.values())
             self._served.clear()
-        with ExitStack() as stack:  # each is called, whatever another one raises
-            for worker in left:
-                stack.callback(worker.break_off, "was left without its dispatcher")
+        try:
+            self._break_off(left, "was left without its dispatcher")
+        finally:
+            close_unshared(files)
 
 
 class _Files:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import threading
 
-from ..outcomes import NOTHING, UNAVAILABLE, UNPICKLABLE, AtHand, Outcome
+from ..outcomes import LOST, NOTHING, UNAVAILABLE, UNPICKLABLE, AtHand, Outcome
 from ..tasks import Call, Command
 from .thread import FallbackWorker, ThreadWorker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
-    from typing import Any, Callable, Collection, Dict, List, Optional, Protocol
+    from typing import Any, Callable, Collection, Dict, List, Optional, Protocol, Set
 
     from ..tasks import Job
     from ..threads import ThreadCache
@@ -37,6 +37,10 @@ class Kind(Protocol):
     #: Whether it can do no more jobs.
     spent: bool
 
+    #: Whether ``done`` is called for the last job, whatever has become of `run`. Its
+    #: owner sets it to False before `run`.
+    sent: bool
+
     def is_quick(self, job: Any) -> bool:
         """See `Worker.is_quick`."""
 
@@ -53,6 +57,9 @@ class Kind(Protocol):
 
     def stop(self, force: bool = False) -> bool:
         """See `Worker.stop`."""
+
+    def retire(self) -> None:
+        """See `Worker.retire`."""
 
     def close(self) -> None:
         """See `Worker.close`."""
@@ -85,6 +92,9 @@ class Pool:
     ) -> None:
         self.threads = threads
         self.fallback = fallback
+        #: Jobs that a process could not unpickle. From then on any worker does them in
+        #: the calling thread.
+        self.unpicklable: Set[Job] = set()
         #: Whether there are processes that no thread waits for.
         self.elsewhere = False
         self._width = width
@@ -174,6 +184,7 @@ class Pool:
         if self._guardian is not None:
             self._guardian.close()
         self._makers.clear()  # which refer to this
+        self.unpicklable.clear()
         self._start = None
 
     def make(self, kind: type) -> Kind:
@@ -213,11 +224,15 @@ class PooledWorker:
     def is_quick(self, job: Job) -> bool:
         """See `Worker.is_quick`."""
         kind = self._kinds.get(type(job))
-        return kind is not None and not self.retired and kind.is_quick(job)
+        if kind is None or self.retired or job in self._pool.unpicklable:
+            return False
+        return kind.is_quick(job)
 
     def begin(self, job: Job) -> Optional[Outcome]:
         """See `Worker.begin`."""
         try:
+            if job in self._pool.unpicklable:
+                return self._use(FallbackWorker(), job)
             outcome = self._try(job)
             if (
                 outcome is not None
@@ -232,6 +247,9 @@ class PooledWorker:
                 outcome = self._use(FallbackWorker(), job)
             return outcome
         except BaseException as error:  # an exception for another task that came late
+            active = self._current()
+            if active is not None and active.sent:
+                return None
             return Outcome.raised(None, error)
 
     def reap(self) -> None:
@@ -241,6 +259,11 @@ class PooledWorker:
                 _close(self._spent)
                 self._spent = None
                 self.retired = False
+
+    def retire(self) -> None:
+        """See `Worker.retire`."""
+        for kind in list(self._kinds.values()):
+            kind.retire()
 
     def dismiss(self) -> AtHand:
         """See `Worker.dismiss`."""
@@ -284,7 +307,7 @@ class PooledWorker:
         kind = type(job)
         worker = self._kinds.get(kind)
         if worker is not None and worker.spent:  # it has ended while it was idle
-            self._retire(kind)
+            self._put_aside(kind)
             worker = None
         if worker is None:
             if self._dismissed:
@@ -297,10 +320,11 @@ class PooledWorker:
         self._job = job if self._pool.fallback else None
         outcome = self._use(worker, job)
         if outcome is not None and worker.spent:
-            self._retire(kind)
+            self._put_aside(kind)
         return outcome
 
     def _use(self, worker: Kind, job: Job) -> Optional[Outcome]:
+        worker.sent = False
         self._active = worker
         self.at_hand = at_hand = worker.present(job)
         if self._dismissed:
@@ -309,33 +333,29 @@ class PooledWorker:
         return worker.run(job, at_hand, self._finish)
 
     def _finish(self, outcome: Outcome, serving: bool) -> None:
-        """A process has done its job, or is lost."""
-        worker = self._kinds.get(Call)
-        if worker is not None and worker.spent:
-            self._retire(Call)
-        job, self._job = self._job, None
-        if job is None or not self._falls_back(outcome):
+        """A process has done its job, or is lost.
+
+        A job that is to fall back was lost before it began, as far as its owner can
+        tell, who then begins it once more: in a thread that is known to run a job.
+        """
+        try:
+            worker = self._kinds.get(Call)
+            if worker is not None and worker.spent:
+                self._put_aside(Call)
+            job, self._job = self._job, None
+            if job is not None and self._falls_back(outcome):
+                self._pool.unpicklable.add(job)
+                outcome = Outcome(LOST, None, None, outcome.error, outcome.trace)
+        finally:  # a late exception is for another task
             self._done(outcome, serving)
-        elif serving:
-            try:
-                self._pool.threads.start(self._fall_back, job)
-            except RuntimeError as error:
-                self._done(Outcome.raised(None, error, UNAVAILABLE), serving)
-        else:
-            self._fall_back(job)
 
     def _falls_back(self, outcome: Outcome) -> bool:
         """Whether the job did not begin, and is to be done in a thread."""
         never_began = outcome.cause is UNPICKLABLE and outcome.mode is None
         return never_began and self._pool.fallback
 
-    def _fall_back(self, job: Job) -> None:
-        outcome = self._use(FallbackWorker(), job)
-        assert outcome is not None
-        self._done(outcome, False)
-
-    def _retire(self, kind: type) -> None:
-        """Put aside what is spent, until `reap`."""
+    def _put_aside(self, kind: type) -> None:
+        """Keep what is spent until `reap`."""
         spent = self._kinds.pop(kind, None)
         if spent is not None:  # or else this worker has been abandoned meanwhile
             self._spent = spent

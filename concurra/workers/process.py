@@ -83,6 +83,8 @@ class ProcessWorker:
     ) -> None:
         #: Whether it can do no more jobs: its process is to end, and to be closed.
         self.spent = False
+        #: See `Kind.sent`.
+        self.sent = False
         self._ends_by = 0.0
         self._left = max_tasks
         self._grace = grace
@@ -180,8 +182,8 @@ class ProcessWorker:
     def retire(self) -> None:
         """Let the process end by itself; its time for that begins now. Never blocks."""
         if not self.spent:
+            self._ends_by = time.monotonic() + self._grace  # first: `close` looks
             self.spent = True
-            self._ends_by = time.monotonic() + self._grace
             self._pipe.end()
 
     # -- a job -------------------------------------------------------------------

@@ -84,6 +84,7 @@ class ThreadWorker:
     """
 
     spent = False
+    sent = False
     retired = False
     elsewhere = False
 
@@ -122,6 +123,9 @@ class ThreadWorker:
 
     def reap(self) -> None:
         """Nothing is ever retired."""
+
+    def retire(self) -> None:
+        """Nothing is ever idle."""
 
     def dismiss(self) -> AtHand:
         """See `Worker.dismiss`."""

@@ -63,15 +63,16 @@ _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 _SO_NOSIGPIPE = 0x1022 if sys.platform == "darwin" else None
 
 
-#: The types of values that `pickle` packs and unpickles by itself.
-_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
+# The types of values that `pickle` packs and unpickles by itself, known by identity: to
+# hash or to compare the type of a value may call its metaclass.
+_PLAIN = frozenset(map(id, (type(None), bool, int, float, str, bytes)))
 
 
 def is_plain(values: Iterable[Any]) -> bool:
     """Whether a message of these values is plain, and small."""
     size = 0
     for value in values:
-        if type(value) not in _PLAIN:
+        if id(type(value)) not in _PLAIN:
             return False
         size += value.__sizeof__()
     return size < CHUNK

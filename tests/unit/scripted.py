@@ -68,7 +68,7 @@ class ScriptedWorker:
     #: What there is to clear away, if anything.
     _litter: Callable[[ScriptedWorker], object] | None = None
 
-    def retire(self, litter: Callable[[ScriptedWorker], object]) -> None:
+    def litter(self, litter: Callable[[ScriptedWorker], object]) -> None:
         """Have something to clear away, which is then called."""
         self._litter = litter
         self.retired = True
@@ -78,6 +78,9 @@ class ScriptedWorker:
             self._litter(self)
             self._litter = None
         self.retired = False
+
+    def retire(self) -> None:
+        pass
 
     def abandon(self) -> None:
         self.abandoned = True

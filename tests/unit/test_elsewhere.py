@@ -69,6 +69,9 @@ class Elsewhere:
     def abandon(self) -> None:
         self.closed = True
 
+    def retire(self) -> None:
+        pass
+
     def close(self) -> None:
         self.closed = True
 

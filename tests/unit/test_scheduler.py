@@ -266,7 +266,7 @@ def test_who_is_untidy_tidies_up_before_the_next_task(schedule: Scheduling) -> N
         run.clock.now = 2.0
 
     def litter(worker: ScriptedWorker) -> Outcome:
-        worker.retire(tidy)
+        worker.litter(tidy)
         return well()
 
     run = schedule(play("first", litter), play("next", well()))
@@ -284,7 +284,7 @@ def test_who_tidies_up_is_told_to_hurry_by_a_stop(schedule: Scheduling) -> None:
         wait_until(lambda: True in worker.stops, BOUND, "the force")
 
     def litter(worker: ScriptedWorker) -> Outcome:
-        worker.retire(tidy)
+        worker.litter(tidy)
         return well()
 
     run = schedule(play("first", litter), play("next", well()), grace=0.0).start()
@@ -301,7 +301,7 @@ def test_who_tells_is_not_let_go(schedule: Scheduling) -> None:
     block = Block(at=1)
 
     def litter(worker: ScriptedWorker) -> Outcome:
-        worker.retire(ignore)
+        worker.litter(ignore)
         return well()
 
     tasks = play("first", litter), play("next", well())
@@ -377,7 +377,7 @@ def test_others_are_hired_before_somebody_tidies_up(schedule: Scheduling) -> Non
     next_one = Meeting()
 
     def litter(worker: ScriptedWorker) -> Outcome:
-        worker.retire(lambda _: next_one.reached() and next_one.end())
+        worker.litter(lambda _: next_one.reached() and next_one.end())
         return well()
 
     run = schedule(play("first", litter), play("next", next_one, "first"), limit=2)
@@ -1067,7 +1067,8 @@ def test_who_is_dismissed_tells_nothing(
     run.start()
     stubborn.reached()
     (slot,) = run.state.slots.all
-    thread = slot.thread
+    serving = run.scheduler._serving.items()
+    thread = next(ident for ident, served in serving if served is slot)
     run.clock.now = TIMEOUT
     other.reached()
     tellers.clear()
@@ -1509,7 +1510,7 @@ def test_a_watchman_who_stumbles_ends_the_run(
     run.scheduler.stop()
     run.end()
     assert run.statuses() == {"a": TERMINATED, "b": TERMINATED}
-    wait_until(lambda: [each.exc_type for each in escaped] == [OSError], BOUND)
+    wait_until(lambda: {each.exc_type for each in escaped} == {OSError}, BOUND)
 
 
 def test_a_reader_that_raises_hangs_nothing(

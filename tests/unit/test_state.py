@@ -36,8 +36,6 @@ from tests.unit.support import (
     success,
 )
 
-THREAD = 1
-
 
 class Hand:
     """A worker as the state sees it: it can be dismissed, and says what is at hand."""
@@ -81,7 +79,7 @@ class Replay:
 
     def come(self, number: int, now: float = 0.0) -> Hashable:
         """A slot comes; the label of the task that it has then."""
-        state, task = self.state.come(self.slots[number], THREAD, now)
+        state, task = self.state.come(self.slots[number], object(), now)
         assert state == self.slots[number].state in (AT_WORK, PARKED)
         return None if task is None else task.label
 
@@ -94,7 +92,7 @@ class Replay:
         slot = self.slots[number]
         slot.outcome, slot.moment = outcome, now
         self.state.ended(slot)
-        return None if slot.task is None else slot.task.label
+        return None if slot.following is None else slot.following.label
 
     def worker(self, number: int) -> Hand:
         worker: Any = self.slots[number].worker
@@ -180,14 +178,14 @@ def test_only_one_thread_serves_a_slot() -> None:
     """Also if it has been started twice."""
     run = Replay(make("a"), make("b"), limit=1)
     run.open()
-    slot = run.slots[0]
-    assert run.state.come(slot, 1, 0.0) == (AT_WORK, run.tasks["a"])
-    assert run.state.come(slot, 2, 0.0) == (AT_WORK, None)
+    slot, first, second = run.slots[0], object(), object()
+    assert run.state.come(slot, first, 0.0) == (AT_WORK, run.tasks["a"])
+    assert run.state.come(slot, second, 0.0) == (PARKED, None)
+    assert run.state.come(slot, first, 0.0) == (AT_WORK, run.tasks["a"])
     run.end(0, success())
     run.end(0, success())
-    slot.thread = 1
-    assert run.state.come(slot, 2, 0.0) == (PARKED, None)
-    assert run.state.come(slot, 1, 0.0) == (PARKED, None)
+    assert run.state.come(slot, second, 0.0) == (PARKED, None)
+    assert run.state.come(slot, second, 0.0) == (PARKED, None)
 
 
 # Two ends at once, and late events ----------------------------------------------------
@@ -226,7 +224,7 @@ def test_a_late_start_finds_nothing_to_do() -> None:
     run = Replay(make("a"), make("b"))
     run.open()
     run.state.stop(1.0)
-    assert run.state.come(run.slots[0], THREAD, 2.0) == (STOPPING, None)
+    assert run.state.come(run.slots[0], object(), 2.0) == (STOPPING, None)
     assert run.states() == [STOPPING, STOPPING]
 
 
@@ -414,6 +412,18 @@ def test_a_stop_that_is_forced_later_begins_a_new_period() -> None:
     assert run.effects() == [(ABANDON, 0)]
 
 
+def test_what_a_worker_says_does_not_hold_up_its_end() -> None:
+    """An answer that comes while it is being stopped changes nothing."""
+    run = Replay(make("a"))
+    run.open()
+    run.come(0)
+    run.state.stop(10.0)
+    run.effects()
+    run.end(0, success(), 10.5)
+    run.state.expire(11.0)
+    assert run.effects() == [(STOP, 0, True)]
+
+
 # Expiry -------------------------------------------------------------------------------
 
 
@@ -432,6 +442,19 @@ def test_a_deadline_is_told_in_advance_and_kept() -> None:
         error_of(run.tasks["a"]) == "TimeoutError: Task exceeded timeout of 5.0 seconds"
     )
     assert run.state.next_moment == 7.0
+
+
+def test_what_has_happened_before_a_deadline_is_seen_counts_first() -> None:
+    """An outcome that has come and is not decided yet is no timeout."""
+    run = Replay(make("a"), timeout=5.0)
+    run.open()
+    run.come(0)
+    run.effects()
+    slot = run.slots[0]
+    slot.outcome, slot.moment = success("in time"), 4.9
+    run.state.expire(5.0)
+    assert run.statuses() == {"a": "Successful"}
+    assert run.effects() == [] and run.states() == [COMING]
 
 
 def test_deadlines_of_tasks_that_ended_wake_nobody() -> None:
@@ -655,7 +678,6 @@ def play_to_the_end(run: Replay) -> str:
             if slot.state == AT_WORK:
                 run.end(number, success(), 2.0)
             elif slot.state == COMING:
-                slot.thread = None
                 run.come(number, 2.0)
             elif slot.state == STOPPING:
                 run.state.gone(slot, 2.0)
@@ -693,8 +715,7 @@ def happen(run: Replay, slot: Slot, now: float, data: st.DataObject) -> None:
     elif slot.state == COMING and what == 3:
         state.unavailable(slot, now)
     elif slot.state == COMING:
-        slot.thread = None
-        state.come(slot, THREAD, now)
+        state.come(slot, object(), now)
         assert not (state.stopped and slot.task), "nothing starts after a stop"
     elif what == 4 and run.worker(number).at_hand.mode is None:
         state.gone(slot, now)

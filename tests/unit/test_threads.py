@@ -121,20 +121,24 @@ def test_a_thread_may_close_its_own_cache(cache: ThreadCache) -> None:
     assert not calls.threads[0].is_alive()
 
 
-def test_what_a_call_raises_ends_its_thread(
+def test_a_call_that_raises_is_made_once_more(
     cache: ThreadCache, escaped: list[Any]
 ) -> None:
-    """The program hears of it, and the next call has another thread."""
+    """It may have been struck by an exception that was meant for another. The program
+    hears of each, and the thread can be used again."""
+    begun: list[int] = []
 
     def fail() -> None:
+        begun.append(threading.get_ident())
         raise ValueError("no")
 
     cache.start(fail)
-    wait_until(lambda: escaped, BOUND, "the error")
+    wait_for_idle(cache)
     calls = Calls()
     cache.start(calls)
     calls.wait()
-    assert str(escaped[0].exc_value) == "no"
+    assert begun == [calls.threads[0].ident] * 2
+    assert [str(each.exc_value) for each in escaped] == ["no", "no"]
 
 
 def raise_in(thread: threading.Thread, error: type[BaseException]) -> None:
@@ -171,6 +175,39 @@ def test_when_no_thread_can_be_started(
     calls = Calls()
     cache.start(calls)
     calls.wait()
+
+
+def test_a_call_waits_for_a_thread_if_none_can_be_started(
+    cache: ThreadCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first that has nothing else to do makes it; with no thread at all, whoever
+    wants it is told."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    calls, leave, busy = Calls(), threading.Event(), threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            cache.start_soon(calls)
+    cache.start(lambda: (busy.set(), leave.wait(BOUND)))
+    assert busy.wait(BOUND)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        cache.start_soon(calls)
+        assert calls.threads == []
+        leave.set()
+        calls.wait()
+
+
+def test_a_thread_of_its_own_makes_no_other_calls(cache: ThreadCache) -> None:
+    """It has never run anything that might have left something behind."""
+    calls = Calls()
+    cache.start_own(calls)
+    calls.wait()
+    calls.threads[0].join(BOUND)
+    assert not cache._idle and not calls.threads[0].is_alive()
 
 
 def test_a_report_reaches_the_program(escaped: list[Any]) -> None:

@@ -30,7 +30,6 @@ from tests.workers.support import (
     call,
     linger,
     read,
-    run,
     write,
 )
 
@@ -83,8 +82,9 @@ def begin(worker: Hired, job: Call) -> Outcome | None:
 
 
 def thread_of(dispatcher: Dispatcher | None) -> int:
-    assert dispatcher is not None
-    return dispatcher._thread
+    assert dispatcher is not None and dispatcher._thread is not None
+    assert dispatcher._thread.ident is not None
+    return dispatcher._thread.ident
 
 
 def large(size: int) -> bytes:
@@ -224,41 +224,357 @@ def test_an_answer_that_nobody_asked_for_answers_nothing(
     assert told.calls.empty()
 
 
+@pytest.fixture
+def escaped(monkeypatch: pytest.MonkeyPatch) -> queue.Queue[type[BaseException]]:
+    """The types of what threads have raised."""
+    errors: queue.Queue[type[BaseException]] = queue.Queue()
+    monkeypatch.setattr(threading, "excepthook", lambda args: errors.put(args.exc_type))
+    return errors
+
+
+def test_what_a_worker_raises_is_not_hidden_and_costs_no_other(
+    pool: TestPool,
+    hire: Callable[[Told], Hired],
+    tmp_path: Any,
+    escaped: queue.Queue[type[BaseException]],
+) -> None:
+    """The dispatcher goes on with the jobs that are at hand elsewhere."""
+    told = Told()
+    other = hire(told)
+    until = tmp_path / "until"
+    begin(other, call(linger, str(tmp_path / "pid"), str(until)))
+    read(tmp_path / "pid")
+    calls = []
+
+    def fail(outcome: Outcome, serving: bool) -> None:
+        calls.append(outcome)
+        raise ZeroDivisionError
+
+    raising = pool.hire(fail)
+    raising.begin(call(add, 1))
+    assert escaped.get(timeout=BOUND) is ZeroDivisionError
+    write(until, "now")
+    assert told.outcome().value == "was let go"
+    raising.stop(force=True)
+    raising.close()
+    assert len(calls) == 1
+
+
+def test_the_job_of_a_worker_that_raises_is_lost(
+    hire: Callable[[Told], Hired],
+    escaped: queue.Queue[type[BaseException]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the error; the next job has another process."""
+    told = Told()
+    worker = hire(told)
+    kind = dispatched(worker)
+
+    def fail(message: object) -> None:
+        raise ZeroDivisionError("in the dispatcher")
+
+    monkeypatch.setattr(kind, "_accept", fail)
+    begin(worker, call(add, 1))
+    outcome = told.outcome()
+    assert (outcome.cause, outcome.mode) == (LOST, "process")
+    assert "ZeroDivisionError: in the dispatcher" in str(outcome.error)
+    assert escaped.get(timeout=BOUND) is ZeroDivisionError
+    begin(worker, call(add, 1, 2))
+    assert told.outcome().value == 3
+
+
+class Fragile(dict[int, Any]):
+    """What a dispatcher serves, until that breaks."""
+
+    breaks = False
+
+    def get(self, fd: int, default: Any = None) -> Any:
+        if self.breaks:
+            self.breaks = False
+            raise ZeroDivisionError
+        return super().get(fd, default)
+
+
+_make = Dispatcher.__init__
+
+
+def make_fragile(dispatcher: Dispatcher, *args: Any) -> None:
+    _make(dispatcher, *args)
+    dispatcher._served = Fragile()
+
+
 @pytest.mark.parametrize("busy", [True, False])
 def test_what_breaks_the_dispatcher_loses_no_outcome(
     pool: TestPool,
     hire: Callable[[Told], Hired],
     tmp_path: Any,
     busy: bool,
+    escaped: queue.Queue[type[BaseException]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Jobs at hand are lost, idle processes replaced, and the error is not hidden."""
-    escaped: list[Any] = []
-    seen = threading.Event()
-
-    def hook(args: Any) -> None:
-        escaped.append(args.exc_type)
-        seen.set()
-
-    monkeypatch.setattr(threading, "excepthook", hook)
+    monkeypatch.setattr(Dispatcher, "__init__", make_fragile)
     told = Told()
-    other = hire(told)
+    worker, other = hire(told), hire(Told())
     if busy:
-        begin(other, call(linger, str(tmp_path / "pid"), "never"))
+        begin(worker, call(linger, str(tmp_path / "pid"), "never"))
         read(tmp_path / "pid")
-
-    def fail(outcome: Outcome, serving: bool) -> None:
-        raise ZeroDivisionError
-
-    breaking = pool.hire(fail)
-    breaking.begin(call(add, 1))
-    assert seen.wait(BOUND)
-    assert escaped == [ZeroDivisionError]
+    assert pool._dispatcher is not None
+    with pool._dispatcher._lock:
+        served = pool._dispatcher._served
+        assert isinstance(served, Fragile)
+        served.breaks = True
+    os.kill(dispatched(other)._group.pid, signal.SIGKILL)  # so that it looks
+    assert escaped.get(timeout=BOUND) is ZeroDivisionError
     if busy:
         assert told.outcome().cause is LOST
-    begin(other, call(add, 1, 2))
+    begin(worker, call(add, 1, 2))
     assert told.outcome().value == 3
-    breaking.close()
+
+
+def dispatched(worker: Hired) -> DispatchedWorker:
+    (kind,) = worker._kinds.values()
+    assert isinstance(kind, DispatchedWorker)
+    return kind
+
+
+def test_a_reply_that_has_come_counts(
+    hire: Callable[[Told], Hired], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if the end of its process is noticed before the reply is told."""
+    told = Told()
+    worker = hire(told)
+    kind = dispatched(worker)
+    real_watch = kind._dispatcher.watch
+
+    def watch(watched: DispatchedWorker) -> None:
+        real_watch(watched)
+        os.kill(kind._group.pid, signal.SIGKILL)
+        wait_until(lambda: kind._ended, what="that the dispatcher sees it")
+
+    monkeypatch.setattr(kind._dispatcher, "watch", watch)
+    begin(worker, Call(Known))
+    assert told.outcome().ok
+    assert told.calls.empty()
+
+
+class Late(BaseException):
+    """An exception that was meant for another task."""
+
+
+def strike(
+    monkeypatch: pytest.MonkeyPatch, target: Any, name: str, after: bool
+) -> threading.Event:
+    """Have one call raise, before it does anything or after that; tells when it has."""
+    real, struck = getattr(target, name), threading.Event()
+
+    def call_struck(*args: Any) -> Any:
+        if struck.is_set():
+            return real(*args)
+        value = real(*args) if after else None
+        struck.set()
+        raise Late(value)
+
+    monkeypatch.setattr(target, name, call_struck)
+    return struck
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "name", ["_receive", "_read", "_accept", "_finish", "_proceed", "retire"]
+)
+def test_a_strike_while_a_reply_is_received(
+    hire: Callable[[Told], Hired],
+    monkeypatch: pytest.MonkeyPatch,
+    escaped: object,
+    name: str,
+    after: bool,
+) -> None:
+    """The job is told once: with the outcome that had come, or as lost."""
+    told = Told()
+    worker = hire(told)
+    kind = dispatched(worker)
+    kind._left = 1  # so it retires with that reply
+    struck = strike(monkeypatch, kind, name, after)
+    begin(worker, Call(Known))
+    outcome = told.outcome()
+    assert struck.wait(BOUND)
+    had_come = after and name in ("_receive", "_accept", "_proceed")
+    if had_come or (name, after) == ("_proceed", False):
+        assert outcome.ok
+    else:
+        assert (outcome.cause, outcome.mode) == (LOST, "process")
+        assert "Late" in str(outcome.error)
+    begin(worker, call(add, 1, 2))
+    assert told.outcome().value == 3
+    assert told.calls.empty()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("name", ["_tell_end", "_lost", "_reap"])
+def test_a_strike_while_an_end_is_told(
+    hire: Callable[[Told], Hired],
+    monkeypatch: pytest.MonkeyPatch,
+    escaped: object,
+    tmp_path: Any,
+    name: str,
+    after: bool,
+) -> None:
+    """The job is lost, once."""
+    told = Told()
+    worker = hire(told)
+    kind = dispatched(worker)
+    struck = strike(monkeypatch, kind, name, after)
+    begin(worker, call(linger, str(tmp_path / "pid"), "never"))
+    os.kill(int(read(tmp_path / "pid")), signal.SIGKILL)
+    outcome = told.outcome()
+    assert struck.wait(BOUND)
+    assert (outcome.cause, outcome.mode) == (LOST, "process")
+    begin(worker, call(add, 1, 2))
+    assert told.outcome().value == 3
+    assert told.calls.empty()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("name", ["_deliver", "send"])
+@pytest.mark.parametrize("ready", [False, True], ids=["early", "ready"])
+def test_a_strike_while_a_job_is_sent(
+    pool: TestPool,
+    monkeypatch: pytest.MonkeyPatch,
+    escaped: object,
+    ready: bool,
+    name: str,
+    after: bool,
+) -> None:
+    """By who begins it, or later if the process was not ready: told once."""
+    told = Told()
+    worker = pool.hire(told)
+    kind = pool.make(Call)
+    assert isinstance(kind, DispatchedWorker)
+    worker._kinds[Call] = kind
+    if ready:
+        begin(worker, call(add, 1))
+        assert told.outcome().ok
+    target = kind if name == "_deliver" else kind._channel
+    struck = strike(monkeypatch, target, name, after)
+    assert begin(worker, call(len, bytes(1 << 20))) is None
+    outcome = told.outcome()
+    assert struck.wait(BOUND)
+    # The reply may be faster than who has been struck.
+    assert outcome.cause is LOST or after
+    begin(worker, call(add, 1, 2))
+    assert told.outcome().value == 3
+    assert told.calls.empty()
+    worker.close()
+
+
+@pytest.mark.parametrize("name", ["_try", "_use"])
+def test_who_begins_a_job_that_was_sent_has_no_outcome(
+    hire: Callable[[Told], Hired], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Whatever strikes it after that: the job goes on, and is told once."""
+    told = Told()
+    worker = hire(told)
+    strike(monkeypatch, worker, name, after=True)
+    assert begin(worker, call(add, 1, 2)) is None
+    assert told.outcome().value == 3
+    assert told.calls.empty()
+
+
+@pytest.mark.parametrize(("name", "after"), [("_try", False), ("_use", False)])
+def test_who_begins_a_job_that_was_not_sent_has_its_outcome(
+    hire: Callable[[Told], Hired],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    after: bool,
+) -> None:
+    """The last job was sent, which does not count."""
+    told = Told()
+    worker = hire(told)
+    strike(monkeypatch, worker, name, after)
+    outcome = begin(worker, call(add, 1, 2))
+    assert outcome is not None and "Late" in str(outcome.error)
+    assert told.calls.empty()
+    begin(worker, call(add, 1, 2))
+    assert told.outcome().value == 3
+
+
+@pytest.mark.parametrize("name", ["_put_aside", "_falls_back"])
+def test_a_strike_in_the_pool_keeps_no_outcome_back(
+    monkeypatch: pytest.MonkeyPatch, escaped: object, name: str
+) -> None:
+    """What has been told to the worker of the pool is told on."""
+    context = multiprocessing.get_context(START_METHODS[0])
+    pool = TestPool(context, fallback=True, max_tasks=1, grace=BOUND)
+    told = Told()
+    worker = pool.hire(told)
+    strike(monkeypatch, worker, name, after=False)
+    assert begin(worker, Call(Known)) is None
+    assert told.outcome().ok
+    begin(worker, call(add, 1, 2))
+    assert told.outcome().value == 3
+    assert told.calls.empty()
+    worker.close()
+    pool.close()
+
+
+def shut_and_stay(pid_file: str, until: str, after: str) -> None:
+    """Close the connection when the task is over, and do something after that."""
+
+    def stay() -> None:
+        (pipe,) = forks._unshared
+        assert isinstance(pipe, SocketChannel)
+        wait_until(lambda: os.path.exists(pid_file), BOUND)
+        pipe.end()
+        read(until)
+        write(after, "done")
+
+    threading.Thread(target=stay, daemon=False).start()
+
+
+def test_a_process_that_shuts_its_connection_has_its_period_to_end(
+    hire: Callable[[Told], Hired], tmp_path: Any
+) -> None:
+    """As any other: from when that is noticed."""
+    told = Told()
+    worker = hire(told)
+    kind = dispatched(worker)
+    now, until, after = (str(tmp_path / name) for name in ("now", "until", "after"))
+    begin(worker, call(shut_and_stay, now, until, after))
+    assert told.outcome().ok
+    write(now, "now")
+    wait_until(lambda: kind.spent, what="that it is noticed")
+    closing = threading.Thread(target=kind.close, daemon=True)
+    closing.start()
+    write(until, "now")
+    closing.join(BOUND)
+    assert not closing.is_alive()
+    assert os.path.exists(after)
+
+
+def test_the_dispatcher_has_a_thread_of_its_own(
+    pool: TestPool, hire: Callable[[Told], Hired]
+) -> None:
+    """Not one that may have run a task; it has ended when it is closed."""
+    used = threading.Event()
+    cached: list[threading.Thread] = []
+
+    def use() -> None:
+        cached.append(threading.current_thread())
+        used.set()
+
+    pool.threads.start(use)
+    assert used.wait(BOUND)
+    wait_until(lambda: pool.threads._idle, what="that it is idle")
+    worker = hire(Told())
+    dispatcher = pool._dispatcher
+    assert dispatcher is not None
+    thread = dispatcher._thread
+    assert thread is not None and thread not in cached
+    assert (thread.name, thread.daemon) == ("concurra", True)
+    worker.close()
+    dispatcher.close()
+    assert not thread.is_alive()
 
 
 def test_what_is_at_hand_when_a_dispatcher_closes(tmp_path: Any, guardian: Any) -> None:
@@ -313,17 +629,32 @@ def test_a_death_while_a_job_is_sent_is_told_by_who_sends(
     assert told.calls.empty()
 
 
-def test_a_fallback_does_not_run_in_the_dispatcher() -> None:
-    """The job of which the process says that it cannot be unpickled there."""
+def test_a_fallback_runs_in_the_thread_that_begins_it() -> None:
+    """The job of which the process says that it cannot be unpickled there.
+
+    It is lost before it began, as far as its owner can tell, and any worker does it.
+    """
     context = multiprocessing.get_context(START_METHODS[0])
     pool = TestPool(context, fallback=True, grace=BOUND)
-    worker = pool.hire()
+    told = Told()
+    one, other = pool.hire(told), pool.hire(told)
     try:
-        outcome = run(worker, call(own_thread, ElsewhereOnly()))
-        assert outcome.mode == "thread_fallback"
-        assert outcome.value != thread_of(pool._dispatcher)
+        job, next_job = call(own_thread, ElsewhereOnly()), call(add, 1, 2)
+        assert begin(one, job) is None
+        lost = told.outcome()
+        assert (lost.cause, lost.mode) == (LOST, None)
+        assert "not here" in str(lost.error)
+        for worker in (one, other, other):
+            assert not worker.is_quick(job)
+            outcome = begin(worker, job)
+            assert outcome is not None and outcome.mode == "thread_fallback"
+            assert outcome.value == threading.get_ident()
+        assert begin(other, next_job) is None
+        assert told.outcome().mode == "process"
+        assert told.calls.empty()
     finally:
-        worker.close()
+        one.close()
+        other.close()
         pool.close()
 
 
@@ -341,6 +672,34 @@ def nested() -> Callable[[], None]:
 class Text(str):
     """Not exactly a string."""
 
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        raise AssertionError("it was compared")
+
+
+class Unwilling(type):
+    """Classes that can neither be hashed nor compared."""
+
+    def __eq__(cls, other: object) -> bool:
+        raise AssertionError("it was compared")
+
+    def __hash__(cls) -> int:
+        raise AssertionError("it was hashed")
+
+
+class Odd(metaclass=Unwilling):
+    """Of such a class."""
+
+
+def renamed(**names: str) -> Callable[..., None]:
+    def func() -> None:
+        pass
+
+    for name, value in names.items():
+        setattr(func, name, value)
+    return func
+
 
 QUICK = {
     "no arguments": (call(add), True),
@@ -355,6 +714,9 @@ QUICK = {
     "a lambda": (call(lambda: None), False),
     "a nested function": (call(nested()), False),
     "a method": (call("x".upper), False),
+    "an argument of an odd class": (call(len, Odd()), False),
+    "an odd name": (call(renamed(__name__=Text("add"), __qualname__="add")), False),
+    "an odd module": (call(renamed(__module__=Text("os"), __qualname__="func")), False),
     "a class": (call(int, "3"), False),
 }
 

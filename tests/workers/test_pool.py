@@ -620,3 +620,40 @@ def test_only_processes_do_jobs_elsewhere(pool: Callable[..., TestPool]) -> None
     without = TestPool()
     assert not without.hire().elsewhere
     without.close()
+
+
+def test_workers_that_are_retired_first_have_one_period_to_end(
+    pool: Callable[..., TestPool],
+) -> None:
+    """Their processes end by themselves, before anybody waits for them."""
+    made = pool()
+    workers = [made.hire() for _ in range(3)]
+    for worker in workers:
+        pid_of(worker)
+    processes = [kind for each in workers for kind in each._kinds.values()]
+    for worker in workers:
+        worker.retire()
+    for process in processes:
+        assert isinstance(process, ProcessWorker) and process.spent
+        wait_until(lambda: not process.alive, what="its end")
+    for worker in workers:
+        worker.retire()
+        worker.close()
+        worker.retire()
+
+
+def test_a_worker_without_a_process_is_retired_too(
+    pool: Callable[..., TestPool],
+) -> None:
+    """There is nothing to wait for."""
+    pooled = pool().hire()
+    pooled.retire()
+    assert run(pooled, sh("echo 3")).ok
+    pooled.retire()
+    pooled.close()
+    threads = TestPool()
+    thread = threads.hire()
+    assert run(thread, call(add, 1, 2)).value == 3
+    thread.retire()
+    thread.close()
+    threads.close()

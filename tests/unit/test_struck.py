@@ -1,0 +1,160 @@
+"""An exception that was meant for a task strikes the run's own code, at every line.
+
+A library that ends tasks by a timer (`PyThreadState_SetAsyncExc`) may be late. Here the
+exception is raised by a trace function, line by line, so that no line is left out.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any, Callable
+
+import pytest
+
+import concurra
+from concurra.threads import ThreadCache
+from tests.helpers import wait_until
+
+BOUND = 20.0
+
+OURS = ("/concurra/", "\\concurra\\")
+
+#: What catches the rest cannot be caught itself: a handful of lines.
+EXEMPT = (ThreadCache._serve.__code__, ThreadCache._work.__code__)
+
+
+class Late(BaseException):
+    """What the timer raises."""
+
+
+class Strike:
+    """Strikes one thread at a line of concurra's code, after its first task has run."""
+
+    def __init__(self, line: int) -> None:
+        self.left = line
+        self.where: str | None = None
+        self._armed: set[int] = set()
+
+    def arm(self, value: Any = None) -> Any:
+        """Called by a task: from now on its thread may be struck."""
+        self._armed.add(threading.get_ident())
+        return value
+
+    def trace(self, frame: Any, event: str, arg: object) -> Callable[..., Any] | None:
+        code = frame.f_code
+        if not any(part in code.co_filename for part in OURS) or code in EXEMPT:
+            return None
+        armed = threading.get_ident() in self._armed
+        if event == "line" and armed and self.where is None:
+            self.left -= 1
+            if self.left == 0:
+                self.where = f"{code.co_filename}:{frame.f_lineno}"
+                raise Late
+        return self.trace
+
+
+@pytest.fixture
+def struck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Strike]]:
+    """Makes a strike for the threads that are started next."""
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+
+    def make(line: int) -> Strike:
+        strike = Strike(line)
+        threading.settrace(strike.trace)
+        return strike
+
+    yield make
+    threading.settrace(None)  # type: ignore[arg-type]
+
+
+def play(strike: Strike, workers: int) -> dict[Any, Any]:
+    """A run with a chain, a retry and a failure; what became of its tasks."""
+    runner = concurra.TaskRunner(workers, progress_stats=False, log_errors=True)
+    runner.log = Silent()  # type: ignore[assignment]
+    outcomes = iter([ValueError("once")])
+
+    def flaky() -> None:
+        for error in outcomes:
+            raise error
+
+    runner.add_task(strike.arm, 1, label="first")
+    runner.add_task(strike.arm, 2, label="second", depends_on=["first"])
+    runner.add_task(flaky, label="flaky", depends_on=["first"], task_retries=1)
+    runner.add_task(int, "x", label="bad", depends_on=["first"])
+    runner.add_task(strike.arm, 3, label="skipped", depends_on=["bad"])
+    runner.add_task(strike.arm, 4, label="last", depends_on=["second", "flaky"])
+    runner.execute_in_background()
+    ended = threading.Event()
+    results: dict[Any, Any] = {}
+
+    def wait() -> None:
+        results.update(runner.get_background_results(verify=False))
+        ended.set()
+
+    waiter = threading.Thread(target=wait, daemon=True)
+    threading.settrace(None)  # type: ignore[arg-type]
+    waiter.start()
+    assert ended.wait(BOUND), f"the run hangs after a strike at {strike.where}"
+    waiter.join(BOUND)
+    return results
+
+
+class Silent:
+    """A logger."""
+
+    def info(self, *args: object) -> None:
+        pass
+
+    warning = error = info
+
+
+RIGHT = {
+    "first": "Successful",
+    "second": "Successful",
+    "flaky": "Successful",
+    "bad": "Failed",
+    "skipped": "Terminated",
+    "last": "Successful",
+}
+
+
+@pytest.mark.hang_after(280)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_strike_at_any_line_costs_its_own_task_at_most(
+    struck: Callable[[int], Strike], workers: int
+) -> None:
+    """Every run ends; a task that was done stays done; nothing is lost or doubled."""
+    lines = 0
+    while True:
+        lines += 1
+        strike = struck(lines)
+        results = play(strike, workers)
+        if strike.where is None:
+            break
+        hit = [
+            label
+            for label, result in results.items()
+            if "Late" in str([result["error"], result["retry_errors"]])
+        ]
+        assert len(hit) <= 1, strike.where
+        for label, result in results.items():
+            behind = "Skipped" in (result["error"] or "") and label != "skipped"
+            if label not in hit and not (hit and behind):
+                assert result["status"] == RIGHT[label], (strike.where, label, result)
+    assert lines > 150
+    assert {label: result["status"] for label, result in results.items()} == RIGHT
+    wait_until(lambda: no_threads_left(), BOUND, "the end of all threads")
+
+
+def no_threads_left() -> bool:
+    return all(each.name != "concurra" for each in threading.enumerate())
+
+
+def test_the_trace_function_reaches_the_threads_of_a_run(
+    struck: Callable[[int], Strike],
+) -> None:
+    """Or else the test above would show nothing."""
+    strike = struck(1)
+    play(strike, 1)
+    assert strike.where is not None and "concurra" in strike.where
