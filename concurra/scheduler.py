@@ -143,7 +143,9 @@ class Scheduler(Serving):
         refusal = self._completion.refusal()
         if refusal is not None:
             raise refusal
-        if self.finished:
+        if self._closed:
+            if force and not self.finished:  # what is being closed takes its time
+                self._kill()
             return
         self._forcing = self._forcing or force
         main = threading.current_thread() is threading.main_thread()
@@ -152,6 +154,13 @@ class Scheduler(Serving):
             self._ring()
         else:
             self._halt()
+
+    def _kill(self) -> None:
+        """Kill all that is left, if possible not in the calling thread."""
+        try:
+            self._threads.start_own(self._workers.kill)
+        except Exception:
+            self._workers.kill()
 
     def _stopping(self) -> bool:
         """Whether nothing is to be started any more."""
