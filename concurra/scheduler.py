@@ -62,7 +62,6 @@ class Scheduler(Serving):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
-        self._plan = plan
         self._workers = workers
         self._events = events
         self._threads = threads or ThreadCache()

@@ -195,7 +195,7 @@ def test_failures_and_retries() -> None:
         wait_until(lambda: pool.in_flight, BOUND, "an attempt")
         pool.in_flight.popleft().done(failure(f"E: {attempt}"), True)
     wait_for(scheduler)
-    task = scheduler._plan.tasks["a"]
+    task = scheduler._state.plan.tasks["a"]
     assert (error_of(task), task.attempts, task.errors) == (
         "E: 2",
         2,
