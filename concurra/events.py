@@ -21,11 +21,9 @@ from .threads import report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Deque, Dict, Final, List, Optional, Protocol, Sequence
+    from typing import Deque, Dict, Final, List, Optional, Sequence
 
     from .tasks import Task
-else:
-    Protocol = object
 
 #: The kinds of facts.
 END: Final = "end"
@@ -49,17 +47,22 @@ class Event:
         self.ended = ended
 
 
-class Reader(Protocol):
+class Reader:
     """Somebody who wants to know."""
 
     #: It wants the end of every so manieth task, and of the last; 0 for none.
-    step: int
+    step = 0
 
     #: Whether it wants the end of each task that went wrong or has a warning.
-    faults: bool
+    faults = False
 
     def read(self, event: Event) -> None:
         """Take notice; may block, raise, and call anything of the runner."""
+        raise NotImplementedError
+
+    def quick(self, event: Event) -> bool:
+        """Whether it takes notice of this in no time; must not block itself."""
+        return False
 
 
 class _Cursor:
@@ -89,6 +92,13 @@ class _Cursor:
                     self._read(self.unread.popleft())
             finally:
                 self._reading.clear()
+
+    def quick(self) -> bool:
+        """Whether all that is unread is read in no time."""
+        unread = tuple(self.unread)
+        return len(unread) < 2 and all(
+            reader.quick(event) for event in unread for reader in self.readers
+        )
 
     def _read(self, event: Event) -> None:
         for reader in self.readers:
@@ -151,6 +161,10 @@ class Events:
         self.unread = False  # first: what is appended from here on is seen again
         for cursor in self._cursors:
             cursor.advance()
+
+    def quick(self) -> bool:
+        """Whether to tell takes no time now."""
+        return all(each.quick() for each in self._cursors)
 
     @property
     def waiting(self) -> bool:

@@ -7,6 +7,7 @@ import threading
 
 from . import results
 from .errors import ExecutionError
+from .events import Reader
 from .wording import quote
 
 TYPE_CHECKING = False
@@ -33,13 +34,18 @@ def emit(log: logging.Logger, level: str, text: Callable[[], str]) -> None:
     """
 
     def write() -> None:
-        import logging
-
-        enabled = getattr(log, "isEnabledFor", None)
-        if enabled is None or enabled(getattr(logging, level.upper())):
+        if is_on(log, level):
             getattr(log, level)(text())
 
     guard(write)
+
+
+def is_on(log: logging.Logger, level: str) -> bool:
+    """Whether somebody may want what is logged at a level."""
+    import logging
+
+    enabled = getattr(log, "isEnabledFor", None)
+    return enabled is None or bool(enabled(getattr(logging, level.upper())))
 
 
 def warn(log: logging.Logger, note: str) -> None:
@@ -113,10 +119,9 @@ def unfinished(name: str, left: int, total: int) -> str:
 # -- following a run ---------------------------------------------------------------
 
 
-class ErrorReader:
+class ErrorReader(Reader):
     """Logs what is to be said of a task when it has ended."""
 
-    step = 0
     faults = True
 
     def __init__(self, options: RunOptions, registry: Registry) -> None:
@@ -127,13 +132,17 @@ class ErrorReader:
 
     def read(self, event: Event) -> None:
         """Log what went wrong with the task of an event, and how else it was run."""
-        guard(lambda: self._tell(event.task))
+        if not self.quick(event):
+            guard(lambda: self._tell(event.task))
+
+    def quick(self, event: Event) -> bool:
+        """Whether the event is another reader's."""
+        outcome = event.task.outcome
+        return not outcome or (outcome.warning is None and not outcome.fault)
 
     def _tell(self, task: Task) -> None:
         outcome = task.outcome
         assert outcome is not None
-        if outcome.warning is None and not outcome.fault:
-            return  # the event is another reader's
         if task.last_mode == "thread_fallback":
             name = quote(task.label)
             warn(self._log, f"Task {name} was not picklable; ran in thread fallback")
@@ -144,35 +153,50 @@ class ErrorReader:
                 emit(self._log, "error", lambda: "terminating execution!")
 
 
-class ProgressReader:
+class ProgressReader(Reader):
     """Has a line of progress logged with each tenth of the tasks that has ended."""
-
-    step = 0
-    faults = False
 
     def __init__(self) -> None:
         self._show: Callable[[], object] = _nothing
+        self._log: Optional[logging.Logger] = None
         self._total = 0
         # The thread that reads, and the number that it reads of. Others may have ended
         # since, and others may ask meanwhile for the number of now.
         self._told: Tuple[Optional[int], int] = (None, 0)
 
-    def follow(self, show: Callable[[], object], total: int) -> None:
-        """Call ``show`` at every tenth of ``total`` ends, and at the last."""
+    def follow(
+        self,
+        show: Callable[[], object],
+        total: int,
+        log: Optional[logging.Logger] = None,
+    ) -> None:
+        """Call ``show`` at every tenth of ``total`` ends, and at the last.
+
+        :param log: all that ``show`` does is to log there at INFO; None for more.
+        """
         self._show = show
+        self._log = log
         self._total = total
         self.step = max(1, total // 10)
 
     def read(self, event: Event) -> None:
         """Call ``show`` if it is time; not any more after the last end."""
         ended, total = event.ended, self._total
-        if ended % self.step and ended != total:
-            return  # the event is another reader's
+        if not self._wants(event):
+            return
         self._told = threading.get_ident(), ended
         guard(self._show)
         self._told = (None, 0)
         if ended == total:
             self._show = _nothing  # it holds the runner
+
+    def quick(self, event: Event) -> bool:
+        """Whether there is nothing to show, or nobody to see it."""
+        silent = self._log is not None and not is_on(self._log, "info")
+        return silent or not self._wants(event)
+
+    def _wants(self, event: Event) -> bool:
+        return not event.ended % self.step or event.ended == self._total
 
     def told(self, now: int) -> int:
         """The number that this thread calls ``show`` for; ``now`` if it does not."""

@@ -134,7 +134,8 @@ class Serving:
         """Do what is to be done first, and take a task; None if there is none."""
         self._perform()
         if self._events.unread and slot.state == COMING:
-            self._delay()
+            if not self._events.quick():
+                self._delay()
             self._tell()
         worker = slot.worker
         if worker is not None and worker.retired and slot.state == COMING:

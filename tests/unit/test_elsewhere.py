@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
-from concurra.events import Events
+from concurra.events import Events, Reader
 from concurra.outcomes import NOTHING, AtHand, Outcome
 from concurra.scheduler import Scheduler
 from concurra.tasks import Call, Task
@@ -235,8 +235,8 @@ def test_nobody_is_held_up_who_serves_others() -> None:
     """A reader of events that blocks is left to another thread."""
     reached, leave = threading.Event(), threading.Event()
 
-    class Blocking:
-        step, faults = 1, False
+    class Blocking(Reader):
+        step = 1
 
         def read(self, event: object) -> None:
             reached.set()

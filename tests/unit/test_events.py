@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from concurra import events
 from concurra.events import Event, Events
 from concurra.outcomes import SUCCESS, Outcome
 from concurra.tasks import Task
@@ -15,7 +16,7 @@ from tests.unit.support import failure, make, success
 BOUND = 10.0
 
 
-class Reader:
+class Reader(events.Reader):
     """Writes down what it is told."""
 
     def __init__(self, step: int = 0, faults: bool = False) -> None:
@@ -193,3 +194,25 @@ def test_an_event_says_what_happened_when() -> None:
         tasks[0],
         1,
     )
+
+
+def test_telling_is_quick_if_each_reader_is() -> None:
+    """They are asked of each fact; of more than one at once nobody is asked."""
+
+    class Odd(Reader):
+        def quick(self, event: Event) -> bool:
+            return event.ended % 2 == 1
+
+    tasks = ended(success(), success(), success())
+    facts = Events(3, [Odd(step=1), Odd(step=1)])
+    assert facts.quick()
+    for many, quick in (1, True), (2, False), (3, True):
+        facts.record(tasks[:many], 0.0)
+        assert facts.quick() is quick
+        facts.tell()
+    slow = Events(3, [Odd(step=1)], [Reader(step=1)])
+    slow.record(tasks[:1], 0.0)
+    assert not slow.quick()
+    together = Events(3, [Odd(step=1)])
+    together.record(tasks, 0.0)
+    assert not together.quick()

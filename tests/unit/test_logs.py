@@ -304,6 +304,19 @@ def test_every_tenth_is_shown(total: int, shown: list[int]) -> None:
     assert numbers == list(shown)
 
 
+def test_progress_is_quick_if_nobody_sees_it() -> None:
+    """With the log off at INFO; if more than a log line comes of it, it never is."""
+    log = logging.Logger("silent", logging.WARNING)
+    silent, more = logs.ProgressReader(), logs.ProgressReader()
+    silent.follow(lambda: None, 20, log)
+    more.follow(lambda: None, 20)
+    wanted, another = event(good("a"), 2), event(good("a"), 3)
+    assert (silent.quick(wanted), silent.quick(another)) == (True, True)
+    assert (more.quick(wanted), more.quick(another)) == (False, True)
+    log.setLevel(logging.INFO)
+    assert (silent.quick(wanted), silent.quick(another)) == (False, True)
+
+
 def test_the_number_is_that_of_the_event() -> None:
     """But for this thread alone, and only while it reads."""
     asked: list[int] = []

@@ -11,7 +11,7 @@ from typing import Any, Callable
 import pytest
 
 from concurra.errors import LifeCycleError
-from concurra.events import Event, Events
+from concurra.events import Event, Events, Reader
 from concurra.scheduler import Scheduler
 from concurra.outcomes import FAILED, SUCCESS, SUCCESSFUL, TERMINATED, Outcome
 from concurra.slots import GONE, STOPPING
@@ -41,15 +41,12 @@ GRACE = 0.01
 STOPPED = "RuntimeError: Execution terminated before completion"
 
 
-class Told:
+class Told(Reader):
     """A reader that writes down what it is told, and calls a callback."""
 
     def __init__(self, told: list[Any], callback: Callable[[Any], object]) -> None:
         self.told = told
         self.callback = callback
-
-    step = 0
-    faults = False
 
     def tell(self, what: Any) -> None:
         self.told.append(what)
