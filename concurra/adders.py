@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Adders:
-    """The methods of `TaskRunner` that add tasks: all that they are given, or nothing."""
+    """The methods of `TaskRunner` that add tasks; one that raises adds nothing."""
 
     _life: LifeCycle
     _options: Options  # of each task that is given none of its own
