@@ -17,13 +17,17 @@ from .errors import (
     DuplicateLabelError,
     ExecutionError,
     LifeCycleError,
+    RemoteTraceback,
     UnknownDependencyError,
 )
+from .current import CurrentTask, current_task
+from .options import task
 
 # To type checkers this is true. Importing `typing` takes longer than all the rest of
 # concurra, so no module that is always loaded does it.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .retries import Retry
     from .types import CommandResult, Result
 
 __version__ = "2.0.0"
@@ -33,17 +37,26 @@ __all__ = [
     "CommandExecutionError",
     "CommandResult",
     "ConcurraError",
+    "CurrentTask",
     "DuplicateLabelError",
     "ExecutionError",
     "LifeCycleError",
+    "RemoteTraceback",
     "Result",
+    "Retry",
     "TaskRunner",
     "UnknownDependencyError",
     "__version__",
+    "current_task",
+    "task",
 ]
 
 
 def __getattr__(name: str) -> object:
+    if name == "Retry":
+        from .retries import Retry
+
+        return Retry
     if name in ("CommandResult", "Result"):
         from . import types
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from . import checks
-from .options import Options
+from .options import ALL_SUCCESS, ONE_FAILED, Chosen, Options, OwnOptions
+from .options import check_resources, choose, split
 from .tasks import Call, Command, Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Hashable, Iterable, List, Mapping
-    from typing import Optional, Tuple, Union
+    from typing import Optional, Sequence, Tuple, Union
 
     from .checks import StrPath
     from .lifecycle import LifeCycle
     from .plan import Plan
+    from .retries import Retry
     from .tasks import Job
 
     Labels = Union[str, Iterable[Hashable], None]
@@ -25,6 +27,7 @@ class Adders:
     _life: LifeCycle
     _options: Options  # of each task that is given none of its own
     _plan: Plan
+    resources: Mapping[str, int]
 
     def __len__(self) -> int:
         """How many tasks have been added."""
@@ -36,7 +39,7 @@ class Adders:
         *args: Any,
         label: Hashable = None,
         depends_on: Labels = None,
-        task_retries: Optional[int] = None,
+        task_retries: Union[int, Retry, None] = None,
         **kwargs: Any,
     ) -> None:
         """Add a call of ``task(*args, **kwargs)``.
@@ -47,12 +50,18 @@ class Adders:
         :param depends_on: labels of the tasks that must succeed first. They may be
             added later. A string is one label; None, or False, is none.
         :param task_retries: instead of the runner's; None for the runner's.
+
+        All other keywords go to the function. For further options, see `task`.
+
         :raises TypeError, ValueError: an argument is wrong, the label is taken, or the
             task would wait for itself, directly or through others.
         :raises RuntimeError: the runner has been started.
         """
         checks.function(task)
-        self._add(Call(task, args, kwargs), label, depends_on, task_retries)
+        task, chosen = split(task)
+        if task_retries is not None:
+            chosen = Chosen({**chosen, **choose(task_retries=task_retries)})
+        self._add(Call(task, args, kwargs), label, depends_on, chosen)
 
     def add_func(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Add a call of ``func(*args, **kwargs)``, its label being the keyword ``key``.
@@ -61,7 +70,8 @@ class Adders:
         """
         key = kwargs.pop("key", None)
         checks.function(func)
-        self._add(Call(func, args, kwargs), key)
+        func, chosen = split(func)
+        self._add(Call(func, args, kwargs), key, None, chosen)
 
     def add_function(
         self,
@@ -71,13 +81,31 @@ class Adders:
         key: Hashable = None,
         log_exception: bool = True,
         depends_on: Labels = None,
-        task_retries: Optional[int] = None,
+        task_retries: Union[int, Retry, None] = None,
+        *,
+        timeout: Optional[float] = None,
+        priority: int = 0,
+        resources: Optional[Mapping[str, int]] = None,
+        trigger_rule: str = ALL_SUCCESS,
+        name: Optional[str] = None,
     ) -> None:
         """Add a call of ``func(*args, **kwargs)``, the arguments being in containers.
 
-        The label is ``key``; ``log_exception`` has no effect. See `add_task`.
+        The label is ``key``; ``log_exception`` has no effect. See `add_task`, and for
+        the keywords `task`.
         """
-        self._add(Call(*checks.call(func, args, kwargs)), key, depends_on, task_retries)
+        func, args, kwargs = checks.call(func, args, kwargs)
+        chosen = choose(
+            timeout=timeout,
+            task_retries=task_retries,
+            priority=priority,
+            resources=resources,
+            trigger_rule=trigger_rule,
+            name=name,
+        )
+        func, before = split(func)
+        chosen = Chosen({**before, **chosen})
+        self._add(Call(func, args, kwargs), key, depends_on, chosen)
 
     def add_work(self, workload: Iterable[Tuple[Any, ...]]) -> None:
         """Add many calls, or none of them if one is wrong.
@@ -87,10 +115,12 @@ class Adders:
         """
         items = checks.work(workload)
         self._life.check_open()  # not before: the caller's generator may take its time
-        tasks = [
-            Task(number if label is None else label, Call(*call), self._options)
-            for number, (call, label) in enumerate(items, len(self))
-        ]
+        tasks = []
+        for number, ((func, args, kwargs), label) in enumerate(items, len(self)):
+            func, chosen = split(func)
+            options = self._choice(chosen, ()) if chosen else self._options
+            label = number if label is None else label
+            tasks.append(Task(label, Call(func, args, kwargs), options))
         self._plan.add_all(tasks)
 
     def add_command(
@@ -103,7 +133,13 @@ class Adders:
         check: bool = True,
         capture_output: bool = True,
         text: bool = True,
-        task_retries: Optional[int] = None,
+        task_retries: Union[int, Retry, None] = None,
+        *,
+        timeout: Optional[float] = None,
+        priority: int = 0,
+        resources: Optional[Mapping[str, int]] = None,
+        trigger_rule: str = ALL_SUCCESS,
+        name: Optional[str] = None,
     ) -> None:
         """Add an external command.
 
@@ -123,7 +159,15 @@ class Adders:
         """
         argv = checks.exec_argv(command)
         options = checks.command(argv, cwd, env, check, capture_output, text)
-        self._add(Command(*options), label, depends_on, task_retries)
+        chosen = choose(
+            timeout=timeout,
+            task_retries=task_retries,
+            priority=priority,
+            resources=resources,
+            trigger_rule=trigger_rule,
+            name=name,
+        )
+        self._add(Command(*options), label, depends_on, chosen)
 
     def add_shell_command(
         self,
@@ -135,7 +179,13 @@ class Adders:
         check: bool = True,
         capture_output: bool = True,
         text: bool = True,
-        task_retries: Optional[int] = None,
+        task_retries: Union[int, Retry, None] = None,
+        *,
+        timeout: Optional[float] = None,
+        priority: int = 0,
+        resources: Optional[Mapping[str, int]] = None,
+        trigger_rule: str = ALL_SUCCESS,
+        name: Optional[str] = None,
     ) -> None:
         """Add a line for the system's shell, with pipes, redirections and so on.
 
@@ -143,15 +193,32 @@ class Adders:
         """
         argv = checks.shell_argv(command)
         options = checks.command(argv, cwd, env, check, capture_output, text)
-        self._add(Command(*options), label, depends_on, task_retries)
+        chosen = choose(
+            timeout=timeout,
+            task_retries=task_retries,
+            priority=priority,
+            resources=resources,
+            trigger_rule=trigger_rule,
+            name=name,
+        )
+        self._add(Command(*options), label, depends_on, chosen)
 
     def _add(
-        self, job: Job, label: Any, depends_on: Any = None, task_retries: Any = None
+        self, job: Job, label: Any, depends_on: Any = None, chosen: Any = None
     ) -> None:
         label = len(self._plan.tasks) if label is None else checks.label(label)
         needed = checks.labels(depends_on)
-        options = self._options
-        if task_retries is not None:
-            options = Options(checks.whole("task_retries", task_retries, least=0))
+        options = self._choice(chosen, needed) if chosen else self._options
         self._life.check_open()
         self._plan.add(Task(label, job, options), needed)
+
+    def _choice(self, chosen: Chosen, needed: Sequence[Hashable]) -> Options:
+        """The options of a task of which something was chosen."""
+        options = OwnOptions(self._options, chosen)
+        check_resources(options.resources, self.resources)
+        if options.trigger_rule == ONE_FAILED and not needed:
+            raise ValueError(
+                "trigger_rule 'one_failed' needs depends_on: a task that depends on "
+                "nothing would never start"
+            )
+        return options

@@ -36,7 +36,7 @@ def text(parameter: str, value: Any, default: Optional[str] = None) -> str:
     if value is None and default is not None:
         return default
     if not isinstance(value, str):
-        raise _wrong(TypeError, parameter, "a string", value)
+        raise wrong(TypeError, parameter, "a string", value)
     return value
 
 
@@ -46,7 +46,7 @@ def flag(parameter: str, value: Any) -> bool:
     A string has none of its own: ``"no"`` and ``"False"`` would count as true.
     """
     if not hasattr(type(value), "__bool__"):
-        raise _wrong(TypeError, parameter, "True or False", value)
+        raise wrong(TypeError, parameter, "True or False", value)
     return bool(value)
 
 
@@ -57,9 +57,9 @@ def whole(parameter: str, value: Any, least: Optional[int] = None) -> int:
     except TypeError:
         number = None
     if number is None or isinstance(value, bool):
-        raise _wrong(TypeError, parameter, "an integer", value)
+        raise wrong(TypeError, parameter, "an integer", value)
     if least is not None and number < least:
-        raise _wrong(ValueError, parameter, f"at least {least}", value)
+        raise wrong(ValueError, parameter, f"at least {least}", value)
     return number
 
 
@@ -93,11 +93,25 @@ def seconds(parameter: str, value: Any, *, zero: bool = False) -> float:
         except Exception:
             pass
     if number is None:
-        raise _wrong(TypeError, parameter, "a number of seconds", value)
+        raise wrong(TypeError, parameter, "a number of seconds", value)
     if not (number > 0 or (zero and number == 0)):
         expected = "a number of seconds, " + ("0 or more" if zero else "more than 0")
-        raise _wrong(ValueError, parameter, expected, value)
+        raise wrong(ValueError, parameter, expected, value)
     return number
+
+
+def number(parameter: str, value: Any, least: float, most: float) -> float:
+    """A number within bounds, as a float."""
+    if isinstance(value, bool) or not hasattr(type(value), "__float__"):
+        raise wrong(TypeError, parameter, "a number", value)
+    try:
+        found = float(value)
+    except Exception:
+        found = math.nan
+    if not least <= found <= most:
+        expected = f"from {least} to {most}" if most < math.inf else f"at least {least}"
+        raise wrong(ValueError, parameter, expected, value)
+    return found
 
 
 def logger(value: Any) -> logging.Logger:
@@ -112,7 +126,7 @@ def logger(value: Any) -> logging.Logger:
     methods = ("info", "warning", "error")
     known = all(callable(getattr(value, method, None)) for method in methods)
     if isinstance(value, type) or not known:
-        raise _wrong(TypeError, "logger", "a logging.Logger", value)
+        raise wrong(TypeError, "logger", "a logging.Logger", value)
     checked: logging.Logger = value
     return checked
 
@@ -129,8 +143,8 @@ def context(value: Union[str, BaseContext, None]) -> BaseContext:
         if value is None or value in methods:
             return multiprocessing.get_context(value)
         expected = f"one of {', '.join(methods)} (or a context)"
-        raise _wrong(ValueError, "mp_context", expected, value)
-    raise _wrong(TypeError, "mp_context", "a start method or a context", value)
+        raise wrong(ValueError, "mp_context", expected, value)
+    raise wrong(TypeError, "mp_context", "a start method or a context", value)
 
 
 def main_guard(start_method: Union[str, BaseContext, None]) -> None:
@@ -185,19 +199,19 @@ def labels(value: Any) -> Tuple[Hashable, ...]:
         if isinstance(value, (str, bytes)):
             return (value,)
         if not isinstance(value, Iterable):
-            raise _wrong(TypeError, "depends_on", "a collection of labels", value)
+            raise wrong(TypeError, "depends_on", "a collection of labels", value)
     named = tuple(value)
     for each in named:
         if each is None or not _is_hashable(each):
             expected = "a collection of hashable labels, none of them None"
-            raise _wrong(TypeError, "depends_on", expected, list(named))
+            raise wrong(TypeError, "depends_on", expected, list(named))
     return named if len(named) < 2 else tuple(dict.fromkeys(named))
 
 
 def label(value: Any) -> Hashable:
     """Something hashable, as a label has to be."""
     if not _is_hashable(value):
-        raise _wrong(TypeError, "label", "hashable", value)
+        raise wrong(TypeError, "label", "hashable", value)
     checked: Hashable = value
     return checked
 
@@ -214,40 +228,56 @@ def function(value: Any) -> Any:
     """Something that can be called."""
     if not callable(value):
         expected = "callable (a function, not what it returns)"
-        raise _wrong(TypeError, "the task", expected, value)
+        raise wrong(TypeError, "the task", expected, value)
     return value
 
 
 def call(func: Any, args: Any = None, kwargs: Any = None) -> CallParts:
     """A function, its arguments, its keywords; from any containers."""
     function(func)
-    if args is None:
-        args = ()
-    elif not isinstance(args, Iterable) or isinstance(args, (str, bytes, Mapping)):
-        hint = f"an iterable of arguments, such as ({show(args)},)"
-        raise _wrong(TypeError, "args", hint, args)
+    args = () if args is None else arguments("args", args)
     if kwargs is None:
         kwargs = {}
     elif not isinstance(kwargs, Mapping):
-        raise _wrong(TypeError, "kwargs", "a mapping of names to arguments", kwargs)
+        raise wrong(TypeError, "kwargs", "a mapping of names to arguments", kwargs)
     for key in kwargs:
         if not isinstance(key, str):
-            raise _wrong(TypeError, "kwargs", "a mapping with strings as keys", kwargs)
+            raise wrong(TypeError, "kwargs", "a mapping with strings as keys", kwargs)
     return func, tuple(args), dict(kwargs)
+
+
+def arguments(parameter: str, value: Any) -> Iterable[Any]:
+    """The arguments of a function."""
+    if not isinstance(value, Iterable) or isinstance(value, (str, bytes, Mapping)):
+        hint = f"an iterable of arguments, such as ({show(value)},)"
+        raise wrong(TypeError, parameter, hint, value)
+    return value
+
+
+def amounts(parameter: str, value: Any) -> Dict[str, int]:
+    """How much there is, or is asked for, of each kind."""
+    if not isinstance(value, Mapping):
+        raise wrong(TypeError, parameter, "a mapping of names to numbers", value)
+    checked = {}
+    for kind, amount in value.items():
+        if not isinstance(kind, str):
+            raise wrong(TypeError, parameter, "named by strings", kind)
+        checked[kind] = whole(f"{parameter}[{kind!r}]", amount, least=0)
+    return checked
 
 
 def work(items: Any) -> List[Tuple[CallParts, Optional[Hashable]]]:
     """The calls of a workload, each as `call` gives it, with its label or None."""
     if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
-        raise _wrong(TypeError, "workload", "a list of tuples", items)
+        raise wrong(TypeError, "workload", "a list of tuples", items)
     checked: List[Tuple[CallParts, Optional[Hashable]]] = []
     for index, item in enumerate(items):
         where = f"workload item {index}"
         expected = "a tuple (func[, args[, kwargs[, label]]])"
         if not isinstance(item, tuple):
-            raise _wrong(TypeError, where, expected, item)
+            raise wrong(TypeError, where, expected, item)
         if not 1 <= len(item) <= 4:
-            raise _wrong(ValueError, where, f"{expected} of 1 to 4 elements", item)
+            raise wrong(ValueError, where, f"{expected} of 1 to 4 elements", item)
         func, args, kwargs, name = (*item, None, None, None)[:4]
         try:
             name = None if name is None else label(name)
@@ -280,17 +310,17 @@ def exec_argv(argv: Any) -> List[str]:
     """A program and its arguments."""
     if isinstance(argv, str):
         hint = "a list of strings (add_shell_command takes a string)"
-        raise _wrong(TypeError, "command", hint, argv)
+        raise wrong(TypeError, "command", hint, argv)
     if not isinstance(argv, (list, tuple)):
-        raise _wrong(TypeError, "command", "a list or tuple of strings", argv)
+        raise wrong(TypeError, "command", "a list or tuple of strings", argv)
     if not argv:
-        raise _wrong(ValueError, "command", "at least the name of a program", argv)
+        raise wrong(ValueError, "command", "at least the name of a program", argv)
     for part in argv:
         if not isinstance(part, str):
-            raise _wrong(TypeError, "command", "a list of strings only", argv)
+            raise wrong(TypeError, "command", "a list of strings only", argv)
         _passable("command", part)
     if not argv[0]:
-        raise _wrong(ValueError, "command", "the name of a program first", argv)
+        raise wrong(ValueError, "command", "the name of a program first", argv)
     return list(argv)
 
 
@@ -298,9 +328,9 @@ def shell_argv(argv: Any) -> str:
     """A line for the shell."""
     if not isinstance(argv, str):
         hint = "a string (add_command takes a list)"
-        raise _wrong(TypeError, "command", hint, argv)
+        raise wrong(TypeError, "command", hint, argv)
     if not argv.strip():
-        raise _wrong(ValueError, "command", "a line for the shell", argv)
+        raise wrong(ValueError, "command", "a line for the shell", argv)
     _passable("command", argv)
     return argv
 
@@ -311,7 +341,7 @@ def directory(value: Optional[StrPath]) -> Optional[str]:
         return None
     path = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(path, str):
-        raise _wrong(TypeError, "cwd", "a path", value)
+        raise wrong(TypeError, "cwd", "a path", value)
     _passable("cwd", path)
     return path
 
@@ -321,15 +351,15 @@ def environ(value: Optional[Mapping[str, str]]) -> Optional[Dict[str, str]]:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise _wrong(TypeError, "env", "a mapping of strings to strings", value)
+        raise wrong(TypeError, "env", "a mapping of strings to strings", value)
     checked = dict(value)
     for pair in checked.items():
         if not all(isinstance(part, str) for part in pair):
-            raise _wrong(TypeError, "env", "a mapping of strings to strings", value)
+            raise wrong(TypeError, "env", "a mapping of strings to strings", value)
         for part in pair:
             _passable("env", part)
         if not pair[0] or "=" in pair[0]:
-            raise _wrong(ValueError, "env", "named by names without '='", pair[0])
+            raise wrong(ValueError, "env", "named by names without '='", pair[0])
     return checked
 
 
@@ -341,9 +371,10 @@ def _passable(parameter: str, value: str) -> None:
         encoded = b"\0"
     if b"\0" in encoded:
         expected = "text that can be passed to a program, without NUL"
-        raise _wrong(ValueError, parameter, expected, value)
+        raise wrong(ValueError, parameter, expected, value)
 
 
-def _wrong(kind: type, parameter: str, expected: str, value: Any) -> Exception:
+def wrong(kind: type, parameter: str, expected: str, value: Any) -> Exception:
+    """The error that says what a parameter must be, and what it is."""
     error: Exception = kind(f"{parameter} must be {expected}, not {show(value)}")
     return error

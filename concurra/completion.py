@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
 from .errors import LifeCycleError
 
@@ -38,15 +39,22 @@ class Completion:
             "be waited for or aborted"
         )
 
-    def wait(self) -> None:
-        """Wait until it has come."""
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        """Wait until it has come; whether it has.
+
+        :param timeout: seconds to wait at the most; None for ever.
+        """
+        ends = None if timeout is None else time.monotonic() + timeout
         # A lock of one's own, because an interrupt while it is held does no harm.
         waiter = threading.Lock()
         waiter.acquire()
         self._waiters.append(waiter)
         # Who comes too late to be released sees here that it has been reached.
-        while not (self.reached or waiter.acquire(timeout=_ATTENTION)):
-            pass
+        while not self.reached:
+            left = _ATTENTION if ends is None else ends - time.monotonic()
+            if left <= 0 or waiter.acquire(timeout=min(left, _ATTENTION)):
+                break
+        return self.reached
 
     def reach(self) -> None:
         """It has come; whoever waits goes on."""

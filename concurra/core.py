@@ -6,19 +6,26 @@ import time
 
 from . import checks, logs, results
 from .adders import Adders
-from .errors import CommandExecutionError
+from .errors import CommandExecutionError, LifeCycleError
+from .failures import exception_of
 from .lifecycle import LifeCycle
 from .options import Options, RunOptions
 from .plan import Plan
+from .wording import quote, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
     from multiprocessing.context import BaseContext
-    from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+    from typing import Any, Callable, Dict, Hashable, Iterable, List, Mapping
+    from typing import Optional, Tuple, TypeVar, Union
 
     from .events import Reader
+    from .retries import Retry
+    from .tasks import Task
     from .types import Result
+
+    Self = TypeVar("Self", bound="TaskRunner")
 
     Results = Dict[Any, Result]
 
@@ -48,7 +55,8 @@ class TaskRunner(Adders):
         to a process runs in a thread instead of failing.
     :param task_retries: how often a function that raises, or a command that fails, is
         tried again. Timeouts, aborts, skips, what cannot be pickled, and tasks whose
-        worker process is lost while it does them are not.
+        worker process is lost while it does them are not. A `Retry` says more than the
+        number: after which errors, and how much later.
     :param mp_context: how processes are started: ``"fork"``, ``"forkserver"``,
         ``"spawn"`` or a context of `multiprocessing`; None for what the program has
         chosen with `multiprocessing.set_start_method`, or else the platform's default.
@@ -57,6 +65,13 @@ class TaskRunner(Adders):
         end after SIGTERM, all together, before they are killed; and that a process
         whose work is done has to end by itself. A number as for ``timeout``, or 0. When
         the program ends before the run, it is always one second.
+    :param run_timeout: seconds that the run may take; then everything is terminated. A
+        number as for ``timeout``; None for no limit.
+    :param resources: how much there is of what tasks hold while they are at work, by
+        any names: ``{"db": 2}`` for at most two tasks at once that ask for one.
+    :param initializer: a function that each worker thread or process calls, with
+        ``initargs``, before its first task. If it raises, the tasks of that worker fail
+        with its error.
     :raises TypeError, ValueError: an argument is of the wrong type or out of its range.
     """
 
@@ -71,11 +86,15 @@ class TaskRunner(Adders):
         logger: Optional[logging.Logger] = None,
         log_errors: bool = False,
         fallback_to_thread_on_pickle_error: bool = False,
-        task_retries: int = 0,
+        task_retries: Union[int, Retry] = 0,
         *,
         mp_context: Union[str, BaseContext, None] = None,
         max_tasks_per_child: Optional[int] = None,
         terminate_timeout: float = 1,
+        run_timeout: Optional[float] = None,
+        resources: Optional[Mapping[str, int]] = None,
+        initializer: Optional[Callable[..., Any]] = None,
+        initargs: Iterable[Any] = (),
     ) -> None:
         self.log = checks.logger(logger)
         self.name = checks.text("name", name, "TaskRunner")
@@ -89,11 +108,15 @@ class TaskRunner(Adders):
         self.mp_context = mp_context
         self.max_tasks_per_child = max_tasks_per_child
         self.terminate_timeout = terminate_timeout
+        self.run_timeout = run_timeout
+        self.resources = resources or {}
+        self.initializer = initializer
+        self.initargs = initargs
         self.max_concurrency = checks.concurrency(max_concurrency)
 
         self._options = Options()  # of each task that was given none of its own
         self._check_options()
-        self._plan = Plan()
+        self._plan = Plan(self._options)
         self._life = LifeCycle(self._plan)
         self._progress = logs.ProgressReader()
         # One offset between the clocks serves all timestamps of the run.
@@ -105,7 +128,7 @@ class TaskRunner(Adders):
         options = RunOptions(self)
         for name in RunOptions.NAMES:
             setattr(self, name, getattr(options, name))
-        self._options.task_retries = options.task_retries
+        options.share(self._options)
         if options.warning:
             logs.warn(options.log, options.warning)
         return options
@@ -186,7 +209,82 @@ class TaskRunner(Adders):
         """How many tasks are at work at this moment."""
         return self._life.running
 
-    def abort(self) -> Results:
+    def done(self) -> bool:
+        """Whether every task has ended, and all that follows from it is done."""
+        return self._life.finished
+
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        """Wait for the end of a run in the background; whether it has come.
+
+        It returns no results, logs no report, and terminates nothing: not even Ctrl-C
+        does that here.
+
+        :param timeout: seconds to wait at the most; None for ever.
+        :raises RuntimeError: nothing was started, or the end would wait for the caller.
+        """
+        if timeout is not None:
+            checks.seconds("timeout", timeout, zero=True)
+        return self._life.await_end(timeout)
+
+    def counts(self) -> Dict[str, int]:
+        """How many tasks are in which state now, without a look at each.
+
+        ``waiting`` for tasks that they depend on or for the time of their next attempt,
+        ``ready``, ``running``, ``successful``, ``failed``, ``terminated``.
+        """
+        return self._life.counts()
+
+    @property
+    def exit_code(self) -> int:
+        """For `sys.exit`: 0 if all tasks have ended and nothing went wrong, else 1."""
+        return int(bool(self._plan.remaining or self._plan.failures))
+
+    def exception(self, label: Hashable) -> Optional[BaseException]:
+        """What a task has raised, or what befell it; None if it succeeded.
+
+        From a thread it is the error itself, with its traceback, which keeps no
+        variables alive. From a process it is a copy, if it can be pickled, and has the
+        traceback there as its ``__cause__``. Where there was no exception one is made:
+        a `TimeoutError`, for one.
+
+        :raises ValueError: no task has this label.
+        :raises RuntimeError: it has not ended.
+        """
+        task = self._task(label)
+        if task.outcome is None:
+            raise LifeCycleError(f"Task {quote(label)} has not ended yet")
+        return exception_of(task.outcome)
+
+    def cancel(self, label: Hashable) -> bool:
+        """End one task, whatever it is at; what depends on it is skipped.
+
+        For any thread at any time. A function in a thread cannot be killed: it is
+        recorded as terminated, and goes on unheeded.
+
+        :return: whether it had not ended before.
+        :raises ValueError: no task has this label.
+        :raises RuntimeError: this is the copy of a runner that a fork has made.
+        """
+        return self._life.cancel(self._task(label))
+
+    def _task(self, label: Hashable) -> Task:
+        task = self._plan.tasks.get(label)
+        if task is None:
+            raise ValueError(f"label must be that of a task, not {show(label)}")
+        return task
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """Leave nothing at work: wait for a run in the background, or end it."""
+        if self._life.begun and not self.done():
+            if kind is None:
+                self.get_background_results()
+            else:
+                self.abort()
+
+    def abort(self, verify: bool = True) -> Results:
         """Terminate all tasks that have not ended, log the report, return the results.
 
         For any thread at any time, also before the start, after the end, twice, or
@@ -194,12 +292,15 @@ class TaskRunner(Adders):
         terminated, and go on unheeded. Before the start it takes the place of the run:
         a `run` that follows returns the same results.
 
+        :param verify: whether to log the report.
         :raises TypeError, ValueError: as `run` does, if it comes before the start.
         :raises RuntimeError: this is the copy of a runner that a fork has made, in a
             worker process for one.
         """
+        wanted = checks.flag("verify", verify)
         self._life.stop(self._choose)
-        self.verify()
+        if wanted:
+            self.verify()
         return self._registry.complete()
 
     def _choose(self) -> Tuple[RunOptions, List[Reader]]:

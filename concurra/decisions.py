@@ -10,9 +10,10 @@ Then the run ends, and whoever waits for it is told.
 from __future__ import annotations
 
 from .combining import CombiningLock
+from .effects import FINISH
 from .outcomes import ERROR, LOST, Outcome
 from .slots import AT_WORK, Slot
-from .state import FINISH, RunState
+from .state import RunState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@
         ├── CircularDependencyError (ValueError)  a task would wait for itself
         ├── UnknownDependencyError (ValueError)   a task waits for one never added
         ├── LifeCycleError (RuntimeError)         a call came at the wrong time
-        └── ExecutionError                        a run ended with failures
+        ├── ExecutionError                        a run ended with failures
+        └── RemoteTraceback                       where one of these came from
 
 Each is also the builtin in brackets, so ``except ValueError`` keeps working.
 Wrong arguments are plain ``TypeError`` and ``ValueError``.
@@ -32,6 +33,7 @@ __all__ = [
     "DuplicateLabelError",
     "ExecutionError",
     "LifeCycleError",
+    "RemoteTraceback",
     "UnknownDependencyError",
 ]
 
@@ -149,6 +151,8 @@ class ExecutionError(ConcurraError):
     :param message: the report.
     :param results: every task's result, by label.
     :param failed: the results whose ``has_failed`` is true, by label.
+    :param exceptions: what each of these has raised, by label. The first is the
+        ``__cause__``. They are not sent along to another process.
     """
 
     def __init__(
@@ -156,13 +160,29 @@ class ExecutionError(ConcurraError):
         message: str,
         results: Mapping[Any, Result],
         failed: Mapping[Any, Result],
+        exceptions: Mapping[Any, BaseException] = {},
     ) -> None:
         self.results: Dict[Any, Result] = dict(results)
         self.failed: Dict[Any, Result] = dict(failed)
+        self.exceptions: Dict[Any, BaseException] = dict(exceptions)
         super().__init__(message)
 
     def __reduce__(self) -> Any:
         return type(self), (str(self), self.results, self.failed)
+
+
+class RemoteTraceback(ConcurraError):
+    """The traceback of an error in another process, as text.
+
+    It is the ``__cause__`` of an error that comes from there.
+    """
+
+    def __init__(self, trace: str) -> None:
+        self.trace = trace
+        super().__init__(f'\n"""\n{trace}"""')
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.trace,)
 
 
 def _text(output: Union[str, bytes, None]) -> str:

@@ -14,6 +14,7 @@ import time
 from . import checks
 from .errors import LifeCycleError
 from .events import Events
+from .outcomes import FAILED, TERMINATED
 from .scheduler import Scheduler
 from .tasks import Call, Command
 from .threads import ThreadCache
@@ -21,13 +22,15 @@ from .workers.pool import Pool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, List, Optional, Sequence, Tuple
+    from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
     from .background import Runner
     from .errors import ConcurraError
     from .events import Reader
     from .options import RunOptions
     from .plan import Plan
+    from .tasks import Task
+    from .workers.initializer import Initializer
 
     #: What is chosen for the run now, and those who follow it.
     Choose = Callable[[], Tuple[RunOptions, Sequence[Reader]]]
@@ -47,6 +50,7 @@ class LifeCycle:
         self._schedulers: List[Scheduler] = []
         self._starts = itertools.count()
         self._started_at: Optional[float] = None
+        self._cancelled: List[Task] = []  # before there was a scheduler
         #: Whether the run goes on in the background, and nobody has fetched its end.
         self.in_background = False
 
@@ -72,6 +76,20 @@ class LifeCycle:
         """How long ago the run was started; 0 if it was not."""
         began = self._started_at
         return 0.0 if began is None else time.monotonic() - began
+
+    def counts(self) -> Dict[str, int]:
+        """How many tasks are in which state; they may go on while it is counted."""
+        plan, running = self._plan, self.running
+        failed, terminated = plan.faults[FAILED], plan.faults[TERMINATED]
+        ready = min(len(plan.ready), plan.remaining)
+        return {
+            "waiting": max(0, plan.remaining - ready - running),
+            "ready": ready,
+            "running": running,
+            "successful": len(plan.ended) - failed - terminated,
+            "failed": failed,
+            "terminated": terminated,
+        }
 
     def check_open(self) -> None:
         """Refuse that something is added once the run has begun."""
@@ -117,6 +135,28 @@ class LifeCycle:
         :raises LifeCycleError: the end would wait for the caller.
         """
         self._conduct(broken, self._wait)
+
+    def await_end(self, timeout: Optional[float]) -> bool:
+        """Wait for the end, or so many seconds; whether it has come.
+
+        Nothing is terminated if the wait is interrupted.
+
+        :raises LifeCycleError: the end would wait for the caller, or was never begun.
+        """
+        self.check_begun("Nothing runs yet: there is no end to wait for")
+        return self._schedulers[0].wait(timeout)
+
+    def cancel(self, task: Task) -> bool:
+        """End one task; whether that was still to be done.
+
+        :raises LifeCycleError: this is the copy of a run that a fork has made.
+        """
+        known = task in self._cancelled
+        if not self.begun:
+            self._cancelled.append(task)  # first: a start may come meanwhile
+        if self.begun:
+            return self._schedulers[0].cancel(task) or not known
+        return not known
 
     def stop(self, choose: Choose) -> None:
         """Terminate what has not ended, and wait for the end.
@@ -227,6 +267,7 @@ class LifeCycle:
     def _check(self, options: RunOptions) -> None:
         """Refuse what cannot be run."""
         self._plan.check()
+        options.check_tasks(self._plan.own)
         if options.use_multiprocessing:
             checks.main_guard(options.mp_context)
             checks.imported(self._plan.tasks.values())
@@ -246,6 +287,7 @@ class LifeCycle:
             max_tasks=options.max_tasks_per_child,
             grace=grace,
             importing=checks.being_imported(),
+            initializer=self._initializer(options),
         )
         return Scheduler(
             plan,
@@ -253,7 +295,18 @@ class LifeCycle:
             Events(len(jobs), readers),
             limit=limit,
             timeout=options.timeout,
+            run_timeout=options.run_timeout,
+            resources=options.resources,
             grace=grace,
             fast_fail=options.fast_fail,
+            cancelled=self._cancelled,
             threads=threads,
         )
+
+    @staticmethod
+    def _initializer(options: RunOptions) -> Optional[Initializer]:
+        if options.initializer is None:
+            return None
+        from .workers.initializer import Initializer
+
+        return Initializer(options.initializer, options.initargs)

@@ -97,11 +97,13 @@ def report(
     message = message or FAILURE
     if failed and raises:
         everything = registry.complete()
+        exceptions = registry.exceptions(failed)
         raise ExecutionError(
             results.report(ended, message),
             everything,
             {label: everything[label] for label in failed},
-        )
+            exceptions,
+        ) from next(iter(exceptions.values()), None)
     if failed:
         emit(log, "error", lambda: results.report(ended, message))
     else:

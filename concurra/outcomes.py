@@ -11,23 +11,33 @@ LOST         Failed      yes     (1)    the worker ended without an answer
 UNAVAILABLE  Failed      yes     (2)    no worker could be had for the job
 TIMEOUT      Terminated  yes            the job took too long
 ABORT        Terminated                 everything was stopped
+CANCEL       Terminated                 the task alone was cancelled
 SKIP         Terminated                 a dependency did not succeed
+UNTRIGGERED  Terminated                 (3) what it waits for did not happen
 ===========  ==========  ======  =====  ======================================
 
 *fault*: the task itself went wrong, instead of suffering what befell others.
 *retry*: another attempt may help. (1) Only if the job had not begun: what has begun
 may have had its effects, and only an exception says that it may be done again.
 (2) Only if the attempt is one: a program that could not be started.
+(3) It was to run after a failure, and there was none. That is no failure either.
 """
 
 from __future__ import annotations
 
 from .errors import CommandExecutionError
-from .wording import FALLBACK_WARNING, PICKLE_HINT, PICKLE_WARNING, describe, show
+from .wording import (
+    FALLBACK_WARNING,
+    PICKLE_HINT,
+    PICKLE_WARNING,
+    describe,
+    show,
+    stripped,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Final, Hashable, Optional, Sequence
+    from typing import Any, Dict, Final, Hashable, Optional, Sequence, Union
 
     from .types import CommandResult, ExecutionMode, Status
 
@@ -43,14 +53,19 @@ LOST: Final = "lost"
 UNAVAILABLE: Final = "unavailable"
 TIMEOUT: Final = "timeout"
 ABORT: Final = "abort"
+CANCEL: Final = "cancel"
 SKIP: Final = "skip"
+UNTRIGGERED: Final = "untriggered"
 
 #: What is documented of each cause.
 STATUS: Dict[str, Status] = {
     SUCCESS: SUCCESSFUL,
     **dict.fromkeys((ERROR, EXIT, UNPICKLABLE, LOST, UNAVAILABLE), FAILED),
-    **dict.fromkeys((TIMEOUT, ABORT, SKIP), TERMINATED),
+    **dict.fromkeys((TIMEOUT, ABORT, CANCEL, SKIP, UNTRIGGERED), TERMINATED),
 }
+
+#: What is no fault of the task itself.
+_INNOCENT = (SUCCESS, ABORT, CANCEL, SKIP, UNTRIGGERED)
 
 
 class AtHand:
@@ -75,16 +90,23 @@ NOTHING: Final = AtHand(None)
 class Outcome:
     """How an attempt ended, or why there was none.
 
-    :param cause: one of the nine.
+    :param cause: one of those above.
     :param mode: how the attempt was run; None if it never began.
     :param value: what the task returned.
     :param error: ``"ExcType: message"``, or an object whose ``str()`` is that.
     :param trace: text that helps to understand the error, or an object whose
         ``str()`` does: a terminated command may go on printing until it is dead.
     :param warning: a note for the user.
+
+    ``exception`` is the error itself, if it is known: without the frames' variables, or
+    as it was pickled in another process. ``final`` tells that the task's own rule
+    speaks against another attempt.
     """
 
-    __slots__ = ("cause", "mode", "value", "error", "trace", "warning")
+    __slots__ = (
+        *("cause", "mode", "value", "error", "trace", "warning"),
+        *("exception", "final"),
+    )
 
     def __init__(
         self,
@@ -101,6 +123,8 @@ class Outcome:
         self.error = error
         self.trace = trace
         self.warning = warning
+        self.exception: Union[BaseException, bytes, None] = None
+        self.final = False
 
     @property
     def status(self) -> Status:
@@ -115,12 +139,19 @@ class Outcome:
     @property
     def fault(self) -> bool:
         """Whether the task itself went wrong."""
-        return self.cause not in (SUCCESS, ABORT, SKIP)
+        return self.cause not in _INNOCENT
+
+    @property
+    def failed(self) -> bool:
+        """Whether something went wrong, with the task or before it."""
+        return self.cause is not SUCCESS and self.cause is not UNTRIGGERED
 
     @property
     def retry(self) -> bool:
         """Whether another attempt may help."""
         cause = self.cause
+        if self.final:
+            return False
         if cause is LOST:
             return self.mode is None
         if cause is UNAVAILABLE:
@@ -133,6 +164,15 @@ class Outcome:
         told = self.trace is None or isinstance(self.trace, str)
         return self.status is TERMINATED and not told
 
+    def refuse(self, refusal: Optional[str]) -> None:
+        """Rule out another attempt, unless ``refusal`` is None.
+
+        :param refusal: what is to be added to the text of the error.
+        """
+        if refusal is not None:
+            self.final = True
+            self.error = f"{self.error}{refusal}"
+
     @classmethod
     def raised(
         cls, mode: Optional[ExecutionMode], error: BaseException, cause: str = ERROR
@@ -142,7 +182,9 @@ class Outcome:
         The trace begins in the job's own code.
         """
         text, trace = describe(error)
-        return cls(cause, mode, None, text, trace)
+        outcome = cls(cause, mode, None, text, trace)
+        outcome.exception = stripped(error)
+        return outcome
 
     @classmethod
     def unpicklable(cls, error: str, trace: str) -> Outcome:
@@ -161,13 +203,39 @@ class Outcome:
         """A command that is checked ended with a code other than 0."""
         error = CommandExecutionError(result)
         text = f"{type(error).__name__}: {error}"
-        return cls(EXIT, mode, result, text, trace)
+        outcome = cls(EXIT, mode, result, text, trace)
+        outcome.exception = error
+        return outcome
 
     @classmethod
     def timed_out(cls, timeout: float, at_hand: AtHand) -> Outcome:
         """The task was at work for longer than ``timeout`` seconds."""
         error = f"TimeoutError: Task exceeded timeout of {timeout} seconds"
         return cls._terminated(TIMEOUT, error, at_hand)
+
+    @classmethod
+    def attempt_timed_out(cls, timeout: float, at_hand: AtHand) -> Outcome:
+        """An attempt was at work for longer than ``timeout`` seconds, and failed."""
+        error = f"TimeoutError: Attempt exceeded {timeout} seconds"
+        return cls._terminated(ERROR, error, at_hand)
+
+    @classmethod
+    def run_timed_out(cls, timeout: float, at_hand: AtHand = NOTHING) -> Outcome:
+        """The run took longer than ``timeout`` seconds."""
+        error = f"TimeoutError: Run exceeded timeout of {timeout} seconds"
+        return cls._terminated(ABORT, error, at_hand)
+
+    @classmethod
+    def cancelled(cls, at_hand: AtHand = NOTHING) -> Outcome:
+        """The task, alone, was told to end."""
+        error = "CancelledError: Task was cancelled"
+        return cls._terminated(CANCEL, error, at_hand)
+
+    @classmethod
+    def untriggered(cls) -> Outcome:
+        """The task was to run after a failure, and all went well."""
+        note = "Skipped: no dependency failed"
+        return cls(UNTRIGGERED, None, None, None, None, note)
 
     @classmethod
     def stopped(cls, at_hand: AtHand = NOTHING) -> Outcome:

@@ -4,7 +4,7 @@
 
     add ──> open ──> take ──> settle ──> ended
                       ^          |
-                      └── retry, give_back
+                      └── retry, give_back, resume
 
 A plan knows no thread, clock, log or worker: it is told what happened and when. It is
 not thread-safe; whoever shares it holds a lock. Every step costs O(1) for each task
@@ -21,28 +21,45 @@ from __future__ import annotations
 from .collector import collection_paused
 from .dag import Dag
 from .errors import UnknownDependencyError
-from .outcomes import FAILED, NOTHING, SUCCESS, Outcome
+from .options import ALL_SUCCESS, DEFAULTS, ONE_FAILED, Options
+from .outcomes import FAILED, SUCCESS, TERMINATED, Outcome
 from .ready import Ready
 from .tasks import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Collection, Dict, Hashable, List, Mapping, Sequence
+    from typing import Collection, Dict, Hashable, Iterable, List, Mapping
+    from typing import Optional, Sequence, Union
+
+    from .ranked import Ranked
 
 
 class Plan:
-    """Tasks, those that are ready, and every transition."""
+    """Tasks, those that are ready, and every transition.
 
-    def __init__(self) -> None:
+    :param shared: the options of tasks that have none of their own.
+    """
+
+    def __init__(self, shared: Options = DEFAULTS) -> None:
+        self.shared = shared
         self._dag = Dag()
         self.tasks = self._dag.tasks
         self._checked: Sequence[Task] = ()
         self._order: Sequence[Task] = ()  # once it is open
-        self.ready = Ready()
+        self.ready: Union[Ready, Ranked] = Ready()
         #: Starts an attempt of the next ready task: see `Ready.take`.
         self.take = self.ready.take
         #: The tasks that have ended, in this order; only ever appended to.
         self.ended: List[Task] = []
+        #: How many of them have not succeeded, by their status.
+        self.faults = {FAILED: 0, TERMINATED: 0}
+        #: How many something went wrong with, or before them.
+        self.failures = 0
+        #: Those that wait for the time of their next attempt.
+        self.delayed: Dict[Task, None] = {}
+        #: The options of tasks that have some of their own.
+        self.own: List[Options] = []
+        self._ruled = False  # whether one has a trigger rule
 
     @property
     def remaining(self) -> int:
@@ -62,6 +79,8 @@ class Plan:
         For parameters and errors, see `Dag.add`.
         """
         self._dag.add(task, depends_on)
+        if task.options is not self.shared:
+            self.own.append(task.options)
 
     def add_all(self, tasks: Sequence[Task]) -> None:
         """Add tasks that depend on nothing: all of them, or none.
@@ -69,6 +88,8 @@ class Plan:
         For errors, see `Dag.add`.
         """
         self._dag.add_all(tasks)
+        shared = self.shared
+        self.own += [t.options for t in tasks if t.options is not shared]
 
     def check(self) -> None:
         """See to it that the plan can be opened; what is added later is not part of it.
@@ -88,8 +109,17 @@ class Plan:
         with collection_paused(len(self.tasks)):
             self._checked = self._dag.resolve()
 
-    def open(self) -> None:
-        """Find out which tasks are ready. The plan has been checked."""
+    def open(self, resources: Mapping[str, int] = {}) -> None:
+        """Find out which tasks are ready. The plan has been checked.
+
+        :param resources: how much there is of each.
+        """
+        if any(each.priority or each.resources for each in self.own):
+            from .ranked import Ranked
+
+            self.ready = Ranked(resources)
+            self.take = self.ready.take
+        self._ruled = any(each.trigger_rule != ALL_SUCCESS for each in self.own)
         self._order = self._checked
         for task in self._order:
             task.blockers = len(task.needs)
@@ -125,14 +155,21 @@ class Plan:
             task.started = None
         self.ready.add_again(task)
 
+    def resume(self, task: Task) -> None:
+        """It is time for the next attempt of a task, if it waits for that."""
+        if task in self.delayed:
+            del self.delayed[task]
+            self.ready.add_again(task)
+
     def settle(
         self, task: Task, outcome: Outcome, now: float, skip: bool = True
     ) -> None:
         """Record how an attempt came out: the only way to an outcome.
 
         The first outcome stands: a second one is refused. An attempt that failed goes
-        back to the ready tasks while retries are left. What depends on a task that did
-        not succeed ends with it, skipped.
+        back to the ready tasks while retries are left, or is `delayed` first. What
+        depends on a task follows by its trigger rule: mostly, it ends with a task that
+        did not succeed, skipped.
 
         :param skip: False if `terminate` will end these, and all others.
         """
@@ -142,77 +179,163 @@ class Plan:
             task.ended = now
             task.outcome = outcome  # the last: who sees it may read all the rest
             self.ended.append(task)
+            if self._ruled:
+                return self._follow(task, now)
             for dependent in task.dependents:
                 dependent.blockers = blockers = dependent.blockers - 1
                 if not blockers:
                     self.ready.add(dependent.index)
             return
-        again = outcome.retry and task.attempts <= task.options.task_retries
+        again = outcome.retry and task.attempts <= task.options.retries
         counts = outcome.mode is not None or (outcome.retry and task.errors)
         if again or (outcome.status is FAILED and counts):
             if len(task.errors) < task.attempts:  # or else see `rebuild`
                 task.mode = outcome.mode or task.mode
                 task.errors = [*task.errors, str(outcome.error)]
             if again:
-                self.ready.add_again(task)
+                retry = task.options.retry
+                if retry is not None and retry.delay:
+                    self.delayed[task] = None
+                else:
+                    self.ready.add_again(task)
                 return
         self._end(task, outcome, now)
         if skip:
-            self._skip(task, now)
+            if self._ruled:
+                self._follow(task, now)
+            else:
+                self._skip([task], now)
 
-    def terminate(self, at_work: Mapping[Task, Outcome], now: float) -> None:
+    def cancel(self, task: Task, outcome: Outcome, now: float, at_work: bool) -> None:
+        """Settle a task that is told to end, wherever it is."""
+        if not at_work and task.started is None and task.blockers <= 0:
+            self.ready.drop(task, ready=True)
+        self.settle(task, outcome, now)
+
+    def terminate(
+        self,
+        at_work: Mapping[Task, Outcome],
+        now: float,
+        waiting: Optional[Outcome] = None,
+    ) -> None:
         """End every task that has not ended, in the order of adding.
 
         :param at_work: the outcomes of those that are at work.
+        :param waiting: the outcome of all others; None for that of a stop.
         """
-        waiting = Outcome.stopped(NOTHING)
+        waiting = waiting or Outcome.stopped()
         for task in self._order or self.tasks.values():
             if task.outcome is None:
                 self._end(task, at_work.get(task, waiting), now)
         self.ready.clear()
 
-    def rebuild(self, at_work: Collection[Task], now: float, skip: bool = True) -> None:
+    def rebuild(
+        self,
+        at_work: Collection[Task],
+        now: float,
+        skip: bool = True,
+        held: Iterable[Mapping[str, int]] = (),
+    ) -> None:
         """Make anew what follows from the tasks, after a transition was cut short.
 
         :param at_work: those that have been taken, and not settled.
         :param skip: see `settle`.
+        :param held: the resources that are held.
         """
         ended, tasks = set(self.ended), self._order
         self.ended.extend(each for each in tasks if each.outcome and each not in ended)
-        self.ready.clear()
+        self.faults = {FAILED: 0, TERMINATED: 0}
+        self.failures = 0
+        for task in self.ended:
+            self._count(task)
+        self.delayed.clear()
+        self.ready.clear(held)
+        if skip:
+            self._follow_all(now)
         for task in tasks:
-            unmet = [each for each in task.needs if not _succeeded(each)]
-            task.blockers = len(unmet)
+            task.blockers = _blockers(task)
             if task.outcome is not None or task in at_work:
                 continue
             task.attempts = len(task.errors)
             if not task.attempts:
                 task.started = None
-            if not unmet:
+            if task.blockers <= 0:
                 self.ready.add_again(task)
-        for task in tuple(self.ended) if skip else ():
-            if _failed(task):
-                self._skip(task, now)
 
-    def _skip(self, failed: Task, now: float) -> None:
-        """End all tasks that depend on ``failed``, through any number of levels."""
+    def _follow_all(self, now: float) -> None:
+        """End what is to end because of those that have ended."""
+        many = -1
+        while many != len(self.ended):
+            many = len(self.ended)
+            self._skip([task for task in self.ended if not _succeeded(task)], now)
+            for task in self._order if self._ruled else ():
+                if task.outcome is None and _is_untriggered(task):
+                    self._end(task, Outcome.untriggered(), now)
+
+    def _follow(self, task: Task, now: float) -> None:
+        """Let what depends on a task that has ended follow, each by its rule."""
+        wave = [task]
+        while wave:
+            ended = [*wave, *self._skip([t for t in wave if not _succeeded(t)], now)]
+            wave = []
+            for task in ended:
+                for dependent in task.dependents:
+                    if dependent.outcome is None and dependent.blockers > 0:
+                        self._trigger(dependent, task)
+                        if not dependent.blockers and _is_untriggered(dependent):
+                            self._end(dependent, Outcome.untriggered(), now)
+                            wave.append(dependent)
+
+    def _trigger(self, task: Task, needed: Task) -> None:
+        """One that a task depends on has ended, in such a way that it does not end."""
+        task.blockers -= 1
+        if task.options.trigger_rule == ONE_FAILED:
+            if _failed(needed):
+                task.blockers = -1  # it starts, whatever the others do
+            elif not task.blockers:
+                return
+        if task.blockers <= 0:
+            self.ready.add(task.index)
+
+    def _skip(self, ended: Sequence[Task], now: float) -> List[Task]:
+        """End all tasks that can start no more, through any number of levels.
+
+        :param ended: tasks that have not succeeded.
+        :return: those that end with them.
+        """
+        failed = [task for task in ended if _failed(task)]
+        doomed = self._end_with(failed, now)
+        if len(failed) < len(ended):
+            doomed += self._end_with([t for t in ended if not _failed(t)], now)
+        return doomed
+
+    def _end_with(self, ended: Sequence[Task], now: float) -> List[Task]:
+        failed = any(map(_failed, ended))
         doomed: Dict[Task, None] = {}
-        wave = [failed]
+        wave = ended
         while wave:
             following = []
             for task in wave:
                 for dependent in task.dependents:
-                    if dependent.outcome is None and dependent not in doomed:
+                    if (
+                        dependent.outcome is None
+                        and dependent not in doomed
+                        and dependent.options.trigger_rule == ALL_SUCCESS
+                    ):
                         doomed[dependent] = None
                         following.append(dependent)
             wave = following
         for task in doomed:
+            if not failed:
+                self._end(task, Outcome.untriggered(), now)
+                continue
             guilty = [
                 needed.label
                 for needed in task.needs
-                if needed in doomed or _failed(needed)
+                if needed in doomed or (needed.outcome and not needed.outcome.ok)
             ]
             self._end(task, Outcome.skipped(guilty), now)
+        return list(doomed)
 
     def _end(self, task: Task, outcome: Outcome, now: float) -> None:
         if outcome.mode is None:  # it never began: nothing of it took any time
@@ -220,9 +343,17 @@ class Plan:
             if not task.attempts:
                 task.started = now
         self.ready.drop(task)
+        self.delayed.pop(task, None)
         task.ended = now
         task.outcome = outcome  # the last: who sees it may read all the rest
         self.ended.append(task)
+        self._count(task)
+
+    def _count(self, task: Task) -> None:
+        outcome = task.outcome
+        if outcome is not None and outcome.cause is not SUCCESS:
+            self.faults[outcome.status] += 1
+            self.failures += outcome.failed
 
 
 def _succeeded(task: Task) -> bool:
@@ -230,4 +361,21 @@ def _succeeded(task: Task) -> bool:
 
 
 def _failed(task: Task) -> bool:
-    return task.outcome is not None and not task.outcome.ok
+    return task.outcome is not None and task.outcome.failed
+
+
+def _blockers(task: Task) -> int:
+    """How many of those that a task depends on it waits for."""
+    rule = task.options.trigger_rule
+    if rule == ALL_SUCCESS:
+        return len([each for each in task.needs if not _succeeded(each)])
+    if rule == ONE_FAILED and any(map(_failed, task.needs)):
+        return -1
+    return len([each for each in task.needs if each.outcome is None])
+
+
+def _is_untriggered(task: Task) -> bool:
+    """Whether a task was to run after a failure, and there is none any more."""
+    return task.options.trigger_rule == ONE_FAILED and not any(
+        each.outcome is None or each.outcome.failed for each in task.needs
+    )

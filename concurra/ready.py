@@ -2,7 +2,8 @@
 
 Whoever was added first is next. What becomes ready in the order of adding goes to a
 lane, what comes out of turn to a heap; the smaller head of the two is next. So a task
-costs O(1), and O(log n) only if it comes out of turn.
+costs O(1), and O(log n) only if it comes out of turn. For tasks with priorities, or
+which hold resources, there is `ranked`, with the same methods.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from .tasks import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Deque, List, Optional, Sequence, Set
+    from typing import Deque, Iterable, List, Mapping, Optional, Sequence, Set
 
 
 class Ready:
@@ -31,6 +32,10 @@ class Ready:
 
     def __len__(self) -> int:
         return len(self._lane) + len(self._late) - self._stale
+
+    def more_than(self, many: int) -> bool:
+        """Whether more than so many could start now, as far as is known."""
+        return len(self._lane) + len(self._late) - self._stale > many
 
     def add(self, index: int) -> None:
         """A task can start."""
@@ -71,14 +76,23 @@ class Ready:
             return task
         return None
 
-    def drop(self, task: Task) -> None:
-        """A task has ended that may be waiting here for another attempt."""
-        if task in self._retrying:
+    def drop(self, task: Task, ready: bool = False) -> None:
+        """A task has ended that may be waiting here for another attempt.
+
+        :param ready: it waits here for the first.
+        """
+        if ready or task in self._retrying:
             self._retrying.discard(task)
             self._stale += 1
 
-    def clear(self) -> None:
-        """Everything has ended."""
+    def release(self, held: Mapping[str, int]) -> None:
+        """What an attempt has held is free again; nothing is held here."""
+
+    def clear(self, held: Iterable[Mapping[str, int]] = ()) -> None:
+        """None is ready any more.
+
+        :param held: all that is held now.
+        """
         self._lane.clear()
         self._late.clear()
         self._retrying.clear()

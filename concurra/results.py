@@ -10,15 +10,18 @@ import time
 from collections.abc import Hashable, Mapping
 
 from .collector import collection_paused
-from .outcomes import STATUS, SUCCESS, warning_of
+from .failures import exception_of
+from .outcomes import STATUS, SUCCESS, UNTRIGGERED, warning_of
 from .tasks import Task
 from .wording import name, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Iterator, List
+    from typing import Any, Callable, Dict, Iterable, Iterator, List
 
     from .types import Result
+
+_NO_FAILURE = (SUCCESS, UNTRIGGERED)
 
 #: Columns of the bar in a progress line.
 BAR = 25
@@ -54,7 +57,7 @@ class Recorder:
             mode = task.last_mode
             warning = warning or warning_of(mode)
         return {
-            "task_name": task.job.name,
+            "task_name": task.options.name or task.job.name,
             "start_time": times.get(start) or self._timestamp(start),
             "end_time": times.get(end) or self._timestamp(end),
             "duration": words.get(seconds) or self._duration(seconds),
@@ -63,12 +66,12 @@ class Recorder:
             "error": None if error is None else str(error),
             "trace": str(outcome.trace) or None if outcome.trace else None,
             "status": STATUS[outcome.cause],
-            "has_failed": outcome.cause is not SUCCESS,
+            "has_failed": outcome.cause not in _NO_FAILURE,
             "output": outcome.value,
             "execution_mode": mode,
             "warning": warning,
             "attempts": attempts,
-            "task_retries": task.options.task_retries,
+            "task_retries": task.options.retries,
             "retried": attempts > 1,
             "retry_errors": list(task.errors),
         }
@@ -129,6 +132,16 @@ class Registry(Mapping[Hashable, "Any"]):
                 for label, task in tasks.items()
                 if task.outcome is not None
             }
+
+    def exceptions(self, labels: Iterable[Hashable]) -> Dict[Any, BaseException]:
+        """What tasks that have ended have raised; not those that succeeded."""
+        found = {}
+        for label in labels:
+            outcome = self._tasks[label].outcome
+            error = None if outcome is None else exception_of(outcome)
+            if error is not None:
+                found[label] = error
+        return found
 
     def __iter__(self) -> Iterator[Hashable]:
         return iter(self._tasks)

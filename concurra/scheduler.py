@@ -17,23 +17,36 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 
 from .completion import Completion
 from .decisions import Decisions
 from .errors import LifeCycleError
 from .serving import Serving
 from .slots import AT_WORK, Slot
-from .state import ABANDON, AT, FINISH, KILL, START, RunState
+from .effects import ABANDON, AT, DELAY, FINISH, KILL, START
+from .state import RunState
 from .threads import ThreadCache, report
 from .timers import FOREVER, Timer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Optional
+    from typing import Any, Callable, Deque, Optional
 
     from .events import Events
     from .plan import Plan
+    from .tasks import Task
     from .workers import Worker, Workers
+
+
+class Cancel:
+    """A task that is to be cancelled, and whether that was to be done."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.done = False
+        self.decided = threading.Lock()
+        self.decided.acquire()
 
 
 class Scheduler(Serving):
@@ -44,8 +57,7 @@ class Scheduler(Serving):
         which holds up no deadline, but the end of the run.
     :param threads: where threads come from; closed with the run.
     :param clock: monotonic seconds.
-
-    For the others, see `RunState`.
+    :param options: see `RunState`.
     """
 
     def __init__(
@@ -54,30 +66,21 @@ class Scheduler(Serving):
         workers: Workers,
         events: Events,
         *,
-        limit: int,
-        timeout: Optional[float] = None,
-        grace: float = 1.0,
-        fast_fail: bool = False,
         threads: Optional[ThreadCache] = None,
         clock: Callable[[], float] = time.monotonic,
+        **options: Any,
     ) -> None:
         super().__init__()
         self._workers = workers
         self._events = events
         self._threads = threads or ThreadCache()
         self._clock = clock
-        self._state = RunState(
-            plan,
-            events,
-            limit=limit,
-            timeout=timeout,
-            grace=grace,
-            fast_fail=fast_fail,
-        )
+        self._state = RunState(plan, events, **options)
         self._decisions = Decisions(self._state, clock)
         self._timer = Timer(self._threads.start_own)
         self._halting = False
         self._forcing = False
+        self._cancels: Deque[Cancel] = deque()  # asked for, and not decided
 
         self._closing = threading.RLock()
         self._closed = False
@@ -119,8 +122,8 @@ class Scheduler(Serving):
             return LifeCycleError("A task cannot wait for the end of its own run")
         return None
 
-    def wait(self) -> None:
-        """Wait until the run has finished.
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        """Wait until the run has finished; whether it has.
 
         Returns at once in a thread for which the end would have to wait: that of a
         reader of events.
@@ -130,8 +133,9 @@ class Scheduler(Serving):
         refusal = self.refusal()
         if refusal is not None:
             raise refusal
-        if not self._events.is_reader():
-            self._completion.wait()
+        if self._events.is_reader():
+            return self.finished
+        return self._completion.wait(timeout)
 
     def stop(self, force: bool = False) -> None:
         """End every task that has not ended; returns without waiting for it.
@@ -154,6 +158,43 @@ class Scheduler(Serving):
         else:
             self._halt()
 
+    def cancel(self, task: Task) -> bool:
+        """End one task; whether that was still to be done.
+
+        :raises LifeCycleError: this is a copy, see `refusal`.
+        """
+        refusal = self._completion.refusal()
+        if refusal is not None:
+            raise refusal
+        if task.outcome is not None:
+            return False
+        main = threading.current_thread() is threading.main_thread()
+        holds = self._decisions.holds()  # a finalizer, in the midst of a decision
+        if not (main or holds):
+            done: bool = self._decisions.make(self._state.cancel, task, self._clock())
+            self._perform()
+            return done
+        cancel = Cancel(task)
+        self._cancels.append(cancel)
+        self._ring()  # for the timer
+        if self._closed:
+            self._cancel()
+        if not holds:
+            cancel.decided.acquire()
+        return cancel.done or holds
+
+    def _cancel(self) -> None:
+        """Do what `cancel` has left to others."""
+        while self._cancels:
+            try:
+                cancel = self._cancels.popleft()
+            except IndexError:  # another thread is at it, too
+                return
+            cancel.done = self._decisions.make(
+                self._state.cancel, cancel.task, self._clock()
+            )
+            cancel.decided.release()
+
     def _kill(self) -> None:
         """Kill all that is left, if possible not in the calling thread."""
         try:
@@ -169,7 +210,7 @@ class Scheduler(Serving):
 
     def _open(self) -> None:
         """Begin the run; on its first thread."""
-        if not self._decisions.make(self._state.open):
+        if not self._decisions.make(self._state.open, self._clock()):
             return self._perform()
         try:
             self._workers.prepare(self._stopping)
@@ -209,6 +250,8 @@ class Scheduler(Serving):
                 self._let_come(slot)
             elif kind == AT:
                 self._ring()
+            elif kind == DELAY:
+                self._delay_retry(how)
             elif kind == FINISH:
                 self._finish()
             elif kind == KILL:
@@ -240,6 +283,24 @@ class Scheduler(Serving):
             self._decisions.make(self._state.abandoned)
             self._perform()
 
+    def _delay_retry(self, task: Task) -> None:
+        """Have a task wait for its next attempt."""
+        if callable(getattr(task.options.retry, "delay", None)):  # the user's
+            self._start(self._ask_delay, task)
+        else:
+            self._ask_delay(task)
+
+    def _ask_delay(self, task: Task) -> None:
+        state, now = self._state, self._clock()
+        retry = task.options.retry
+        try:
+            seconds = 0.0 if retry is None else retry.wait(task.attempts)
+        except BaseException as error:
+            self._decisions.make(state.spoil, task, error, now)
+        else:
+            self._decisions.make(state.delay, task, seconds, now)
+        self._perform()
+
     # -- the timer ---------------------------------------------------------------------
 
     def _ring(self) -> None:
@@ -255,6 +316,7 @@ class Scheduler(Serving):
         try:
             if self._halting:
                 self._halt()
+            self._cancel()
             self._decisions.make(self._state.expire, self._clock())
             self._perform()
             if self._events.waiting:
@@ -302,6 +364,7 @@ class Scheduler(Serving):
             self._timer.close()
             self._threads.close()
             self._completion.reach()
+            self._cancel()
             self._closing.release()
 
     def _close(self) -> None:

@@ -25,9 +25,11 @@ from __future__ import annotations
 import threading
 from functools import partial
 
-from .outcomes import Outcome
+from . import current
+from .outcomes import SUCCESS, Outcome
 from .slots import COMING, PARKED, STOPPING, Slot
 from .threads import report
+from .wording import name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,12 +109,30 @@ class Serving:
         me = threading.get_ident()
         others = self._serving.get(me)
         self._serving[me] = slot
+        before = current.exchange(partial(self._current, slot))
         try:
             self._work(slot)
         except BaseException as error:
             self._give_up(slot, error)
         finally:
             self._serving[me] = others
+            current.exchange(before)
+
+    def _current(self, slot: Slot) -> Optional[current.CurrentTask]:
+        """What the thread of a slot is at."""
+        task = slot.task
+        if task is None:
+            return None
+        deadline = self._state.deadline(slot, task)
+        return current.CurrentTask(task.label, task.attempts, deadline)
+
+    def _note(self, slot: Slot, task: Task) -> current.Note:
+        """What goes to another process with a job."""
+        label, retry = task.label, task.options.retry
+        if not current.is_plain(label):
+            label = name(label)
+        deadline = self._state.deadline(slot, task)
+        return label, task.attempts, deadline, None if retry is None else retry.on
 
     def _work(self, slot: Slot) -> None:
         task = slot.handed.pop() if slot.handed else self._next(slot)
@@ -120,11 +140,15 @@ class Serving:
         if task is None or worker is None:
             return
         begin, clock, visit = worker.begin, self._clock, self._decisions.visit
+        remote = worker.remote
         while task is not None:
-            outcome = begin(task.job)
+            outcome = begin(task.job, self._note(slot, task) if remote else None)
             if outcome is not None:
+                moment = clock()
+                if outcome.cause is not SUCCESS:
+                    _judge(task, outcome)
                 slot.outcome = outcome
-                slot.moment = clock()
+                slot.moment = moment
             elif not next(slot.tickets) & 1:
                 return  # `done` is still to be called, and goes on
             visit(slot)
@@ -207,8 +231,13 @@ class Serving:
         False if a thread is to serve the slot, and to begin what it is handed.
         """
         worker = slot.worker
-        while task is not None and worker is not None and worker.is_quick(task.job):
-            outcome = worker.begin(task.job)
+        while (
+            task is not None
+            and worker is not None
+            and _is_plain(task)
+            and worker.is_quick(task.job)
+        ):
+            outcome = worker.begin(task.job, self._note(slot, task))
             if outcome is not None:
                 slot.outcome, slot.moment = outcome, self._clock()
             elif not next(slot.tickets) & 1:
@@ -218,3 +247,19 @@ class Serving:
         if task is not None:
             slot.handed.append(task)
         return False
+
+
+def _is_plain(task: Task) -> bool:
+    """Whether it calls none of the user's code to note what goes with a task."""
+    retry = task.options.retry
+    plain = retry is None or retry.on is Exception
+    return plain and current.is_plain(task.label)
+
+
+def _judge(task: Task, outcome: Outcome) -> None:
+    """Ask the task's own rule whether there may be another attempt."""
+    retry, error = task.options.retry, outcome.exception
+    if retry is not None and outcome.retry and isinstance(error, BaseException):
+        from .retries import refusal
+
+        outcome.refuse(refusal(retry.on, error))

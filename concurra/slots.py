@@ -28,7 +28,7 @@ from .outcomes import NOTHING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Final, List, Optional, Set
+    from typing import Dict, Final, List, Mapping, Optional, Set
 
     from .outcomes import AtHand, Outcome
     from .tasks import Task
@@ -57,7 +57,9 @@ class Slot:
     when the task at hand has ended, as long as that has not been recorded; then
     ``following`` is the task that was taken next. ``claim`` tells whose visit has
     taken the task of a slot that was coming; the slot ``came`` if it has ever come.
-    ``departures`` is how many had left when it took its task. ``step`` is how far its
+    ``departures`` is how many had left when it took its task, ``held`` are the
+    resources that it holds for it, and ``began`` is when the attempt did, if that has a
+    timeout. ``step`` is how far its
     stop has come, and the next step is ``due`` then; it ``resigned`` if it is not
     stopped, but leaves for want of what its worker needs; it has ``left`` once its
     worker is being closed. ``handed`` has the task that a thread is to begin, and
@@ -75,6 +77,8 @@ class Slot:
         "claim",
         "came",
         "departures",
+        "held",
+        "began",
         "step",
         "due",
         "left",
@@ -95,6 +99,8 @@ class Slot:
         self.claim: object = None
         self.came = False
         self.departures = 0
+        self.held: Mapping[str, int] = {}
+        self.began = 0.0
         self.step = 0
         self.due = 0.0
         self.left = False

@@ -2,13 +2,13 @@
 
 ::
 
-    open, come, ended, gone, unavailable, expire, stop       what happened, and when
+    open, come, ended, gone, unavailable, expire, cancel, stop      what happened, when
                           │
                           v
-              plan + slots + moments
+          plan + slots + deadlines + limit
                           │
                           v
-    START slot · STOP slot · ABANDON slot · AT moment · KILL · FINISH
+    START slot · STOP slot · ABANDON slot · DELAY task · AT moment · KILL · FINISH
 
 It knows no thread, lock, clock or log. Whoever owns it holds a lock meanwhile, and does
 the effects after that, in order. Of a worker it asks only what takes no time and calls
@@ -23,38 +23,38 @@ from __future__ import annotations
 
 from collections import deque
 
-from .outcomes import LOST, NOTHING, SUCCESS, UNAVAILABLE, Outcome
+from .deadlines import ATTEMPT, RUN, TIMEOUT, Deadlines
+from .effects import DELAY, FINISH, START, STOP
+from .limits import EXCUSE, RESIGN, SETTLE, Limit
+from .options import Options, seconds_of
+from .outcomes import NOTHING, SUCCESS, Outcome
 from .slots import AT_WORK, COMING, GONE, PARKED, STOPPING, Slot, Slots
-from .tasks import Task
-from .timers import FOREVER, Moments
+from .stopping import Stopping
+from .timers import FOREVER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Deque, Dict, Final, List, Optional, Set, Tuple
+    from typing import Deque, Mapping, Optional, Sequence, Tuple
 
     from .events import Events
     from .plan import Plan
-
-    #: What is to be done, to which slot, and how.
-    Effect = Tuple[str, Optional[Slot], Any]
-
-START: Final = "start"  # let the slot come: its worker may have to be hired first
-STOP: Final = "stop"  # ask its worker to stop, or force it
-ABANDON: Final = "abandon"  # nobody waits for its worker any more
-AT: Final = "at"  # tell of the moment when it has come
-KILL: Final = "kill"  # kill all that is left, without any grace
-FINISH: Final = "finish"  # everything has ended
+    from .effects import Effect
+    from .tasks import Task
 
 
-class RunState:
+class RunState(Stopping):
     """The state of a run, and every decision.
 
     :param plan: checked, and the run's own from now on.
     :param events: where it is recorded which tasks have ended.
     :param limit: how many tasks may be at work together.
-    :param timeout: seconds that a task may take, its retries included; None for ever.
+    :param timeout: seconds that a task may take, its retries included, if it has no
+        timeout of its own; None for ever.
+    :param run_timeout: seconds that the run may take; None for ever.
+    :param resources: how much there is of each.
     :param grace: seconds between asking a worker to stop and forcing it.
     :param fast_fail: whether the first task that goes wrong ends all others.
+    :param cancelled: tasks that are not to begin.
     """
 
     def __init__(
@@ -64,8 +64,11 @@ class RunState:
         *,
         limit: int,
         timeout: Optional[float] = None,
+        run_timeout: Optional[float] = None,
+        resources: Optional[Mapping[str, int]] = None,
         grace: float = 1.0,
         fast_fail: bool = False,
+        cancelled: Sequence[Task] = (),
     ) -> None:
         self.plan = plan
         self.events = events
@@ -76,25 +79,37 @@ class RunState:
         self.stopped = False
         #: Whether everything has ended, and no slot is busy.
         self.over = False
-        self._most = self._limit = limit  # the latter sinks when no more can be had
+        self._deadlines = Deadlines(self.effects)
+        self._limit = Limit(limit)
         self._timeout = timeout
-        self._seconds = FOREVER if timeout is None else float(timeout)
+        self._run_timeout = run_timeout
+        self._resources = resources or {}
         self._grace = grace
         self._fast_fail = fast_fail
+        self._cancelled = cancelled
+        self._ends_by = FOREVER
+        self._timed = False  # whether a task, or an attempt, has a timeout
         self._opened = self._preparing = False
         self._abandoning = 0  # workers that are to release what they hold
-        self._departures = 0  # how many slots have gone that were stopped
-        self._excused: Set[Task] = set()  # they lost a worker before they began
-        self._moments = Moments(_is_stale)
-        #: When the state is to be told what time it is.
-        self.next_moment = FOREVER
 
-    def open(self) -> bool:
+    @property
+    def next_moment(self) -> float:
+        """When the state is to be told what time it is."""
+        return self._deadlines.next
+
+    def open(self, now: float = 0.0) -> bool:
         """The run begins, unless it has been stopped: see which tasks are ready."""
         if self.stopped or self._opened:
             return False
-        self.plan.open()
+        self.plan.open(self._resources)
         self._opened = self._preparing = True
+        options = (self.plan.shared, *self.plan.own)
+        self._timed = self._timeout is not None or any(map(_is_timed, options))
+        if self._run_timeout is not None:
+            self._ends_by = now + seconds_of(self._run_timeout)
+            self._deadlines.add(RUN, None, self._ends_by)
+        for task in self._cancelled:
+            self.cancel(task, now)
         return True
 
     def call(self, late: int = 0) -> None:
@@ -154,11 +169,13 @@ class RunState:
             self._settle(task, outcome, now)
         slot.task = slot.following = None  # from here on it is recorded
         slot.outcome = None
+        if slot.held:
+            self._release(slot)
         if slot.state != AT_WORK:
             return
         if not (events.unread or slot.worker.retired):  # type: ignore[union-attr]
-            full = slots.staff >= self._limit and not slots.parked
-            if full or len(plan.ready) <= slots.count[COMING] + 1:
+            full = slots.staff >= self._limit.now and not slots.parked
+            if full or not plan.ready.more_than(slots.count[COMING] + 1):
                 following = plan.take(now)
                 if following is not None:
                     self._begin(slot, following, now)
@@ -176,61 +193,20 @@ class RunState:
         self.slots.move(slot, GONE)
         if task is not None:
             self.plan.give_back(task)
+        if slot.held:
+            self._release(slot)
         if stopped:
-            self._departures += 1
-            self._limit = min(self._limit + 1, self._most)
+            self._limit.gone()
         self._call()
         self._check_end()
 
     def unavailable(self, slot: Slot, now: float) -> None:
         """No thread or worker can be had for a slot; its task has not begun."""
         if slot.state in (COMING, AT_WORK):
-            self._limit = self.slots.staff - 1
+            self._limit.now = self.slots.staff - 1
             self.gone(slot, now)
-            if not self._limit:
+            if not self._limit.now:
                 self.stop(now)
-
-    def unstoppable(self, slot: Slot, now: float) -> None:
-        """The worker of a slot cannot be stopped."""
-        if slot.state == STOPPING:
-            self._abandon(slot, now)
-
-    def abandoned(self) -> None:
-        """A worker has released what it held, as it was told to."""
-        self._abandoning = max(0, self._abandoning - 1)
-        self._check_end()
-
-    def expire(self, now: float) -> None:
-        """It is now so late: end what has taken too long, take the next steps."""
-        self.next_moment = -FOREVER  # what is due is looked for here, nobody need tell
-        at_work: Dict[Task, Slot] = {}
-        for due in self._moments.due(now):
-            if type(due) is Slot:  # its grace period is over
-                self._abandon(due, now) if due.step else self._take_step(due, now, True)
-            else:
-                at_work = at_work or {
-                    slot.task: slot for slot in self.slots.all if slot.task is not None
-                }
-                self._time_out(due, at_work.get(due), now)
-        self.next_moment = self._moments.first
-        self._call()
-        self._check_end()
-
-    def stop(self, now: float, force: bool = False) -> None:
-        """End every task that has not ended.
-
-        :param force: without any grace period.
-        """
-        self.stopped = True
-        if force:
-            for slot in self.slots.all:
-                if slot.state == STOPPING and not slot.step:
-                    self._take_step(slot, now, force)
-        self._terminate(now, force)
-        self.events.record(self.plan.ended, now)
-        if force:
-            self.effects.append((KILL, None, None))
-        self._check_end()
 
     def rebuild(self, now: float) -> None:
         """Make anew what a decision that was cut short has left half done."""
@@ -242,19 +218,21 @@ class RunState:
             elif slot.task is None:
                 slots.move(slot, COMING)
                 slot.outcome = None
+            if slot.state == AT_WORK:
+                slot.held = slot.task.options.resources if slot.task else {}
         tasks = {slot.task for slot in slots.all if slot.task is not None}
-        plan.rebuild(tasks, now, skip=not self._fast_fail)
+        held = [slot.held for slot in slots.all]
+        plan.rebuild(tasks, now, not self._fast_fail, held)
         if self._fast_fail and plan.has_faults:
             self._terminate(now)
         self.events.record(plan.ended, now)
-        self._moments.rebuild()
+        self._deadlines.rebuild()
         self.renew_effects()
 
     def renew_effects(self) -> None:
         """Ask once more for all that may have been left undone."""
         self._abandoning = 0
-        self.next_moment = FOREVER
-        self._arm(self._moments.first)
+        self._deadlines.renew()
         for slot in self.slots.all:
             if slot.state == COMING:  # whoever comes first serves it
                 self.effects.append((START, slot, None))
@@ -268,82 +246,64 @@ class RunState:
 
     def _begin(self, slot: Slot, task: Task, now: float) -> None:
         slot.task = task
-        slot.departures = self._departures
         slot.worker.at_hand = NOTHING  # type: ignore[union-attr]
-        if self._timeout is not None and task.attempts == 1:
-            moment = now + self._seconds
-            self._moments.add(moment, task, now)
-            self._arm(moment)
+        self._limit.begin(slot)
+        slot.held = task.options.resources
+        if self._timed:
+            self._set_deadlines(slot, task, now)
+
+    def _set_deadlines(self, slot: Slot, task: Task, now: float) -> None:
+        options = task.options
+        timeout = self._timeout if options.timeout is None else options.timeout
+        if timeout is not None and task.attempts == 1:
+            self._deadlines.add(TIMEOUT, task, now + seconds_of(timeout), now)
+        if options.retry is not None and options.retry.attempt_timeout is not None:
+            slot.began = now
+            moment = now + seconds_of(options.retry.attempt_timeout)
+            self._deadlines.add(ATTEMPT, slot, moment, (task, now))
+
+    def deadline(self, slot: Slot, task: Task) -> Optional[float]:
+        """When the task of a slot is ended at the latest; None if it is not."""
+        if not self._timed and self._run_timeout is None:
+            return None
+        options, moments = task.options, [self._ends_by]
+        timeout = self._timeout if options.timeout is None else options.timeout
+        if task.started is not None:
+            moments.append(task.started + seconds_of(timeout))
+        if options.retry is not None:
+            moments.append(slot.began + seconds_of(options.retry.attempt_timeout))
+        first = min(moments)
+        return first if first < FOREVER else None
 
     def _settle(self, task: Task, outcome: Outcome, now: float) -> None:
         plan, fast_fail = self.plan, self._fast_fail
         plan.settle(task, outcome, now, not fast_fail)
         if fast_fail and outcome.fault and task.outcome is outcome:
             self._terminate(now)
+        if task in plan.delayed:
+            self.effects.append((DELAY, None, task))
         self.events.record(plan.ended, now)
 
     def _give_back(self, slot: Slot, task: Task, outcome: Outcome) -> bool:
-        """Give back a task that has not begun, if there may be a worker for it.
-
-        One that was lost before is excused, once. For want of a process or the like,
-        the slot tries again if another has gone meanwhile. Otherwise it resigns, and
-        leaves the task to others that are there; not to one on its way, as it may not
-        arrive.
-        """
-        if outcome.cause is LOST and outcome.mode is None:
-            if task in self._excused:
-                self._excused.discard(task)
-                return False
-            self.plan.give_back(task)
-            self._excused.add(task)
-            return True
-        if outcome.cause is not UNAVAILABLE:
-            return False
-        anew = slot.departures != self._departures
-        if not (anew or self._has_others(slot)):
+        """Give back a task that has not begun, if there may be a worker for it."""
+        verdict = self._limit.verdict(slot, task, outcome, self.slots)
+        if verdict == SETTLE:
             return False
         self.plan.give_back(task)
-        if not anew:
-            self._limit -= 1
+        if verdict == EXCUSE:
+            self._limit.excuse(task)
+        elif verdict == RESIGN:
+            self._limit.sink()
             slot.resigned = True
             self.slots.move(slot, STOPPING)
             self._call()
         return True
 
-    def _has_others(self, slot: Slot) -> bool:
-        """Whether there are slots, or will be, that may do what this one cannot."""
-        return any(
-            other.came and not other.resigned
-            for other in self.slots.all
-            if other is not slot
-        )
-
-    def _time_out(self, task: Task, slot: Optional[Slot], now: float) -> None:
-        if slot is not None and slot.outcome is not None:
-            self.ended(slot)  # what has happened meanwhile counts first
-        if task.outcome is not None:  # another's end was its own, too
-            return
-        at_hand = NOTHING if slot is None else slot.dismiss()
-        assert self._timeout is not None
-        self._settle(task, Outcome.timed_out(self._timeout, at_hand), now)
-        if slot is not None and slot.state == AT_WORK:
-            self._stop_slot(slot, now)
-
-    def _terminate(self, now: float, force: bool = False) -> None:
-        """End all tasks, and stop all slots that are at one, or on their way."""
-        stopping: List[Slot] = []
-        outcomes: Dict[Task, Outcome] = {}
-        for slot in self.slots.all:
-            task = slot.task
-            if slot.state == COMING:
-                slot.dismiss()
-                stopping.append(slot)
-            elif task is not None and task.outcome is None:
-                outcomes[task] = Outcome.stopped(slot.dismiss())
-                stopping.append(slot)
-        self.plan.terminate(outcomes, now)
-        for slot in stopping:
-            self._stop_slot(slot, now, force)
+    def _slot_of(self, task: Task) -> Optional[Slot]:
+        """The slot that is at a task."""
+        if task.started is None or task.outcome is not None:
+            return None
+        return next((slot for slot in self.slots.all if slot.task is task), None)
 
     # -- slots -----------------------------------------------------------------------
 
@@ -353,37 +313,20 @@ class RunState:
         :param late: how many of those that are coming have something to do before.
         """
         plan, slots = self.plan, self.slots
-        while len(plan.ready) > max(0, slots.count[COMING] - late):
+        while plan.ready.more_than(max(0, slots.count[COMING] - late)):
             if slots.parked:
                 slot = next(reversed(slots.parked))
                 slots.move(slot, COMING)
-            elif slots.staff < self._limit:
+            elif slots.staff < self._limit.now:
                 slot = slots.new()
             else:
                 return
             self.effects.append((START, slot, None))
 
-    def _stop_slot(self, slot: Slot, now: float, force: bool = False) -> None:
-        self.slots.move(slot, STOPPING)
-        slot.task = None
-        self._take_step(slot, now, force)
-
-    def _take_step(self, slot: Slot, now: float, force: bool) -> None:
-        slot.step = int(force)
-        self.effects.append((STOP, slot, force))
-        slot.due = now + self._grace
-        self._moments.add(slot.due, slot, slot.due)
-        self._arm(slot.due)
-
-    def _abandon(self, slot: Slot, now: float) -> None:
-        self._abandoning += 1
-        self.effects.append((ABANDON, slot, None))
-        self.gone(slot, now)
-
-    def _arm(self, moment: float) -> None:
-        if moment < self.next_moment:
-            self.next_moment = moment
-            self.effects.append((AT, None, moment))
+    def _release(self, slot: Slot) -> None:
+        """An attempt has ended: what it has held is free."""
+        held, slot.held = slot.held, {}
+        self.plan.ready.release(held)
 
     def _check_end(self) -> None:
         busy = self._preparing or self._abandoning or self.slots.busy
@@ -392,8 +335,8 @@ class RunState:
             self.effects.append((FINISH, None, None))
 
 
-def _is_stale(thing: Any, mark: object) -> bool:
-    """Whether a stop has gone further, or a task has ended or been given back."""
-    if type(thing) is Slot:
-        return thing.state != STOPPING or thing.due != mark
-    return thing.outcome is not None or thing.started != mark
+def _is_timed(options: Options) -> bool:
+    """Whether a task with these options may be timed out, or an attempt of it."""
+    retry = options.retry
+    timed = retry is not None and retry.attempt_timeout is not None
+    return timed or options.timeout is not None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional, Tuple
+    from types import TracebackType
+    from typing import List, Optional, Tuple
 
 PICKLE_WARNING = "Task was not picklable and thread fallback is disabled"
 PICKLE_HINT = """\
@@ -62,14 +63,43 @@ def describe(error: BaseException) -> Tuple[str, str]:
     try:
         import traceback
 
-        frames = error.__traceback__
-        while frames and frames.tb_frame.f_globals.get("__package__") in _OWN:
-            frames = frames.tb_next
-        frames = frames or error.__traceback__
+        frames = _foreign(error) or error.__traceback__
         trace = "".join(traceback.format_exception(type(error), error, frames))
     except BaseException:  # formatting calls the user's code, and may lack memory
         trace = text
     return text, trace
+
+
+def _foreign(error: BaseException) -> Optional[TracebackType]:
+    """The traceback of an error without concurra's own frames, the outermost."""
+    frames = error.__traceback__
+    while frames and frames.tb_frame.f_globals.get("__package__") in _OWN:
+        frames = frames.tb_next
+    return frames
+
+
+def stripped(error: BaseException) -> BaseException:
+    """The same error, whose traceback keeps no variable of any frame alive.
+
+    Never raises.
+    """
+    try:
+        from traceback import clear_frames
+
+        error.__traceback__ = _foreign(error)
+        chain: List[Optional[BaseException]] = [error]
+        seen = set()
+        while chain:
+            each = chain.pop()
+            if each is None or id(each) in seen:
+                continue
+            seen.add(id(each))
+            clear_frames(each.__traceback__)
+            chain += (each.__cause__, each.__context__)
+            chain += getattr(each, "exceptions", None) or ()  # of a group
+    except BaseException:  # the user's own attributes may do anything
+        pass
+    return error
 
 
 def ending(exitcode: Optional[int]) -> str:

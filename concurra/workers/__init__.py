@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Optional, Protocol
 
+    from ..current import Note
     from ..outcomes import AtHand, Outcome
 
     #: Called with the outcome of a job that was done elsewhere, once for each, and with
@@ -41,13 +42,17 @@ class Worker(Protocol):
     #: Whether jobs may be done elsewhere, and be quick to begin.
     elsewhere: bool
 
+    #: Whether jobs may be done where this process cannot be asked: a note goes with
+    #: each, which the worker passes on unread.
+    remote: bool
+
     #: Whether something of the last job must be cleared away before the next one.
     retired: bool
 
     def is_quick(self, job: Any) -> bool:
         """Whether `begin` would neither block nor call the user's code."""
 
-    def begin(self, job: Any) -> Optional[Outcome]:
+    def begin(self, job: Any, note: Optional[Note] = None) -> Optional[Outcome]:
         """Do a job; its outcome, or None if ``done`` is called with it.
 
         Never raises. Once it has been dismissed or stopped, no job begins.

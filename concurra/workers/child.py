@@ -7,22 +7,26 @@ Directory, environment and streams are put back after each. If that fails, the m
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
 
+from .. import current
 from ..tasks import Call
 from ..wording import describe
 from .forks import POSIX, close_unshared, unshared
 from .imports import mend_imports
 from .thread import flush, perform
-from .transfer import Channel, Ended, is_plain
+from .transfer import PROTOCOL, Channel, Ended, is_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Collection, Optional, Tuple, Union
 
+    from .initializer import Initializer
     from .transfer import Message
 
 #: How far a job came: its reply begins with that.
@@ -99,10 +103,15 @@ def _is_open(stream: Any) -> bool:
         return False
 
 
-def serve(pipe: Channel, importing: Optional[Collection[str]]) -> None:
+def serve(
+    pipe: Channel,
+    importing: Optional[Collection[str]],
+    initializer: Optional[Initializer] = None,
+) -> None:
     """Do one job after another, until the pipe ends.
 
     :param importing: see `ProcessWorker`; None in a process that was not forked.
+    :param initializer: called before the first job.
     """
     if POSIX:
         os.setsid()
@@ -117,7 +126,7 @@ def serve(pipe: Channel, importing: Optional[Collection[str]]) -> None:
     try:
         pipe.send(pipe.pack("ready", plain=True))
         while not surroundings.spoiled:
-            reply = _do(pipe)
+            reply = _do(pipe, initializer)
             surroundings.restore()
             if surroundings.spoiled:
                 pipe.send(pipe.pack(LAST))
@@ -129,12 +138,19 @@ def serve(pipe: Channel, importing: Optional[Collection[str]]) -> None:
         close_unshared(pipe)
 
 
-def _do(pipe: Channel) -> Message:
+def _do(pipe: Channel, initializer: Optional[Initializer]) -> Message:
     """Wait for a job and do it; its reply."""
-    known, stage = pipe.received, RECEIVING
+    known, stage, on = pipe.received, RECEIVING, None
     try:
-        func, args, kwargs = pipe.receive()
+        func, args, kwargs, note = pipe.receive()
         stage = CALLING
+        if note is not None:
+            *about, on = note
+            current.exchange(partial(current.CurrentTask, *about))
+        if initializer is not None:
+            failure = initializer()
+            if failure is not None:
+                return _failed(pipe, failure, "")
         value = perform(Call(func, args, kwargs))
         stage = ANSWERING
         return pipe.pack((DONE, value), is_plain((value,)))
@@ -143,8 +159,26 @@ def _do(pipe: Channel) -> Message:
     except BaseException as error:  # SystemExit ends the task, not the worker
         if pipe.received == known:  # an interrupt: an answer would be the next job's
             raise Ended from error
+        if stage == CALLING:
+            return _failed(pipe, error, None if on is None else _refusal(on, error))
         what = not_recorded(error) if stage == ANSWERING else describe(error)
         return pipe.pack((stage, *what), is_plain(what))
+
+
+def _failed(pipe: Channel, error: BaseException, refusal: Optional[str]) -> Message:
+    """The reply of a job that has raised an error."""
+    try:
+        pickled = pickle.dumps(error, PROTOCOL)
+    except BaseException:  # the user's own __reduce__, or what the error holds
+        pickled = None
+    what = (*describe(error), pickled, refusal)
+    return pipe.pack((CALLING, *what), is_plain(what))
+
+
+def _refusal(on: Any, error: BaseException) -> Optional[str]:
+    from ..retries import refusal
+
+    return refusal(on, error)
 
 
 def not_recorded(error: BaseException) -> Tuple[str, str]:

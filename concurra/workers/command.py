@@ -30,6 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, Iterable, List, Optional, Tuple, Union
 
+    from ..current import Note
     from ..types import CommandResult, ExecutionMode
     from . import Done
 
@@ -68,6 +69,7 @@ class CommandWorker:
     mode: ExecutionMode = "subprocess"
     spent = False
     sent = False
+    note: Optional[Note] = None
 
     def __init__(self, guardian: Guardian) -> None:
         self._guardian = guardian

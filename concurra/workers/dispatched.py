@@ -142,7 +142,9 @@ class DispatchedWorker(ProcessWorker):
     def _pack(self, call: Call) -> Message:
         simple = self._simple is call or _is_simple(call)
         self._simple = None
-        return self._pipe.pack((call.func, call.args, call.kwargs), simple)
+        job = call.func, call.args, call.kwargs, self.note
+        on = self.note and self.note[3]
+        return self._pipe.pack(job, simple and (on is None or on is Exception))
 
     def _exchange(self, message: Message, done: Optional[Done]) -> Optional[Outcome]:
         """Send a job, or leave that to `_accept` if the process is not ready."""

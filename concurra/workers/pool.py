@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
     from typing import Any, Callable, Collection, Dict, List, Optional, Protocol, Set
 
+    from ..current import Note
     from ..tasks import Job
     from ..threads import ThreadCache
     from ..types import ExecutionMode
     from . import Done, Worker
     from .dispatcher import Dispatcher
+    from .initializer import Initializer
     from .process import ProcessWorker
 else:
     Protocol = object
@@ -40,6 +42,9 @@ class Kind(Protocol):
     #: Whether ``done`` is called for the last job, whatever has become of `run`. Its
     #: owner sets it to False before `run`.
     sent: bool
+
+    #: What goes with the next job, see `Worker.remote`. Its owner sets it before `run`.
+    note: Optional[Note]
 
     def is_quick(self, job: Any) -> bool:
         """See `Worker.is_quick`."""
@@ -76,6 +81,7 @@ class Pool:
     :param max_tasks: jobs that a process does until it is replaced; None for no limit.
     :param grace: seconds that a process has to end by itself at the end of the run.
     :param importing: the modules that wait for the run in the midst of their import.
+    :param initializer: called by each worker for functions before its first task.
     """
 
     def __init__(
@@ -89,16 +95,20 @@ class Pool:
         max_tasks: Optional[int] = None,
         grace: float = 1.0,
         importing: Collection[str] = (),
+        initializer: Optional[Initializer] = None,
     ) -> None:
         self.threads = threads
         self.fallback = fallback
+        self.initializer = initializer
         #: Jobs that a process could not unpickle. From then on any worker does them in
         #: the calling thread.
         self.unpicklable: Set[Job] = set()
         #: Whether there are processes that no thread waits for.
         self.elsewhere = False
+        #: Whether there are processes at all.
+        self.remote = context is not None
         self._width = width
-        self._makers: Dict[type, Callable[[], Kind]] = {Call: ThreadWorker}
+        self._makers: Dict[type, Callable[[], Kind]] = {Call: self._thread_worker}
         self._prepared: List[ProcessWorker] = []
         self._start: Optional[Callable[[], ProcessWorker]] = (
             None  # ahead of all threads
@@ -119,7 +129,12 @@ class Pool:
 
             self._makers[Command] = lambda: CommandWorker(guardian)
         if context is not None:
-            options = {"max_tasks": max_tasks, "grace": grace, "importing": importing}
+            options = {
+                "max_tasks": max_tasks,
+                "grace": grace,
+                "importing": importing,
+                "initializer": initializer,
+            }
             start = self._process_maker(context, options)
             self._makers[Call] = start
             if context.get_start_method() == "fork":
@@ -169,9 +184,12 @@ class Pool:
 
     def hire(self, done: Done) -> Worker:
         """See `Workers.hire`."""
-        if self._makers == {Call: ThreadWorker}:
-            return ThreadWorker()
+        if self._guardian is None:  # there is nothing but threads
+            return self._thread_worker()
         return PooledWorker(self, done)
+
+    def _thread_worker(self) -> ThreadWorker:
+        return ThreadWorker("thread", self.initializer)
 
     def close(self) -> None:
         """See `Workers.close`."""
@@ -212,6 +230,8 @@ class PooledWorker:
         self.at_hand = NOTHING
         self.retired = False
         self.elsewhere = pool.elsewhere
+        self.remote = pool.remote
+        self._note: Optional[Note] = None
         self._pool = pool
         self._done = done
         self._kinds: Dict[type, Kind] = {}
@@ -228,11 +248,12 @@ class PooledWorker:
             return False
         return kind.is_quick(job)
 
-    def begin(self, job: Job) -> Optional[Outcome]:
+    def begin(self, job: Job, note: Optional[Note] = None) -> Optional[Outcome]:
         """See `Worker.begin`."""
         try:
+            self._note = note
             if job in self._pool.unpicklable:
-                return self._use(FallbackWorker(), job)
+                return self._use(FallbackWorker(self._pool.initializer), job)
             outcome = self._try(job)
             if (
                 outcome is not None
@@ -244,7 +265,8 @@ class PooledWorker:
                 return None
             self._job = None
             if self._falls_back(outcome):
-                outcome = self._use(FallbackWorker(), job)
+                fallback = FallbackWorker(self._pool.initializer)
+                outcome = self._use(fallback, job)
             return outcome
         except BaseException as error:  # an exception for another task that came late
             active = self._current()
@@ -325,6 +347,7 @@ class PooledWorker:
 
     def _use(self, worker: Kind, job: Job) -> Optional[Outcome]:
         worker.sent = False
+        worker.note = self._note
         self._active = worker
         self.at_hand = at_hand = worker.present(job)
         if self._dismissed:

@@ -44,8 +44,10 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from typing import Any, Collection, List, Optional
 
+    from ..current import Note
     from ..types import ExecutionMode
     from . import Done
+    from .initializer import Initializer
     from .transfer import Channel, Message
 
 #: Seconds that a process has, after its pipe has ended, until it is taken for stuck.
@@ -68,6 +70,7 @@ class ProcessWorker:
     :param max_tasks: jobs until the worker is `spent`; None for no limit.
     :param grace: seconds that the process has to end by itself when it is closed.
     :param importing: the modules that wait for the run in the midst of their import.
+    :param initializer: called there before the first task.
     """
 
     mode: ExecutionMode = "process"
@@ -80,11 +83,14 @@ class ProcessWorker:
         max_tasks: Optional[int] = None,
         grace: float = 1.0,
         importing: Collection[str] = (),
+        initializer: Optional[Initializer] = None,
     ) -> None:
         #: Whether it can do no more jobs: its process is to end, and to be closed.
         self.spent = False
         #: See `Kind.sent`.
         self.sent = False
+        #: See `Kind.note`.
+        self.note: Optional[Note] = None
         self._ends_by = 0.0
         self._left = max_tasks
         self._grace = grace
@@ -100,7 +106,7 @@ class ProcessWorker:
             unshared(self._pipe)
             unshared(theirs)
         try:
-            self._start(context, guardian, theirs, importing)
+            self._start(context, guardian, theirs, importing, initializer)
         except BaseException:
             close_unshared(self._pipe)
             raise
@@ -113,10 +119,11 @@ class ProcessWorker:
         guardian: Guardian,
         theirs: Channel,
         importing: Collection[str],
+        initializer: Optional[Initializer],
     ) -> None:
         self._process: BaseProcess = context.Process(  # type: ignore[attr-defined]
             target=serve,
-            args=(theirs, importing if self._forked else None),
+            args=(theirs, importing if self._forked else None, initializer),
             name="concurra-worker",
             daemon=False,
         )
@@ -189,7 +196,7 @@ class ProcessWorker:
     # -- a job -------------------------------------------------------------------
 
     def _pack(self, call: Call) -> Message:
-        return self._pipe.pack((call.func, call.args, call.kwargs))
+        return self._pipe.pack((call.func, call.args, call.kwargs, self.note))
 
     def _exchange(self, message: Message, done: Optional[Done]) -> Optional[Outcome]:
         """Send a job, and wait for the reply."""
@@ -239,8 +246,13 @@ class ProcessWorker:
             return Outcome(SUCCESS, self.mode, *rest)
         if stage == RECEIVING:
             return Outcome.unpicklable(*rest)
-        cause = ERROR if stage == CALLING else UNPICKLABLE
-        return Outcome(cause, self.mode, None, *rest)
+        if stage != CALLING:
+            return Outcome(UNPICKLABLE, self.mode, None, *rest)
+        text, trace, exception, refusal = rest
+        outcome = Outcome(ERROR, self.mode, None, text, trace)
+        outcome.exception = exception
+        outcome.refuse(refusal)
+        return outcome
 
     # -- its end -----------------------------------------------------------------
 

@@ -14,8 +14,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn, Optional
 
+    from ..current import Note
     from ..types import ExecutionMode
     from . import Done
+    from .initializer import Initializer
 
 #: How many forks lie between this process and the start of the program.
 _forks = 0
@@ -87,9 +89,16 @@ class ThreadWorker:
     sent = False
     retired = False
     elsewhere = False
+    remote = False
+    note: Optional[Note] = None
 
-    def __init__(self, mode: ExecutionMode = "thread") -> None:
+    def __init__(
+        self,
+        mode: ExecutionMode = "thread",
+        initialize: Optional[Initializer] = None,
+    ) -> None:
         self.mode = mode
+        self._initialize = initialize
         self.at_hand = NOTHING
         self._at_work = AtHand(mode)
         self._dismissed = False
@@ -100,11 +109,17 @@ class ThreadWorker:
         """Never: what it calls may take its time."""
         return False
 
-    def begin(self, call: Call) -> Outcome:
+    def begin(self, call: Call, note: Optional[Note] = None) -> Outcome:
         """See `Worker.begin`; the outcome, always."""
         self.at_hand = self._at_work
         if self._dismissed:
             return Outcome.stopped()
+        if self._initialize is not None:
+            error = self._initialize()
+            if error is not None:
+                outcome = Outcome.raised(self.mode, error)
+                outcome.final = True
+                return outcome
         try:
             value = perform(call)
         except BaseException as error:  # SystemExit ends the task, not the worker
@@ -147,10 +162,10 @@ class ThreadWorker:
 class FallbackWorker(ThreadWorker):
     """Stands in for a process, for jobs that cannot be sent to one."""
 
-    def __init__(self) -> None:
-        super().__init__("thread_fallback")
+    def __init__(self, initialize: Optional[Initializer] = None) -> None:
+        super().__init__("thread_fallback", initialize)
 
-    def begin(self, call: Call) -> Outcome:
+    def begin(self, call: Call, note: Optional[Note] = None) -> Outcome:
         """See `Worker.begin`."""
         outcome = super().begin(call)
         outcome.warning = FALLBACK_WARNING

@@ -40,6 +40,7 @@ class ScriptedWorker:
 
     retired = False
     elsewhere = False
+    remote = False
 
     def __init__(self, pool: ScriptedPool) -> None:
         self.pool = pool
@@ -54,7 +55,7 @@ class ScriptedWorker:
     def is_quick(self, job: Any) -> bool:
         return False
 
-    def begin(self, job: Any) -> Outcome:
+    def begin(self, job: Any, note: Any = None) -> Outcome:
         self.at_hand = AtHand("scripted")  # type: ignore[arg-type]
         if self.stops or self.dismissed:
             return Outcome.stopped()

@@ -35,6 +35,7 @@ class Elsewhere:
 
     retired = False
     elsewhere = True
+    remote = False
 
     def __init__(self, pool: Pool, done: Done) -> None:
         self.pool = pool
@@ -47,7 +48,7 @@ class Elsewhere:
     def is_quick(self, job: Call) -> bool:
         return self.pool.quick
 
-    def begin(self, job: Call) -> Outcome | None:
+    def begin(self, job: Call, note: object = None) -> Outcome | None:
         self.at_hand = AtHand("process")
         if self._dismissed:
             return Outcome.stopped()

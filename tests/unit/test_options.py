@@ -23,6 +23,10 @@ GIVEN: dict[str, Any] = {
     "fallback_to_thread_on_pickle_error": False,
     "task_retries": 2,
     "max_tasks_per_child": 7,
+    "resources": {"db": 2},
+    "run_timeout": 60,
+    "initializer": print,
+    "initargs": ("a",),
     "mp_context": "spawn",
     "max_concurrency": 3,
 }
@@ -35,8 +39,8 @@ def chosen(**changes: Any) -> SimpleNamespace:
 
 def test_options_of_a_task() -> None:
     """Nothing chosen is no retry."""
-    assert DEFAULTS.task_retries == Options().task_retries == 0
-    assert Options(3).task_retries == 3
+    assert DEFAULTS.retries == Options().retries == 0
+    assert Options(3).retries == 3
 
 
 def test_the_names_are_those_that_are_copied() -> None:
@@ -96,7 +100,7 @@ def test_less_than_one_at_a_time(number: int) -> None:
         ("timeout", 0, "timeout must be a number of seconds, more than 0, not 0"),
         ("terminate_timeout", None, "terminate_timeout must be a number of seconds"),
         ("terminate_timeout", -1, "terminate_timeout must be a number of seconds, 0"),
-        ("task_retries", "2", "task_retries must be an integer, not '2'"),
+        ("task_retries", "2", "task_retries must be an integer or a Retry, not '2'"),
         ("task_retries", -1, "task_retries must be at least 0, not -1"),
         ("max_tasks_per_child", 0, "max_tasks_per_child must be at least 1, not 0"),
         ("mp_context", 5, "mp_context must be a start method or a context, not 5"),

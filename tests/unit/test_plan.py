@@ -796,7 +796,7 @@ class Model:
         self.running.remove(task)
         if outcome.status == FAILED:
             self.failures[task.label] += 1
-            if outcome.retry and self.failures[task.label] <= task.options.task_retries:
+            if outcome.retry and self.failures[task.label] <= task.options.retries:
                 return
         self.ended[task.label] = outcome.status
         doomed: set[Hashable] = set()

@@ -23,7 +23,8 @@ from concurra.outcomes import (
     Outcome,
 )
 from concurra.slots import AT_WORK, COMING, GONE, PARKED, STOPPING, Slot
-from concurra.state import ABANDON, AT, FINISH, KILL, START, STOP, RunState
+from concurra.effects import ABANDON, AT, FINISH, KILL, START, STOP
+from concurra.state import RunState
 from concurra.tasks import Task
 from concurra.timers import FOREVER
 from tests.unit.support import (

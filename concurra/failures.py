@@ -1,0 +1,53 @@
+"""The exception behind an outcome."""
+
+from __future__ import annotations
+
+from .errors import RemoteTraceback
+from .outcomes import Outcome
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
+
+def exception_of(outcome: Outcome) -> Optional[BaseException]:
+    """What a task has raised, or an error that says what befell it; None for success.
+
+    One from another process has its traceback as ``__cause__``. Where the exception
+    could not be sent, and where there was none, one is made of the text.
+    """
+    if not outcome.failed:
+        return None
+    trace = None if outcome.trace is None else str(outcome.trace)
+    if isinstance(outcome.exception, bytes):
+        outcome.exception = _unpickled(outcome.exception)
+        if outcome.exception is not None:
+            outcome.exception.__cause__ = RemoteTraceback(trace or "")
+    if outcome.exception is not None:
+        return outcome.exception
+    error = _error(str(outcome.error))
+    if trace:
+        error.__cause__ = RemoteTraceback(trace)
+    return error
+
+
+def _unpickled(pickled: bytes) -> Optional[BaseException]:
+    import pickle
+
+    try:
+        error = pickle.loads(pickled)
+    except BaseException:  # the user's own __init__ takes other arguments, say
+        return None
+    return error if isinstance(error, BaseException) else None
+
+
+def _error(text: str) -> BaseException:
+    """The error that a text of the form ``"ExcType: message"`` is about."""
+    kind, _, message = text.partition(": ")
+    if kind == "TimeoutError":
+        return TimeoutError(message)
+    if kind == "CancelledError":
+        from concurrent.futures import CancelledError
+
+        return CancelledError(message)
+    return RuntimeError(message if kind == "RuntimeError" else text)

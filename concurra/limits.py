@@ -1,0 +1,71 @@
+"""How many slots a run may have, and what a want of workers does to that. Pure.
+
+No more processes, threads or files: that is a limit like any other. The task goes back,
+the slot leaves or waits, and the end of another makes room.
+"""
+
+from __future__ import annotations
+
+from .outcomes import LOST, UNAVAILABLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, Set
+
+    from .outcomes import Outcome
+    from .slots import Slot, Slots
+    from .tasks import Task
+
+#: What is to become of a task that has not begun, and of its slot.
+SETTLE: Final = "settle"  # the outcome is the task's
+AGAIN: Final = "again"  # the slot tries again
+EXCUSE: Final = "excuse"  # the same, but once for a task
+RESIGN: Final = "resign"  # the slot leaves, and others take the task
+
+
+class Limit:
+    """The limit of a run: it sinks when no more can be had, and rises again.
+
+    :param most: how many slots there may be at the most.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = self.now = most
+        self._departures = 0  # how many slots have gone that were stopped
+        self._excused: Set[Task] = set()  # they lost a worker before they began
+
+    def begin(self, slot: Slot) -> None:
+        """A slot begins a task."""
+        slot.departures = self._departures
+
+    def gone(self) -> None:
+        """A slot has gone that was stopped: there is room for another."""
+        self._departures += 1
+        self.now = min(self.now + 1, self._most)
+
+    def verdict(self, slot: Slot, task: Task, outcome: Outcome, slots: Slots) -> str:
+        """What becomes of a task that may not have begun.
+
+        One that was lost before it began is excused, once. For want of a process or the
+        like, the slot tries again if another has gone meanwhile. Otherwise it resigns,
+        and leaves the task to others that are there; not to one on its way, as it may
+        not arrive.
+        """
+        if outcome.cause is LOST and outcome.mode is None:
+            return SETTLE if task in self._excused else EXCUSE
+        if outcome.cause is not UNAVAILABLE:
+            return SETTLE
+        if slot.departures != self._departures:
+            return AGAIN
+        others = (other for other in slots.all if other is not slot)
+        if any(other.came and not other.resigned for other in others):
+            return RESIGN
+        return SETTLE
+
+    def excuse(self, task: Task) -> None:
+        """A task has been given back, for the one time."""
+        self._excused.add(task)
+
+    def sink(self) -> None:
+        """A slot leaves for want of a worker."""
+        self.now -= 1

@@ -1,0 +1,225 @@
+"""How tasks are ended by force: by time, by `cancel`, by a stop. A part of `state`.
+
+::
+
+    expire, cancel, stop ──> the task has its outcome
+                             its slot is STOPPING ──> STOP, forced after the grace
+                                                  ──> ABANDON, if that does not help
+
+The outcome does not wait for the end of what is stopped. What has happened before
+counts first, however late it is recorded.
+"""
+
+from __future__ import annotations
+
+from .deadlines import ATTEMPT, GRACE, RETRY, TIMEOUT
+from .effects import ABANDON, KILL, STOP
+from .outcomes import NOTHING, AtHand, Outcome
+from .slots import AT_WORK, COMING, STOPPING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Deque, Dict, List, Optional
+
+    from .deadlines import Deadlines
+    from .effects import Effect
+    from .events import Events
+    from .plan import Plan
+    from .slots import Slot, Slots
+    from .tasks import Task
+
+
+class Stopping:
+    """The half of `state.RunState` that ends what does not end by itself."""
+
+    plan: Plan
+    events: Events
+    slots: Slots
+    effects: Deque[Effect]
+    stopped: bool
+    _deadlines: Deadlines
+    _timeout: Optional[float]
+    _run_timeout: Optional[float]
+    _grace: float
+    _abandoning: int
+
+    def ended(self, slot: Slot) -> None:
+        """See `state.RunState`, as of all that follows."""
+        raise NotImplementedError
+
+    def gone(self, slot: Slot, now: float) -> None:
+        """Nobody serves a slot any more."""
+        raise NotImplementedError
+
+    def _settle(self, task: Task, outcome: Outcome, now: float) -> None:
+        raise NotImplementedError
+
+    def _slot_of(self, task: Task) -> Optional[Slot]:
+        raise NotImplementedError
+
+    def _call(self, late: int = 0) -> None:
+        raise NotImplementedError
+
+    def _check_end(self) -> None:
+        raise NotImplementedError
+
+    def unstoppable(self, slot: Slot, now: float) -> None:
+        """The worker of a slot cannot be stopped."""
+        if slot.state == STOPPING:
+            self._abandon(slot, now)
+
+    def abandoned(self) -> None:
+        """A worker has released what it held, as it was told to."""
+        self._abandoning = max(0, self._abandoning - 1)
+        self._check_end()
+
+    def expire(self, now: float) -> None:
+        """It is now so late: end what has taken too long, take the next steps."""
+        for kind, what in self._deadlines.due(now):
+            if kind == GRACE:
+                (
+                    self._abandon(what, now)
+                    if what.step
+                    else self._take_step(what, now, True)
+                )
+            elif kind == TIMEOUT:
+                self._time_out(what, now)
+            elif kind == ATTEMPT:
+                self._time_out_attempt(what, now)
+            elif kind == RETRY:
+                self.plan.resume(what)
+            elif self.plan.remaining:
+                self._time_out_run(now)
+        self._deadlines.look_on()
+        self._call()
+        self._check_end()
+
+    def delay(self, task: Task, seconds: float, now: float) -> None:
+        """A task waits so long for its next attempt."""
+        if task in self.plan.delayed:
+            self._deadlines.add(RETRY, task, now + seconds, task.attempts)
+
+    def spoil(self, task: Task, error: BaseException, now: float) -> None:
+        """What tells how long a task is to wait has raised an error."""
+        if task in self.plan.delayed:
+            outcome = Outcome.raised(None, error)
+            outcome.error = f"{task.errors[-1]} ({outcome.error} in the delay)"
+            outcome.final = True
+            self._settle(task, outcome, now)
+            self._call()
+            self._check_end()
+
+    def cancel(self, task: Task, now: float) -> bool:
+        """End one task; whether that was still to be done."""
+        slot = self._slot_of(task)
+        if slot is not None and slot.outcome is not None:
+            self.ended(slot)  # what has happened before counts first
+            slot = self._slot_of(task)
+        if task.outcome is not None:
+            return False
+        at_hand = NOTHING if slot is None else slot.dismiss()
+        self.plan.cancel(task, Outcome.cancelled(at_hand), now, slot is not None)
+        self.events.record(self.plan.ended, now)
+        if slot is not None:
+            self._stop_slot(slot, now)
+        self._call()
+        self._check_end()
+        return True
+
+    def stop(self, now: float, force: bool = False) -> None:
+        """End every task that has not ended.
+
+        :param force: without any grace period.
+        """
+        self.stopped = True
+        if force:
+            for slot in self.slots.all:
+                if slot.state == STOPPING and not slot.step:
+                    self._take_step(slot, now, force)
+        self._terminate(now, force)
+        self.events.record(self.plan.ended, now)
+        if force:
+            self.effects.append((KILL, None, None))
+        self._check_end()
+
+    # -- how -------------------------------------------------------------------------
+
+    def _time_out(self, task: Task, now: float) -> None:
+        slot = self._slot_of(task)
+        if slot is not None and slot.outcome is not None:
+            self.ended(slot)  # what has happened meanwhile counts first
+            slot = self._slot_of(task)
+        if task.outcome is not None:  # another's end was its own, too
+            return
+        at_hand = NOTHING if slot is None else slot.dismiss()
+        timeout = task.options.timeout
+        timeout = self._timeout if timeout is None else timeout
+        assert timeout is not None
+        self._settle(task, Outcome.timed_out(timeout, at_hand), now)
+        if slot is not None and slot.state == AT_WORK:
+            self._stop_slot(slot, now)
+
+    def _time_out_attempt(self, slot: Slot, now: float) -> None:
+        task = slot.task
+        if slot.outcome is not None:
+            self.ended(slot)
+        if task is None or slot.task is not task:
+            return
+        retry = task.options.retry
+        assert retry is not None and retry.attempt_timeout is not None
+        outcome = Outcome.attempt_timed_out(retry.attempt_timeout, slot.dismiss())
+        self._settle(task, outcome, now)
+        if slot.state == AT_WORK:
+            self._stop_slot(slot, now)
+
+    def _time_out_run(self, now: float) -> None:
+        assert self._run_timeout is not None
+        for slot in tuple(self.slots.all):
+            if slot.state == AT_WORK and slot.outcome is not None:
+                self.ended(slot)
+        self.stopped = True
+        self._terminate(now, timeout=self._run_timeout)
+        self.events.record(self.plan.ended, now)
+
+    def _terminate(
+        self, now: float, force: bool = False, timeout: Optional[float] = None
+    ) -> None:
+        """End all tasks, and stop all slots that are at one, or on their way.
+
+        :param timeout: of the run, if it is that which has passed.
+        """
+
+        def outcome(at_hand: AtHand = NOTHING) -> Outcome:
+            if timeout is None:
+                return Outcome.stopped(at_hand)
+            return Outcome.run_timed_out(timeout, at_hand)
+
+        stopping: List[Slot] = []
+        outcomes: Dict[Task, Outcome] = {}
+        for slot in self.slots.all:
+            task = slot.task
+            if slot.state == COMING:
+                slot.dismiss()
+                stopping.append(slot)
+            elif task is not None and task.outcome is None:
+                outcomes[task] = outcome(slot.dismiss())
+                stopping.append(slot)
+        self.plan.terminate(outcomes, now, outcome())
+        for slot in stopping:
+            self._stop_slot(slot, now, force)
+
+    def _stop_slot(self, slot: Slot, now: float, force: bool = False) -> None:
+        self.slots.move(slot, STOPPING)
+        slot.task = None
+        self._take_step(slot, now, force)
+
+    def _take_step(self, slot: Slot, now: float, force: bool) -> None:
+        slot.step = int(force)
+        self.effects.append((STOP, slot, force))
+        slot.due = now + self._grace
+        self._deadlines.add(GRACE, slot, slot.due, slot.due)
+
+    def _abandon(self, slot: Slot, now: float) -> None:
+        self._abandoning += 1
+        self.effects.append((ABANDON, slot, None))
+        self.gone(slot, now)
