@@ -21,13 +21,18 @@ EXPORTED = [
     "CommandExecutionError",
     "CommandResult",
     "ConcurraError",
+    "CurrentTask",
     "DuplicateLabelError",
     "ExecutionError",
     "LifeCycleError",
+    "RemoteTraceback",
     "Result",
+    "Retry",
     "TaskRunner",
     "UnknownDependencyError",
     "__version__",
+    "current_task",
+    "task",
 ]
 
 
@@ -91,7 +96,7 @@ SIGNATURES = {
         "(self, verify=True, raise_exception=False, error_message=None)"
     ),
     "is_running": "(self)",
-    "abort": "(self)",
+    "abort": "(self, verify=True)",
     "verify": "(self, raise_exception=False, error_message=None)",
     "get_active_runner_count": "(self)",
     "show_progress": "(self)",
@@ -155,6 +160,10 @@ def test_new_parameters_of_the_constructor():
         "mp_context": None,
         "max_tasks_per_child": None,
         "terminate_timeout": 1,
+        "run_timeout": None,
+        "resources": None,
+        "initializer": None,
+        "initargs": (),
     }
 
 
