@@ -22,6 +22,8 @@ from .errors import (
 )
 from .current import CurrentTask, current_task
 from .options import task
+from .references import ref
+from .tasks import TaskRef
 
 # To type checkers this is true. Importing `typing` takes longer than all the rest of
 # concurra, so no module that is always loaded does it.
@@ -44,10 +46,12 @@ __all__ = [
     "RemoteTraceback",
     "Result",
     "Retry",
+    "TaskRef",
     "TaskRunner",
     "UnknownDependencyError",
     "__version__",
     "current_task",
+    "ref",
     "task",
 ]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from . import checks
 from .options import ALL_SUCCESS, ONE_FAILED, Chosen, Options, OwnOptions
 from .options import check_resources, choose, split
-from .tasks import Call, Command, Task
+from .references import ReferringCall, referred
+from .tasks import Call, Command, Task, TaskRef
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Hashable, Iterable, List, Mapping
+    from typing import Any, Callable, Dict, Hashable, Iterable, List, Mapping
     from typing import Optional, Sequence, Tuple, Union
 
     from .checks import StrPath
@@ -41,11 +42,14 @@ class Adders:
         depends_on: Labels = None,
         task_retries: Union[int, Retry, None] = None,
         **kwargs: Any,
-    ) -> None:
+    ) -> TaskRef:
         """Add a call of ``task(*args, **kwargs)``.
 
         :param task: a function, or anything callable. If it is ``async def``, it is
             awaited, in an event loop of its own.
+        :param args: its arguments. What another adder has returned, or `ref`, stands
+            for the result of that task, also directly within a list, tuple, set or
+            dict; and the call depends on it.
         :param label: its name in the results; None for the number of tasks before it.
         :param depends_on: labels of the tasks that must succeed first. They may be
             added later. A string is one label; None, or False, is none.
@@ -53,6 +57,8 @@ class Adders:
 
         All other keywords go to the function. For further options, see `task`.
 
+        :return: stands for the result, in the arguments of other calls, and for the
+            label in ``depends_on``.
         :raises TypeError, ValueError: an argument is wrong, the label is taken, or the
             task would wait for itself, directly or through others.
         :raises RuntimeError: the runner has been started.
@@ -61,9 +67,9 @@ class Adders:
         task, chosen = split(task)
         if task_retries is not None:
             chosen = Chosen({**chosen, **choose(task_retries=task_retries)})
-        self._add(Call(task, args, kwargs), label, depends_on, chosen)
+        return self._add_call(task, args, kwargs, label, depends_on, chosen)
 
-    def add_func(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    def add_func(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> TaskRef:
         """Add a call of ``func(*args, **kwargs)``, its label being the keyword ``key``.
 
         All other keywords go to the function, but for ``self`` and ``func``.
@@ -71,7 +77,7 @@ class Adders:
         key = kwargs.pop("key", None)
         checks.function(func)
         func, chosen = split(func)
-        self._add(Call(func, args, kwargs), key, None, chosen)
+        return self._add_call(func, args, kwargs, key, None, chosen)
 
     def add_function(
         self,
@@ -88,7 +94,7 @@ class Adders:
         resources: Optional[Mapping[str, int]] = None,
         trigger_rule: str = ALL_SUCCESS,
         name: Optional[str] = None,
-    ) -> None:
+    ) -> TaskRef:
         """Add a call of ``func(*args, **kwargs)``, the arguments being in containers.
 
         The label is ``key``; ``log_exception`` has no effect. See `add_task`, and for
@@ -105,9 +111,9 @@ class Adders:
         )
         func, before = split(func)
         chosen = Chosen({**before, **chosen})
-        self._add(Call(func, args, kwargs), key, depends_on, chosen)
+        return self._add_call(func, args, kwargs, key, depends_on, chosen)
 
-    def add_work(self, workload: Iterable[Tuple[Any, ...]]) -> None:
+    def add_work(self, workload: Iterable[Tuple[Any, ...]]) -> List[TaskRef]:
         """Add many calls, or none of them if one is wrong.
 
         :param workload: tuples ``(func, args, kwargs, label)``, of which all but the
@@ -115,13 +121,19 @@ class Adders:
         """
         items = checks.work(workload)
         self._life.check_open()  # not before: the caller's generator may take its time
-        tasks = []
+        tasks: List[Task] = []
         for number, ((func, args, kwargs), label) in enumerate(items, len(self)):
             func, chosen = split(func)
             options = self._choice(chosen, ()) if chosen else self._options
             label = number if label is None else label
+            if referred(args, kwargs):
+                raise ValueError(
+                    f"workload item {len(tasks)} must be without references: use "
+                    "add_task for what depends on other tasks"
+                )
             tasks.append(Task(label, Call(func, args, kwargs), options))
         self._plan.add_all(tasks)
+        return list(tasks)
 
     def add_command(
         self,
@@ -140,7 +152,7 @@ class Adders:
         resources: Optional[Mapping[str, int]] = None,
         trigger_rule: str = ALL_SUCCESS,
         name: Optional[str] = None,
-    ) -> None:
+    ) -> TaskRef:
         """Add an external command.
 
         Its result is a dict with ``command``, ``shell``, ``returncode``, ``stdout``,
@@ -167,7 +179,7 @@ class Adders:
             trigger_rule=trigger_rule,
             name=name,
         )
-        self._add(Command(*options), label, depends_on, chosen)
+        return self._add(Command(*options), label, depends_on, chosen)
 
     def add_shell_command(
         self,
@@ -186,7 +198,7 @@ class Adders:
         resources: Optional[Mapping[str, int]] = None,
         trigger_rule: str = ALL_SUCCESS,
         name: Optional[str] = None,
-    ) -> None:
+    ) -> TaskRef:
         """Add a line for the system's shell, with pipes, redirections and so on.
 
         For parameters and errors, see `add_command`.
@@ -201,16 +213,64 @@ class Adders:
             trigger_rule=trigger_rule,
             name=name,
         )
-        self._add(Command(*options), label, depends_on, chosen)
+        return self._add(Command(*options), label, depends_on, chosen)
+
+    def _add_call(
+        self,
+        func: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        label: Any,
+        depends_on: Any,
+        chosen: Chosen,
+    ) -> TaskRef:
+        references = referred(args, kwargs)
+        if not references:
+            return self._add(Call(func, args, kwargs), label, depends_on, chosen)
+        if chosen.get("trigger_rule", ALL_SUCCESS) != ALL_SUCCESS:
+            raise ValueError(
+                f"trigger_rule {chosen['trigger_rule']!r} does not go with "
+                f"{references[0]!r} as an argument: it may have no result. Name it in "
+                "depends_on alone, and let the function look at results_registry"
+            )
+        return self._add(
+            ReferringCall(func, args, kwargs), label, depends_on, chosen, references
+        )
 
     def _add(
-        self, job: Job, label: Any, depends_on: Any = None, chosen: Any = None
-    ) -> None:
+        self,
+        job: Job,
+        label: Any,
+        depends_on: Any,
+        chosen: Chosen,
+        references: Sequence[Any] = (),
+    ) -> TaskRef:
         label = len(self._plan.tasks) if label is None else checks.label(label)
+        if isinstance(depends_on, TaskRef):
+            depends_on = (depends_on,)
         needed = checks.labels(depends_on)
+        for each in needed:
+            if type(each) is Task or type(each) is TaskRef:
+                references = (*needed, *references)
+                break
+        if references:
+            needed = self._labels((*needed, *references))
         options = self._choice(chosen, needed) if chosen else self._options
         self._life.check_open()
-        self._plan.add(Task(label, job, options), needed)
+        task = Task(label, job, options)
+        self._plan.add(task, needed)
+        if type(job) is ReferringCall:
+            self._plan.referring.append(task)
+        return task
+
+    def _labels(self, needed: Sequence[Any]) -> Tuple[Hashable, ...]:
+        """Labels in the place of references, each once."""
+        labels: Dict[Hashable, None] = {}
+        for each in needed:
+            if type(each) is Task and self._plan.tasks.get(each.label) is not each:
+                raise ValueError(f"{each!r} is of another runner")
+            labels[each.label if isinstance(each, TaskRef) else each] = None
+        return tuple(labels)
 
     def _choice(self, chosen: Chosen, needed: Sequence[Hashable]) -> Options:
         """The options of a task of which something was chosen."""

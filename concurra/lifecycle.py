@@ -16,7 +16,7 @@ from .errors import LifeCycleError
 from .events import Events
 from .outcomes import FAILED, TERMINATED
 from .scheduler import Scheduler
-from .tasks import Call, Command
+from .tasks import CALL, COMMAND
 from .threads import ThreadCache
 from .workers.pool import Pool
 
@@ -275,13 +275,13 @@ class LifeCycle:
     def _make(self, options: RunOptions, readers: Sequence[Reader]) -> Scheduler:
         """What opens the plan and runs it; nothing is started or held by that."""
         plan, limit = self._plan, options.max_concurrency
-        jobs = [type(task.job) for task in plan.tasks.values()]
-        calls, grace = jobs.count(Call), float(options.terminate_timeout)
+        jobs = [task.job.kind for task in plan.tasks.values()]
+        calls, grace = jobs.count(CALL), float(options.terminate_timeout)
         threads = ThreadCache()
         pool = Pool(
             threads,
             checks.context(options.mp_context) if options.use_multiprocessing else None,
-            commands=Command in jobs,
+            commands=COMMAND in jobs,
             width=lambda: min(limit, calls, plan.width()),
             fallback=options.fallback_to_thread_on_pickle_error,
             max_tasks=options.max_tasks_per_child,

@@ -59,6 +59,8 @@ class Plan:
         self.delayed: Dict[Task, None] = {}
         #: The options of tasks that have some of their own.
         self.own: List[Options] = []
+        #: Those whose jobs get results of others.
+        self.referring: List[Task] = []
         self._ruled = False  # whether one has a trigger rule
 
     @property
@@ -108,6 +110,9 @@ class Plan:
             raise UnknownDependencyError(unknown)
         with collection_paused(len(self.tasks)):
             self._checked = self._dag.resolve()
+        for task in self.referring:
+            needed = {each.label: each for each in task.needs}
+            task.job.tasks = needed  # type: ignore[union-attr]
 
     def open(self, resources: Mapping[str, int] = {}) -> None:
         """Find out which tasks are ready. The plan has been checked.

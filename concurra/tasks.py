@@ -10,10 +10,11 @@ from __future__ import annotations
 from functools import partial
 
 from .options import DEFAULTS, Options
+from .wording import show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Hashable, List, Mapping, Optional
+    from typing import Any, Callable, Dict, Final, Hashable, List, Mapping, Optional
     from typing import Sequence, Union
 
     from .outcomes import Outcome
@@ -21,11 +22,17 @@ if TYPE_CHECKING:
 
     Job = Union["Call", "Command"]
 
+#: The kinds of jobs.
+CALL: Final = "call"
+COMMAND: Final = "command"
+
 
 class Call:
     """A Python function with its arguments; ``kwargs`` is None for none."""
 
     __slots__ = ("func", "args", "kwargs")
+
+    kind = CALL
 
     def __init__(
         self,
@@ -67,6 +74,8 @@ class Command:
 
     __slots__ = ("argv", "cwd", "env", "check", "capture_output", "text")
 
+    kind = COMMAND
+
     def __init__(
         self,
         argv: Union[str, List[str]],
@@ -94,7 +103,28 @@ class Command:
         return "shell_command" if self.shell else "command"
 
 
-class Task:
+class TaskRef:
+    """Stands for the result of a task, in the arguments of another: see `ref`.
+
+    Adders return one. In ``depends_on`` it stands for its label.
+    """
+
+    __slots__ = ("label",)
+
+    def __init__(self, label: Hashable) -> None:
+        self.label = label
+
+    def __repr__(self) -> str:
+        return f"<TaskRef {show(self.label)}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"{self!r} stands for a result only as an argument itself, or directly "
+            "within a list, tuple, set or dict that is one"
+        )
+
+
+class Task(TaskRef):
     """A job with its place in the plan, and in the end its outcome.
 
     ``depends_on`` are the labels of the tasks that it depends on, ``needs`` are these
@@ -106,7 +136,6 @@ class Task:
     """
 
     __slots__ = (
-        "label",
         "index",
         "order",
         "island",

@@ -308,6 +308,8 @@ def _is_simple(call: Call) -> bool:
     True of a function at the top level of a module that is there, with small arguments
     of the simplest types.
     """
+    if type(call) is not Call:
+        return False  # its arguments are made anew whenever they are asked for
     func, args, kwargs = call.func, call.args, call.kwargs
     if type(func) is not FunctionType and type(func) is not BuiltinFunctionType:
         return False

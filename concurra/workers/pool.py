@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 
 from ..outcomes import LOST, NOTHING, UNAVAILABLE, UNPICKLABLE, AtHand, Outcome
-from ..tasks import Call, Command
+from ..tasks import CALL, COMMAND
 from .thread import FallbackWorker, ThreadWorker
 
 TYPE_CHECKING = False
@@ -108,7 +108,7 @@ class Pool:
         #: Whether there are processes at all.
         self.remote = context is not None
         self._width = width
-        self._makers: Dict[type, Callable[[], Kind]] = {Call: self._thread_worker}
+        self._makers: Dict[str, Callable[[], Kind]] = {CALL: self._thread_worker}
         self._prepared: List[ProcessWorker] = []
         self._start: Optional[Callable[[], ProcessWorker]] = (
             None  # ahead of all threads
@@ -127,7 +127,7 @@ class Pool:
         if commands:
             from .command import CommandWorker
 
-            self._makers[Command] = lambda: CommandWorker(guardian)
+            self._makers[COMMAND] = lambda: CommandWorker(guardian)
         if context is not None:
             options = {
                 "max_tasks": max_tasks,
@@ -136,7 +136,7 @@ class Pool:
                 "initializer": initializer,
             }
             start = self._process_maker(context, options)
-            self._makers[Call] = start
+            self._makers[CALL] = start
             if context.get_start_method() == "fork":
                 self._start = start
 
@@ -205,9 +205,9 @@ class Pool:
         self.unpicklable.clear()
         self._start = None
 
-    def make(self, kind: type) -> Kind:
+    def make(self, kind: str) -> Kind:
         """What does jobs of this kind."""
-        while kind is Call and self._prepared:
+        while kind is CALL and self._prepared:
             try:
                 worker = self._prepared.pop()
             except IndexError:  # another worker has been faster
@@ -234,7 +234,7 @@ class PooledWorker:
         self._note: Optional[Note] = None
         self._pool = pool
         self._done = done
-        self._kinds: Dict[type, Kind] = {}
+        self._kinds: Dict[str, Kind] = {}
         self._active: Optional[Kind] = None  # of what is at hand
         self._job: Optional[Job] = None  # that may have to fall back to a thread
         self._spent: Optional[Kind] = None  # and not closed yet
@@ -243,7 +243,7 @@ class PooledWorker:
 
     def is_quick(self, job: Job) -> bool:
         """See `Worker.is_quick`."""
-        kind = self._kinds.get(type(job))
+        kind = self._kinds.get(job.kind)
         if kind is None or self.retired or job in self._pool.unpicklable:
             return False
         return kind.is_quick(job)
@@ -258,7 +258,7 @@ class PooledWorker:
             if (
                 outcome is not None
                 and outcome.cause is UNAVAILABLE
-                and self._make_room(type(job))
+                and self._make_room(job.kind)
             ):
                 outcome = self._try(job)
             if outcome is None:
@@ -326,7 +326,7 @@ class PooledWorker:
 
     def _try(self, job: Job) -> Optional[Outcome]:
         """Do the job with what there is for its kind, or is made for it."""
-        kind = type(job)
+        kind = job.kind
         worker = self._kinds.get(kind)
         if worker is not None and worker.spent:  # it has ended while it was idle
             self._put_aside(kind)
@@ -362,9 +362,9 @@ class PooledWorker:
         tell, who then begins it once more: in a thread that is known to run a job.
         """
         try:
-            worker = self._kinds.get(Call)
+            worker = self._kinds.get(CALL)
             if worker is not None and worker.spent:
-                self._put_aside(Call)
+                self._put_aside(CALL)
             job, self._job = self._job, None
             if job is not None and self._falls_back(outcome):
                 self._pool.unpicklable.add(job)
@@ -377,20 +377,20 @@ class PooledWorker:
         never_began = outcome.cause is UNPICKLABLE and outcome.mode is None
         return never_began and self._pool.fallback
 
-    def _put_aside(self, kind: type) -> None:
+    def _put_aside(self, kind: str) -> None:
         """Keep what is spent until `reap`."""
         spent = self._kinds.pop(kind, None)
         if spent is not None:  # or else this worker has been abandoned meanwhile
             self._spent = spent
             self.retired = True
 
-    def _make_room(self, kind: type) -> bool:
+    def _make_room(self, kind: str) -> bool:
         """Close what is for other kinds of jobs; whether there was any."""
         others = [other for other in list(self._kinds) if other is not kind]
         self._close_kinds(others)
         return bool(others)
 
-    def _close_kinds(self, kinds: List[type]) -> None:
+    def _close_kinds(self, kinds: List[str]) -> None:
         for kind in kinds:
             worker = self._kinds.pop(kind, None)
             if worker is not None:  # or else this worker has been abandoned meanwhile

@@ -28,10 +28,12 @@ EXPORTED = [
     "RemoteTraceback",
     "Result",
     "Retry",
+    "TaskRef",
     "TaskRunner",
     "UnknownDependencyError",
     "__version__",
     "current_task",
+    "ref",
     "task",
 ]
 

@@ -13,7 +13,7 @@ from typing import Any, Callable
 import pytest
 
 from concurra.outcomes import LOST, NOTHING, Outcome
-from concurra.tasks import Call
+from concurra.tasks import CALL, Call
 from concurra.workers import forks
 from concurra.workers.child import DONE
 from concurra.workers.dispatched import DispatchedWorker, _is_simple
@@ -449,9 +449,9 @@ def test_a_strike_while_a_job_is_sent(
     """By who begins it, or later if the process was not ready: told once."""
     told = Told()
     worker = pool.hire(told)
-    kind = pool.make(Call)
+    kind = pool.make(CALL)
     assert isinstance(kind, DispatchedWorker)
-    worker._kinds[Call] = kind
+    worker._kinds[CALL] = kind
     if ready:
         begin(worker, call(add, 1))
         assert told.outcome().ok

@@ -18,7 +18,7 @@ from typing import Any, Callable
 import pytest
 
 from concurra.outcomes import ABORT, FAILED, LOST, NOTHING, TERMINATED, UNAVAILABLE
-from concurra.tasks import Call
+from concurra.tasks import CALL
 from concurra.wording import PICKLE_WARNING
 from concurra.workers import command
 from concurra.workers.dispatcher import can_dispatch
@@ -197,7 +197,7 @@ def test_a_process_that_was_started_meanwhile_is_stopped(
     """The stop came too early for it, and it may take long to be ready."""
     made = pool()
     pooled = made.hire()
-    process = made.make(Call)
+    process = made.make(CALL)
 
     def make(kind: type) -> Any:
         pooled.stop()
