@@ -29,6 +29,7 @@ from .tasks import TaskRef
 # concurra, so no module that is always loaded does it.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .observers import Fact, Observer
     from .retries import Retry
     from .types import CommandResult, Result
 
@@ -42,7 +43,9 @@ __all__ = [
     "CurrentTask",
     "DuplicateLabelError",
     "ExecutionError",
+    "Fact",
     "LifeCycleError",
+    "Observer",
     "RemoteTraceback",
     "Result",
     "Retry",
@@ -61,6 +64,10 @@ def __getattr__(name: str) -> object:
         from .retries import Retry
 
         return Retry
+    if name in ("Fact", "Observer"):
+        from . import observers
+
+        return getattr(observers, name)
     if name in ("CommandResult", "Result"):
         from . import types
 

@@ -14,12 +14,12 @@ from .errors import LifeCycleError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional
+    from typing import Callable, List, Optional
 
 #: Seconds between two looks for Ctrl-C of a thread that waits. A signal wakes it up,
 #: but not if it comes just before the thread falls asleep, or is but simulated, by
 #: `_thread.interrupt_main`; and never on Windows.
-_ATTENTION = 1.0 if os.name == "posix" else 0.25
+ATTENTION = 1.0 if os.name == "posix" else 0.25
 
 
 class Completion:
@@ -28,7 +28,7 @@ class Completion:
     def __init__(self) -> None:
         self.reached = False
         self._pid = os.getpid()
-        self._waiters: List[threading.Lock] = []
+        self._waiters: List[Callable[[], object]] = []
 
     def refusal(self) -> Optional[LifeCycleError]:
         """Why it will never come here, or None."""
@@ -48,11 +48,11 @@ class Completion:
         # A lock of one's own, because an interrupt while it is held does no harm.
         waiter = threading.Lock()
         waiter.acquire()
-        self._waiters.append(waiter)
+        self._waiters.append(waiter.release)
         # Who comes too late to be released sees here that it has been reached.
         while not self.reached:
-            left = _ATTENTION if ends is None else ends - time.monotonic()
-            if left <= 0 or waiter.acquire(timeout=min(left, _ATTENTION)):
+            left = ATTENTION if ends is None else ends - time.monotonic()
+            if left <= 0 or waiter.acquire(timeout=min(left, ATTENTION)):
                 break
         return self.reached
 
@@ -60,4 +60,10 @@ class Completion:
         """It has come; whoever waits goes on."""
         self.reached = True
         while self._waiters:
-            self._waiters.pop().release()
+            self._waiters.pop()()
+
+    def then(self, callback: Callable[[], object]) -> None:
+        """Call it when it has come, once or twice; it must not raise or block."""
+        self._waiters.append(callback)
+        if self.reached:
+            callback()

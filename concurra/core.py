@@ -6,12 +6,11 @@ import time
 
 from . import checks, logs, results
 from .adders import Adders
-from .errors import CommandExecutionError, LifeCycleError
-from .failures import exception_of
+from .errors import CommandExecutionError
+from .following import Following
 from .lifecycle import LifeCycle
 from .options import Options, RunOptions
 from .plan import Plan
-from .wording import quote, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
     from typing import Optional, Tuple, TypeVar, Union
 
     from .events import Reader
+    from .observers import Observer
     from .retries import Retry
-    from .tasks import Task
     from .types import Result
 
     Self = TypeVar("Self", bound="TaskRunner")
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["CommandExecutionError", "TaskRunner"]
 
 
-class TaskRunner(Adders):
+class TaskRunner(Adders, Following):
     """Runs tasks side by side, each as soon as those that it depends on succeeded.
 
     Tasks are Python functions and external commands. Add them, then `run` them once.
@@ -72,6 +71,10 @@ class TaskRunner(Adders):
     :param initializer: a function that each worker thread or process calls, with
         ``initargs``, before its first task. If it raises, the tasks of that worker fail
         with its error.
+    :param observers: objects that follow the run, see `Observer`.
+    :param keep_results: whether a result that `as_completed` has handed out is kept.
+        If not, memory does not grow with results, and `run` returns those alone that
+        nobody has taken.
     :raises TypeError, ValueError: an argument is of the wrong type or out of its range.
     """
 
@@ -95,6 +98,8 @@ class TaskRunner(Adders):
         resources: Optional[Mapping[str, int]] = None,
         initializer: Optional[Callable[..., Any]] = None,
         initargs: Iterable[Any] = (),
+        observers: Iterable[Observer] = (),
+        keep_results: bool = True,
     ) -> None:
         self.log = checks.logger(logger)
         self.name = checks.text("name", name, "TaskRunner")
@@ -112,15 +117,19 @@ class TaskRunner(Adders):
         self.resources = resources or {}
         self.initializer = initializer
         self.initargs = initargs
+        self.observers = observers
+        self.keep_results = keep_results
         self.max_concurrency = checks.concurrency(max_concurrency)
 
         self._options = Options()  # of each task that was given none of its own
         self._check_options()
         self._plan = Plan(self._options)
+        self._keeping = True
         self._life = LifeCycle(self._plan)
         self._progress = logs.ProgressReader()
         # One offset between the clocks serves all timestamps of the run.
-        recorder = results.Recorder(time.time() - time.monotonic())
+        self._offset = time.time() - time.monotonic()
+        recorder = results.Recorder(self._offset)
         self._registry = results.Registry(self._plan.tasks, recorder.record)
 
     def _check_options(self) -> RunOptions:
@@ -209,52 +218,6 @@ class TaskRunner(Adders):
         """How many tasks are at work at this moment."""
         return self._life.running
 
-    def done(self) -> bool:
-        """Whether every task has ended, and all that follows from it is done."""
-        return self._life.finished
-
-    def wait(self, timeout: Optional[float] = None) -> bool:
-        """Wait for the end of a run in the background; whether it has come.
-
-        It returns no results, logs no report, and terminates nothing: not even Ctrl-C
-        does that here.
-
-        :param timeout: seconds to wait at the most; None for ever.
-        :raises RuntimeError: nothing was started, or the end would wait for the caller.
-        """
-        if timeout is not None:
-            checks.seconds("timeout", timeout, zero=True)
-        return self._life.await_end(timeout)
-
-    def counts(self) -> Dict[str, int]:
-        """How many tasks are in which state now, without a look at each.
-
-        ``waiting`` for tasks that they depend on or for the time of their next attempt,
-        ``ready``, ``running``, ``successful``, ``failed``, ``terminated``.
-        """
-        return self._life.counts()
-
-    @property
-    def exit_code(self) -> int:
-        """For `sys.exit`: 0 if all tasks have ended and nothing went wrong, else 1."""
-        return int(bool(self._plan.remaining or self._plan.failures))
-
-    def exception(self, label: Hashable) -> Optional[BaseException]:
-        """What a task has raised, or what befell it; None if it succeeded.
-
-        From a thread it is the error itself, with its traceback, which keeps no
-        variables alive. From a process it is a copy, if it can be pickled, and has the
-        traceback there as its ``__cause__``. Where there was no exception one is made:
-        a `TimeoutError`, for one.
-
-        :raises ValueError: no task has this label.
-        :raises RuntimeError: it has not ended.
-        """
-        task = self._task(label)
-        if task.outcome is None:
-            raise LifeCycleError(f"Task {quote(label)} has not ended yet")
-        return exception_of(task.outcome)
-
     def cancel(self, label: Hashable) -> bool:
         """End one task, whatever it is at; what depends on it is skipped.
 
@@ -266,12 +229,6 @@ class TaskRunner(Adders):
         :raises RuntimeError: this is the copy of a runner that a fork has made.
         """
         return self._life.cancel(self._task(label))
-
-    def _task(self, label: Hashable) -> Task:
-        task = self._plan.tasks.get(label)
-        if task is None:
-            raise ValueError(f"label must be that of a task, not {show(label)}")
-        return task
 
     def __enter__(self: Self) -> Self:
         return self
@@ -303,16 +260,28 @@ class TaskRunner(Adders):
             self.verify()
         return self._registry.complete()
 
-    def _choose(self) -> Tuple[RunOptions, List[Reader]]:
-        """The run's options as they are now, and those who follow it."""
+    def _choose(self) -> Tuple[RunOptions, List[List[Reader]]]:
+        """The run's options as they are now, and the groups of those who follow it."""
         options = self._check_options()
+        self._keeping = options.keep_results
         readers: List[Reader] = [logs.ErrorReader(options, self._registry)]
         if options.progress_stats and len(self):
             ours = type(self).show_progress is TaskRunner.show_progress
             log = options.log if ours else None
             self._progress.follow(self.show_progress, len(self), log)
             readers.append(self._progress)
-        return options, readers
+        return options, [readers, *self._observers(options)]
+
+    def _observers(self, options: RunOptions) -> List[List[Reader]]:
+        if not options.observers:
+            return []
+        from .observers import ObserverReader
+
+        def warn(note: str) -> None:
+            logs.warn(options.log, note)
+
+        about = self._registry, self._offset, options.name, self._life.counts
+        return [[ObserverReader(each, warn, *about)] for each in options.observers]
 
     def _conclude(self, verify: bool, raises: bool, message: Optional[str]) -> Results:
         self._life.conclude()

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from .tasks import Task
 
 #: The kinds of facts.
+RUN_START: Final = "run start"
+TASK_START: Final = "task start"  # of an attempt
+TASK_RETRY: Final = "task retry"  # an attempt has failed, and is not the last
 END: Final = "end"
+RUN_END: Final = "run end"
 
 
 class Event:
@@ -34,17 +38,28 @@ class Event:
 
     :param kind: what happened.
     :param moment: when, in monotonic seconds.
-    :param task: to which task.
+    :param task: to which task; None for what happened to the run.
     :param ended: how many tasks had ended then, this one included.
+    :param attempt: the number of the attempt.
     """
 
-    __slots__ = ("kind", "moment", "task", "ended")
+    __slots__ = ("kind", "moment", "task", "ended", "attempt")
 
-    def __init__(self, kind: str, moment: float, task: Task, ended: int) -> None:
+    task: Task  # readers look at the kind first
+
+    def __init__(
+        self,
+        kind: str,
+        moment: float,
+        task: Optional[Task],
+        ended: int,
+        attempt: int = 0,
+    ) -> None:
         self.kind = kind
         self.moment = moment
-        self.task = task
+        self.task = task  # type: ignore[assignment]
         self.ended = ended
+        self.attempt = attempt
 
 
 class Reader:
@@ -55,6 +70,9 @@ class Reader:
 
     #: Whether it wants the end of each task that went wrong or has a warning.
     faults = False
+
+    #: Whether it wants every kind of fact.
+    everything = False
 
     def read(self, event: Event) -> None:
         """Take notice; may block, raise, and call anything of the runner."""
@@ -120,20 +138,41 @@ class Events:
 
     def __init__(self, total: int, *groups: Sequence[Reader]) -> None:
         self._cursors: List[_Cursor] = [_Cursor(group) for group in groups if group]
-        readers = [reader for group in groups for reader in group]
-        self._steps = {reader.step for reader in readers if reader.step}
-        self._faults = any(reader.faults for reader in readers)
         self._total = total
         #: How many tasks have ended.
         self.ended = 0
-        #: The next number of ended tasks that somebody wants to know of.
-        self.next = self._milestone()
         #: Whether there is something that has not been read.
         self.unread = False
+        self._look_at_readers()
+
+    def attach(self, reader: Reader) -> None:
+        """Have one more reader, of what happens from now on; called under the lock."""
+        self._cursors.append(_Cursor([reader]))
+        self._look_at_readers()
+
+    def detach(self, reader: Reader) -> None:
+        """Have a reader that was attached no more; called under the lock."""
+        self._cursors = [each for each in self._cursors if reader not in each.readers]
+        self._look_at_readers()
+
+    def _look_at_readers(self) -> None:
+        readers = [reader for cursor in self._cursors for reader in cursor.readers]
+        self._steps = {reader.step for reader in readers if reader.step}
+        self._faults = any(reader.faults for reader in readers)
+        #: Whether somebody wants to know of more than the ends of tasks.
+        self.everything = any(reader.everything for reader in readers)
+        #: The next number of ended tasks that somebody wants to know of.
+        self.next = self._milestone()
 
     def _milestone(self) -> int:
         ended, total = self.ended, self._total
         return min([min(ended + s - ended % s, total) for s in self._steps], default=0)
+
+    def note(self, kind: str, task: Optional[Task], moment: float) -> None:
+        """Record another fact than an end, if somebody wants it; under the lock."""
+        if self.everything:
+            attempt = 0 if task is None else task.attempts
+            self._append(Event(kind, moment, task, self.ended, attempt))
 
     def record(self, tasks: Sequence[Task], moment: float) -> None:
         """Take over who has ended since the last time; called under the lock.
@@ -147,7 +186,7 @@ class Events:
             notable = outcome.warning is not None or outcome.fault
             self.ended = ended = self.ended + 1
             if (notable and self._faults) or ended == self.next:
-                self._append(Event(END, moment, task, ended))
+                self._append(Event(END, moment, task, ended, task.attempts))
                 if ended == self.next:
                     self.next = self._milestone()
 

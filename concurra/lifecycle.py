@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .workers.initializer import Initializer
 
     #: What is chosen for the run now, and those who follow it.
-    Choose = Callable[[], Tuple[RunOptions, Sequence[Reader]]]
+    Choose = Callable[[], Tuple[RunOptions, Sequence[Sequence[Reader]]]]
 
 
 class LifeCycle:
@@ -108,6 +108,16 @@ class LifeCycle:
         if self._plan.remaining:
             raise LifeCycleError(refusal)
 
+    @property
+    def ended(self) -> Sequence[Task]:
+        """The tasks that have ended, in this order; it grows."""
+        return self._plan.ended
+
+    @property
+    def total(self) -> int:
+        """How many tasks there are."""
+        return len(self._plan.tasks)
+
     # -- start, wait, stop -------------------------------------------------------
 
     def run(self, choose: Choose, broken: Callable[[], None]) -> None:
@@ -117,7 +127,7 @@ class LifeCycle:
         :raises BaseException: what ``choose`` raises, or `Plan.check`; nothing has been
             started then.
         """
-        self._conduct(broken, lambda: self._start(choose, False), self._wait)
+        self.conduct(broken, lambda: self._start(choose, False), self._wait)
 
     def start(self, choose: Choose, broken: Callable[[], None], runner: Runner) -> None:
         """Start in the background; for errors, see `run`.
@@ -126,7 +136,7 @@ class LifeCycle:
         """
         from . import background  # before there are workers: a fork can cut it in two
 
-        self._conduct(broken, lambda: self._start(choose, True))
+        self.conduct(broken, lambda: self._start(choose, True))
         background.remember(runner)
 
     def wait(self, broken: Callable[[], None]) -> None:
@@ -134,7 +144,7 @@ class LifeCycle:
 
         :raises LifeCycleError: the end would wait for the caller.
         """
-        self._conduct(broken, self._wait)
+        self.conduct(broken, self._wait)
 
     def await_end(self, timeout: Optional[float]) -> bool:
         """Wait for the end, or so many seconds; whether it has come.
@@ -145,6 +155,29 @@ class LifeCycle:
         """
         self.check_begun("Nothing runs yet: there is no end to wait for")
         return self._schedulers[0].wait(timeout)
+
+    def attach(self, reader: Reader) -> None:
+        """Have one more reader of events, from now on; the run has begun.
+
+        :raises LifeCycleError: the end would wait for the caller, or this is a copy.
+        """
+        refusal = self._schedulers[0].refusal()
+        if refusal is not None:
+            raise refusal
+        self._schedulers[0].attach(reader)
+
+    def detach(self, reader: Reader) -> None:
+        """Have a reader that was attached no more."""
+        self._schedulers[0].detach(reader)
+
+    def then(self, callback: Callable[[], object]) -> None:
+        """Call it, once or twice, when the run has finished; in any thread."""
+        self._schedulers[0].then(callback)
+
+    def stop_soon(self) -> None:
+        """Terminate what has not ended, without waiting for the end."""
+        self._schedulers[0].stop()
+        self.in_background = False
 
     def cancel(self, task: Task) -> bool:
         """End one task; whether that was still to be done.
@@ -177,7 +210,7 @@ class LifeCycle:
         self.check_ended("A handler of the run's log cannot wait for its end")
         self.in_background = False
 
-    def _conduct(
+    def conduct(
         self, broken: Callable[[], None], *steps: Callable[[], Optional[ConcurraError]]
     ) -> None:
         """Take steps of a run, as long as nothing speaks against one.
@@ -272,7 +305,9 @@ class LifeCycle:
             checks.main_guard(options.mp_context)
             checks.imported(self._plan.tasks.values())
 
-    def _make(self, options: RunOptions, readers: Sequence[Reader]) -> Scheduler:
+    def _make(
+        self, options: RunOptions, readers: Sequence[Sequence[Reader]]
+    ) -> Scheduler:
         """What opens the plan and runs it; nothing is started or held by that."""
         plan, limit = self._plan, options.max_concurrency
         jobs = [task.job.kind for task in plan.tasks.values()]
@@ -292,7 +327,7 @@ class LifeCycle:
         return Scheduler(
             plan,
             pool,
-            Events(len(jobs), readers),
+            Events(len(jobs), *readers),
             limit=limit,
             timeout=options.timeout,
             run_timeout=options.run_timeout,

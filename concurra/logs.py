@@ -7,7 +7,7 @@ import threading
 
 from . import results
 from .errors import ExecutionError
-from .events import Reader
+from .events import END, Reader
 from .wording import quote
 
 TYPE_CHECKING = False
@@ -139,6 +139,8 @@ class ErrorReader(Reader):
 
     def quick(self, event: Event) -> bool:
         """Whether the event is another reader's."""
+        if event.kind != END:
+            return True
         outcome = event.task.outcome
         return not outcome or (outcome.warning is None and not outcome.fault)
 
@@ -198,7 +200,8 @@ class ProgressReader(Reader):
         return silent or not self._wants(event)
 
     def _wants(self, event: Event) -> bool:
-        return not event.ended % self.step or event.ended == self._total
+        due = not event.ended % self.step or event.ended == self._total
+        return due and event.kind == END
 
     def told(self, now: int) -> int:
         """The number that this thread calls ``show`` for; ``now`` if it does not."""

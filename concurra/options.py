@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Final, List, Optional, Tuple, TypeVar, Union
     from typing import overload
 
+    from .observers import Observer
     from .retries import Retry
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -266,6 +267,7 @@ class RunOptions:
         *("fallback_to_thread_on_pickle_error", "task_retries"),
         *("max_tasks_per_child", "mp_context", "max_concurrency"),
         *("resources", "run_timeout", "initializer", "initargs"),
+        *("observers", "keep_results"),
     )
 
     __slots__ = (*NAMES, "warning")
@@ -307,6 +309,12 @@ class RunOptions:
         self.initargs: Tuple[Any, ...] = tuple(
             checks.arguments("initargs", chosen.initargs)
         )
+        self.keep_results = _flag(chosen, "keep_results")
+        self.observers: List[Observer] = []
+        if chosen.observers:
+            from .observers import check
+
+            self.observers = check(chosen.observers)
         self.max_concurrency = checks.concurrency(chosen.max_concurrency)
         #: What is to be said of it in the log.
         self.warning = ""

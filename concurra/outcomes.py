@@ -158,6 +158,12 @@ class Outcome:
             return self.mode is not None
         return cause is ERROR or cause is EXIT
 
+    def emptied(self) -> Outcome:
+        """The same outcome without a value."""
+        if self.value is None and self.exception is None and self.trace is None:
+            return self
+        return Outcome(self.cause, self.mode, None, self.error, None, self.warning)
+
     @property
     def grows(self) -> bool:
         """Whether the trace may not be complete yet."""

@@ -97,13 +97,38 @@ class Registry(Mapping[Hashable, "Any"]):
         self._tasks = tasks
         self._record = record
         self._made: Dict[Hashable, Result] = {}
+        self._taken = bytearray()  # by the index, tasks whose results were handed out
+
+    def of(self, task: Task) -> Result:
+        """The result of a task that has ended."""
+        result: Result = self[task.label]
+        return result
+
+    def take(self, task: Task) -> Result:
+        """The result of a task that has ended; nothing of it is kept from now on.
+
+        Nor is what others have had of it, when they have ended, too.
+        """
+        result = self.of(task)
+        self._made.pop(task.label, None)
+        if not self._taken:
+            self._taken = bytearray(len(self._tasks))
+        self._taken[task.index] = True
+        for each in (task, *task.needs):
+            used = any(other.outcome is None for other in each.dependents)
+            if self._taken[each.index] and not used:
+                each.outcome = each.outcome and each.outcome.emptied()
+        return result
+
+    def _is_taken(self, task: Task) -> bool:
+        return bool(self._taken and self._taken[task.index])
 
     def __getitem__(self, label: Hashable) -> Any:
         result = self._made.get(label)
         if result is None:
             task = self._tasks[label]
             outcome = task.outcome
-            if outcome is None:
+            if outcome is None or self._is_taken(task):
                 return {}
             result = self._record(task)
             if not outcome.grows:
@@ -111,12 +136,13 @@ class Registry(Mapping[Hashable, "Any"]):
         return result
 
     def complete(self) -> Dict[Any, Result]:
-        """The results of all tasks, which have all ended."""
+        """The results of all tasks, which have all ended; not those taken."""
         made, record, tasks = self._made, self._record, self._tasks
         with collection_paused(len(tasks)):
             return {
                 label: made.get(label) or made.setdefault(label, record(task))
                 for label, task in tasks.items()
+                if not (self._taken and self._taken[task.index])
             }
 
     def ended(self) -> Dict[Any, Result]:

@@ -18,9 +18,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from functools import partial
 
 from .completion import Completion
-from .decisions import Decisions
+from .decisions import Decisions, Question
 from .errors import LifeCycleError
 from .serving import Serving
 from .slots import AT_WORK, Slot
@@ -33,20 +34,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Deque, Optional
 
-    from .events import Events
+    from .events import Events, Reader
     from .plan import Plan
     from .tasks import Task
     from .workers import Worker, Workers
-
-
-class Cancel:
-    """A task that is to be cancelled, and whether that was to be done."""
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        self.done = False
-        self.decided = threading.Lock()
-        self.decided.acquire()
 
 
 class Scheduler(Serving):
@@ -80,7 +71,7 @@ class Scheduler(Serving):
         self._timer = Timer(self._threads.start_own)
         self._halting = False
         self._forcing = False
-        self._cancels: Deque[Cancel] = deque()  # asked for, and not decided
+        self._questions: Deque[Question] = deque()
 
         self._closing = threading.RLock()
         self._closed = False
@@ -137,6 +128,10 @@ class Scheduler(Serving):
             return self.finished
         return self._completion.wait(timeout)
 
+    def then(self, callback: Callable[[], object]) -> None:
+        """Call it, once or twice, when the run has finished; in any thread."""
+        self._completion.then(callback)
+
     def stop(self, force: bool = False) -> None:
         """End every task that has not ended; returns without waiting for it.
 
@@ -166,34 +161,50 @@ class Scheduler(Serving):
         refusal = self._completion.refusal()
         if refusal is not None:
             raise refusal
-        if task.outcome is not None:
-            return False
+        done: Optional[bool] = self._ask(self._state.cancel, task)
+        return done is not False
+
+    def attach(self, reader: Reader) -> None:
+        """Have one more reader of events, of what happens from now on."""
+        self._ask(self._attach, reader)
+
+    def detach(self, reader: Reader) -> None:
+        """Have a reader that was attached no more."""
+        self._ask(self._detach, reader)
+
+    def _attach(self, reader: Reader, now: float) -> None:
+        self._events.attach(reader)
+
+    def _detach(self, reader: Reader, now: float) -> None:
+        self._events.detach(reader)
+
+    def _ask(self, decide: Callable[..., Any], what: Any) -> Any:
+        """Have something decided, from any thread; None if that has to wait."""
         main = threading.current_thread() is threading.main_thread()
         holds = self._decisions.holds()  # a finalizer, in the midst of a decision
         if not (main or holds):
-            done: bool = self._decisions.make(self._state.cancel, task, self._clock())
+            answer = self._decisions.make(decide, what, self._clock())
             self._perform()
-            return done
-        cancel = Cancel(task)
-        self._cancels.append(cancel)
+            return answer
+        question = Question(partial(decide, what))
+        self._questions.append(question)
         self._ring()  # for the timer
         if self._closed:
-            self._cancel()
-        if not holds:
-            cancel.decided.acquire()
-        return cancel.done or holds
+            self._answer()
+        if holds:
+            return None
+        question.answered.acquire()
+        return question.answer
 
-    def _cancel(self) -> None:
-        """Do what `cancel` has left to others."""
-        while self._cancels:
+    def _answer(self) -> None:
+        """Decide what was asked, and left to others."""
+        while self._questions:
             try:
-                cancel = self._cancels.popleft()
+                question = self._questions.popleft()
             except IndexError:  # another thread is at it, too
                 return
-            cancel.done = self._decisions.make(
-                self._state.cancel, cancel.task, self._clock()
-            )
-            cancel.decided.release()
+            question.answer = self._decisions.make(question.decide, self._clock())
+            question.answered.release()
 
     def _kill(self) -> None:
         """Kill all that is left, if possible not in the calling thread."""
@@ -316,7 +327,7 @@ class Scheduler(Serving):
         try:
             if self._halting:
                 self._halt()
-            self._cancel()
+            self._answer()
             self._decisions.make(self._state.expire, self._clock())
             self._perform()
             if self._events.waiting:
@@ -364,7 +375,7 @@ class Scheduler(Serving):
             self._timer.close()
             self._threads.close()
             self._completion.reach()
-            self._cancel()
+            self._answer()
             self._closing.release()
 
     def _close(self) -> None:

@@ -140,8 +140,10 @@ class Serving:
         if task is None or worker is None:
             return
         begin, clock, visit = worker.begin, self._clock, self._decisions.visit
-        remote = worker.remote
+        remote, events = worker.remote, self._events
         while task is not None:
+            if events.unread:
+                self._tell_soon()
             outcome = begin(task.job, self._note(slot, task) if remote else None)
             if outcome is not None:
                 moment = clock()
@@ -170,6 +172,13 @@ class Serving:
         if state >= STOPPING:
             self._leave(slot)
         return task
+
+    def _tell_soon(self) -> None:
+        """Let the readers of events read on, without being held up by them."""
+        if self._events.quick():
+            self._tell()
+        else:
+            self._start(self._tell)
 
     def _delay(self) -> None:
         """Let others come, as this thread has something to do that takes its time."""
@@ -237,6 +246,8 @@ class Serving:
             and _is_plain(task)
             and worker.is_quick(task.job)
         ):
+            if self._events.unread:
+                self._start(self._tell)
             outcome = worker.begin(task.job, self._note(slot, task))
             if outcome is not None:
                 slot.outcome, slot.moment = outcome, self._clock()

@@ -25,6 +25,7 @@ from collections import deque
 
 from .deadlines import ATTEMPT, RUN, TIMEOUT, Deadlines
 from .effects import DELAY, FINISH, START, STOP
+from .events import RUN_END, RUN_START, TASK_RETRY, TASK_START
 from .limits import EXCUSE, RESIGN, SETTLE, Limit
 from .options import Options, seconds_of
 from .outcomes import NOTHING, SUCCESS, Outcome
@@ -108,6 +109,7 @@ class RunState(Stopping):
         if self._run_timeout is not None:
             self._ends_by = now + seconds_of(self._run_timeout)
             self._deadlines.add(RUN, None, self._ends_by)
+        self.events.note(RUN_START, None, now)
         for task in self._cancelled:
             self.cancel(task, now)
         return True
@@ -157,14 +159,14 @@ class RunState(Stopping):
         if task is None or outcome is None:
             slot.following = task  # it has been decided before
             return
-        plan, slots, events = self.plan, self.slots, self.events
+        plan, slots, facts = self.plan, self.slots, self.events
         if outcome.cause is SUCCESS:
             plan.settle(task, outcome, now)
             ended = len(plan.ended)
-            if outcome.warning is None and events.ended + 1 == ended != events.next:
-                events.ended = ended  # nobody wants to know of it
+            if outcome.warning is None and facts.ended + 1 == ended != facts.next:
+                facts.ended = ended  # nobody wants to know of it
             else:
-                events.record(plan.ended, now)
+                facts.record(plan.ended, now)
         elif not self._give_back(slot, task, outcome):
             self._settle(task, outcome, now)
         slot.task = slot.following = None  # from here on it is recorded
@@ -173,7 +175,7 @@ class RunState(Stopping):
             self._release(slot)
         if slot.state != AT_WORK:
             return
-        if not (events.unread or slot.worker.retired):  # type: ignore[union-attr]
+        if not (facts.unread or slot.worker.retired):  # type: ignore[union-attr]
             full = slots.staff >= self._limit.now and not slots.parked
             if full or not plan.ready.more_than(slots.count[COMING] + 1):
                 following = plan.take(now)
@@ -251,6 +253,8 @@ class RunState(Stopping):
         slot.held = task.options.resources
         if self._timed:
             self._set_deadlines(slot, task, now)
+        if self.events.everything:
+            self.events.note(TASK_START, task, now)
 
     def _set_deadlines(self, slot: Slot, task: Task, now: float) -> None:
         options = task.options
@@ -280,8 +284,10 @@ class RunState(Stopping):
         plan.settle(task, outcome, now, not fast_fail)
         if fast_fail and outcome.fault and task.outcome is outcome:
             self._terminate(now)
-        if task in plan.delayed:
-            self.effects.append((DELAY, None, task))
+        if task.outcome is None and task.errors:
+            self.events.note(TASK_RETRY, task, now)
+            if task in plan.delayed:
+                self.effects.append((DELAY, None, task))
         self.events.record(plan.ended, now)
 
     def _give_back(self, slot: Slot, task: Task, outcome: Outcome) -> bool:
@@ -332,6 +338,9 @@ class RunState(Stopping):
         busy = self._preparing or self._abandoning or self.slots.busy
         if not (self.over or self.plan.remaining or busy):
             self.over = True
+            ended = self.plan.ended
+            moment = ended[-1].ended if ended else None
+            self.events.note(RUN_END, None, moment or 0.0)
             self.effects.append((FINISH, None, None))
 
 

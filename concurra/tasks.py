@@ -173,6 +173,11 @@ class Task(TaskRef):
         self.outcome: Optional[Outcome] = None
 
     @property
+    def name(self) -> str:
+        """What the report's table shows of it."""
+        return self.options.name or self.job.name
+
+    @property
     def last_mode(self) -> Optional[ExecutionMode]:
         """How the last attempt was run that began; None if there was none."""
         outcome = self.outcome

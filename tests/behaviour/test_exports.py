@@ -24,7 +24,9 @@ EXPORTED = [
     "CurrentTask",
     "DuplicateLabelError",
     "ExecutionError",
+    "Fact",
     "LifeCycleError",
+    "Observer",
     "RemoteTraceback",
     "Result",
     "Retry",
@@ -166,6 +168,8 @@ def test_new_parameters_of_the_constructor():
         "resources": None,
         "initializer": None,
         "initargs": (),
+        "observers": (),
+        "keep_results": True,
     }
 
 

@@ -27,6 +27,8 @@ GIVEN: dict[str, Any] = {
     "run_timeout": 60,
     "initializer": print,
     "initargs": ("a",),
+    "observers": [],
+    "keep_results": True,
     "mp_context": "spawn",
     "max_concurrency": 3,
 }

@@ -1,0 +1,137 @@
+"""How a run is followed: results as they come, and what it can be asked."""
+
+from __future__ import annotations
+
+from . import checks
+from .arrivals import as_completed
+from .errors import LifeCycleError
+from .failures import exception_of
+from .wording import quote, show
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, AsyncIterator, Callable, Dict, Hashable, Iterator
+    from typing import Optional, Tuple
+
+    from .lifecycle import LifeCycle
+    from .plan import Plan
+    from .results import Registry
+    from .tasks import Task
+
+    from .types import Result
+
+    Results = Dict[Any, Result]
+
+
+class Following:
+    """The methods of `TaskRunner` that follow a run."""
+
+    _life: LifeCycle
+    _plan: Plan
+    _registry: Registry
+    _keeping: bool  # what was handed out
+
+    def execute_in_background(self) -> None:
+        """See `TaskRunner`."""
+        raise NotImplementedError
+
+    def _report_break(self) -> None:
+        raise NotImplementedError
+
+    def _conclude(self, verify: bool, raises: bool, message: Optional[str]) -> Results:
+        raise NotImplementedError
+
+    def as_completed(self) -> Iterator[Tuple[Any, Result]]:
+        """Each label with its result, in the order in which tasks end.
+
+        Starts the run if nothing has, and ends with the last task. To leave the loop
+        leaves the run at work: `abort` ends it, or a ``with`` of the runner. Ctrl-C
+        while it waits terminates everything. Logs no report; for errors, see `run`.
+        """
+        self._start_if_needed()
+        return as_completed(self._life, self._taker(), self._report_break)
+
+    async def run_async(
+        self,
+        verify: bool = True,
+        raise_exception: bool = False,
+        error_message: Optional[str] = None,
+    ) -> Results:
+        """The same as `run`, in an event loop of `asyncio`, which is not blocked.
+
+        If the awaiting task is cancelled, everything is terminated, and
+        `asyncio.CancelledError` goes on to the caller after the end.
+        """
+        from . import asynchronous
+
+        wanted = checks.report_options(verify, raise_exception, error_message)
+        self.execute_in_background()
+        await asynchronous.end(self._life, self._report_break)
+        return self._conclude(*wanted)
+
+    def as_completed_async(self) -> AsyncIterator[Tuple[Any, Result]]:
+        """The same as `as_completed`, for ``async for``."""
+        from . import asynchronous
+
+        self._start_if_needed()
+        return asynchronous.as_completed(self._life, self._taker(), self._report_break)
+
+    def _start_if_needed(self) -> None:
+        if not self._life.begun:
+            self.execute_in_background()
+
+    def _taker(self) -> Callable[[Task], Any]:
+        """What makes the result of a task that has ended, for who takes it."""
+        return self._registry.of if self._keeping else self._registry.take
+
+    def done(self) -> bool:
+        """Whether every task has ended, and all that follows from it is done."""
+        return self._life.finished
+
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        """Wait for the end of a run in the background; whether it has come.
+
+        It returns no results, logs no report, and terminates nothing: not even Ctrl-C
+        does that here.
+
+        :param timeout: seconds to wait at the most; None for ever.
+        :raises RuntimeError: nothing was started, or the end would wait for the caller.
+        """
+        if timeout is not None:
+            checks.seconds("timeout", timeout, zero=True)
+        return self._life.await_end(timeout)
+
+    def counts(self) -> Dict[str, int]:
+        """How many tasks are in which state now, without a look at each.
+
+        ``waiting`` for tasks that they depend on or for the time of their next attempt,
+        ``ready``, ``running``, ``successful``, ``failed``, ``terminated``.
+        """
+        return self._life.counts()
+
+    @property
+    def exit_code(self) -> int:
+        """For `sys.exit`: 0 if all tasks have ended and nothing went wrong, else 1."""
+        return int(bool(self._plan.remaining or self._plan.failures))
+
+    def exception(self, label: Hashable) -> Optional[BaseException]:
+        """What a task has raised, or what befell it; None if it succeeded.
+
+        From a thread it is the error itself, with its traceback, which keeps no
+        variables alive. From a process it is a copy, if it can be pickled, and has the
+        traceback there as its ``__cause__``. Where there was no exception one is made:
+        a `TimeoutError`, for one.
+
+        :raises ValueError: no task has this label.
+        :raises RuntimeError: it has not ended.
+        """
+        task = self._task(label)
+        if task.outcome is None:
+            raise LifeCycleError(f"Task {quote(label)} has not ended yet")
+        return exception_of(task.outcome)
+
+    def _task(self, label: Hashable) -> Task:
+        task = self._plan.tasks.get(label)
+        if task is None:
+            raise ValueError(f"label must be that of a task, not {show(label)}")
+        return task

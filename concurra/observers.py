@@ -1,0 +1,159 @@
+"""Those who follow a run as a user's object: `Observer`."""
+
+from __future__ import annotations
+
+from .events import END, RUN_END, RUN_START, TASK_RETRY, TASK_START, Reader
+from .wording import kind
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Final, Hashable, List, Mapping, Optional
+
+    from .events import Event
+    from .results import Registry
+
+
+class Fact:
+    """Something that has happened.
+
+    :param moment: when, in seconds since the epoch.
+    :param label: of which task; None if it happened to the run.
+    :param name: the task's, as in the table of the report; or the runner's.
+    :param attempt: the number of the task's attempt; 0 if there was none.
+    :param mode: how the attempt was run, once that is known.
+    :param error: of the attempt, before a retry.
+    :param result: at the end of a task its result dict; at the start and the end of the
+        run, how many tasks are in which state.
+    """
+
+    __slots__ = ("moment", "label", "name", "attempt", "mode", "error", "result")
+
+    def __init__(
+        self,
+        moment: float,
+        label: Hashable,
+        name: str,
+        attempt: int = 0,
+        mode: Optional[str] = None,
+        error: Optional[str] = None,
+        result: Optional[Mapping[str, Any]] = None,
+    ) -> None:
+        self.moment = moment
+        self.label = label
+        self.name = name
+        self.attempt = attempt
+        self.mode = mode
+        self.error = error
+        self.result = result
+
+    def __repr__(self) -> str:
+        given = (f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"Fact({', '.join(given)})"
+
+
+class Observer:
+    """Follows a run: a base class, whose methods do nothing.
+
+    They are called in the order of what has happened, one at a time, in threads of the
+    run. They may block and call anything of the runner: that holds up no task, but the
+    end of the run. What one raises is logged, once for each observer.
+    """
+
+    def on_run_start(self, fact: Fact) -> None:
+        """The run has begun."""
+
+    def on_task_start(self, fact: Fact) -> None:
+        """An attempt has begun."""
+
+    def on_task_retry(self, fact: Fact) -> None:
+        """An attempt has failed, and there will be another one."""
+
+    def on_task_end(self, fact: Fact) -> None:
+        """A task has its result, whether it was ever started or not."""
+
+    def on_run_end(self, fact: Fact) -> None:
+        """All tasks have ended."""
+
+
+_METHODS: Final = {
+    RUN_START: "on_run_start",
+    TASK_START: "on_task_start",
+    TASK_RETRY: "on_task_retry",
+    END: "on_task_end",
+    RUN_END: "on_run_end",
+}
+
+
+class ObserverReader(Reader):
+    """Tells one observer of the events of a run.
+
+    :param warn: logs a warning.
+    :param offset: what makes seconds since the epoch of a moment.
+    :param name: the runner's.
+    :param counts: how many tasks are in which state now.
+    """
+
+    step = 1
+    everything = True
+
+    def __init__(
+        self,
+        observer: Observer,
+        warn: Callable[[str], None],
+        registry: Registry,
+        offset: float,
+        name: str,
+        counts: Callable[[], Dict[str, int]],
+    ) -> None:
+        self._observer = observer
+        self._warn = warn
+        self._registry = registry
+        self._offset = offset
+        self._name = name
+        self._counts = counts
+        self._broken = False
+        self._over = False
+
+    def read(self, event: Event) -> None:
+        """See `Reader.read`."""
+        if self._over:
+            return
+        self._over = event.kind == RUN_END
+        try:
+            getattr(self._observer, _METHODS[event.kind])(self._fact(event))
+        except Exception as error:
+            if not self._broken:
+                self._broken = True
+                who, what = kind(self._observer), f"{kind(error)}: {error}"
+                self._warn(f"The observer {who} has raised {what}")
+
+    def _fact(self, event: Event) -> Fact:
+        moment = event.moment + self._offset
+        if event.kind in (RUN_START, RUN_END):
+            return Fact(moment, None, self._name, result=self._counts())
+        task = event.task
+        fact = Fact(moment, task.label, task.name, event.attempt)
+        if event.kind == TASK_RETRY:
+            fact.mode, fact.error = task.mode, task.errors[event.attempt - 1]
+        elif event.kind == END:
+            result = self._registry[task.label]
+            fact.result, fact.mode = dict(result), result["execution_mode"]
+        return fact
+
+
+def check(observers: Any) -> List[Observer]:
+    """Those of a parameter.
+
+    :raises TypeError: one of them lacks a method.
+    """
+    from .checks import wrong
+
+    if isinstance(observers, (str, bytes)) or not hasattr(observers, "__iter__"):
+        raise wrong(TypeError, "observers", "a list of observers", observers)
+    checked = list(observers)
+    for each in checked:
+        if isinstance(each, type) or not all(
+            callable(getattr(each, name, None)) for name in _METHODS.values()
+        ):
+            raise wrong(TypeError, "observers", "a list of Observer objects", each)
+    return checked
