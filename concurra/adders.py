@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import FunctionType
+
 from . import checks
-from .options import ALL_SUCCESS, ONE_FAILED, Chosen, Options, OwnOptions
-from .options import check_resources, choose, split
+from .options import ALL_SUCCESS, ATTRIBUTE, NOTHING, ONE_FAILED, Chosen, Options
+from .options import OwnOptions, check_resources, choose, split
 from .references import ReferringCall, referred
 from .tasks import Call, Command, Task, TaskRef
 
@@ -63,11 +65,19 @@ class Adders:
             task would wait for itself, directly or through others.
         :raises RuntimeError: the runner has been started.
         """
-        checks.function(task)
-        task, chosen = split(task)
+        chosen: Chosen
+        if type(task) is FunctionType:  # by far the most: no more calls than needed
+            chosen = getattr(task, ATTRIBUTE, NOTHING)
+        else:
+            task, chosen = split(checks.function(task))
         if task_retries is not None:
             chosen = Chosen({**chosen, **choose(task_retries=task_retries)})
-        return self._add_call(task, args, kwargs, label, depends_on, chosen)
+        references = referred(args, kwargs) if args or kwargs else ()
+        if references:
+            job: Call = self._referring(task, args, kwargs, chosen, references)
+        else:
+            job = Call(task, args, kwargs)
+        return self._add(job, label, depends_on, chosen, references)
 
     def add_func(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> TaskRef:
         """Add a call of ``func(*args, **kwargs)``, its label being the keyword ``key``.
@@ -225,17 +235,27 @@ class Adders:
         chosen: Chosen,
     ) -> TaskRef:
         references = referred(args, kwargs)
-        if not references:
-            return self._add(Call(func, args, kwargs), label, depends_on, chosen)
+        if references:
+            job: Call = self._referring(func, args, kwargs, chosen, references)
+        else:
+            job = Call(func, args, kwargs)
+        return self._add(job, label, depends_on, chosen, references)
+
+    def _referring(
+        self,
+        func: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        chosen: Chosen,
+        references: Sequence[TaskRef],
+    ) -> ReferringCall:
         if chosen.get("trigger_rule", ALL_SUCCESS) != ALL_SUCCESS:
             raise ValueError(
                 f"trigger_rule {chosen['trigger_rule']!r} does not go with "
                 f"{references[0]!r} as an argument: it may have no result. Name it in "
                 "depends_on alone, and let the function look at results_registry"
             )
-        return self._add(
-            ReferringCall(func, args, kwargs), label, depends_on, chosen, references
-        )
+        return ReferringCall(func, args, kwargs)
 
     def _add(
         self,
@@ -246,13 +266,14 @@ class Adders:
         references: Sequence[Any] = (),
     ) -> TaskRef:
         label = len(self._plan.tasks) if label is None else checks.label(label)
-        if isinstance(depends_on, TaskRef):
-            depends_on = (depends_on,)
-        needed = checks.labels(depends_on)
-        for each in needed:
-            if type(each) is Task or type(each) is TaskRef:
-                references = (*needed, *references)
-                break
+        needed: Tuple[Hashable, ...] = ()
+        if depends_on is not None:
+            single = isinstance(depends_on, TaskRef)
+            needed = (depends_on,) if single else checks.labels(depends_on)
+            for each in needed:
+                if type(each) is Task or type(each) is TaskRef:
+                    references = (*needed, *references)
+                    break
         if references:
             needed = self._labels((*needed, *references))
         options = self._choice(chosen, needed) if chosen else self._options

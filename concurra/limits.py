@@ -31,16 +31,13 @@ class Limit:
 
     def __init__(self, most: int) -> None:
         self._most = self.now = most
-        self._departures = 0  # how many slots have gone that were stopped
+        #: How many slots have gone that were stopped.
+        self.departures = 0
         self._excused: Set[Task] = set()  # they lost a worker before they began
-
-    def begin(self, slot: Slot) -> None:
-        """A slot begins a task."""
-        slot.departures = self._departures
 
     def gone(self) -> None:
         """A slot has gone that was stopped: there is room for another."""
-        self._departures += 1
+        self.departures += 1
         self.now = min(self.now + 1, self._most)
 
     def verdict(self, slot: Slot, task: Task, outcome: Outcome, slots: Slots) -> str:
@@ -55,7 +52,7 @@ class Limit:
             return SETTLE if task in self._excused else EXCUSE
         if outcome.cause is not UNAVAILABLE:
             return SETTLE
-        if slot.departures != self._departures:
+        if slot.departures != self.departures:
             return AGAIN
         others = (other for other in slots.all if other is not slot)
         if any(other.came and not other.resigned for other in others):

@@ -33,7 +33,7 @@ ONE_FAILED: Final = "one_failed"
 _RULES = (ALL_SUCCESS, ALL_DONE, ONE_FAILED)
 
 #: Where a function has the options that were chosen at its definition.
-_ATTRIBUTE = "__concurra_options__"
+ATTRIBUTE: Final = "__concurra_options__"
 
 
 class Options:
@@ -227,20 +227,20 @@ def _decorate(chosen: Chosen, function: F) -> F:
     checks.function(function)
     if isinstance(function, _Configured):
         raise checks.wrong(TypeError, "the task", "a function's definition", function)
-    setattr(function, _ATTRIBUTE, Chosen({**split(function)[1], **chosen}))
+    setattr(function, ATTRIBUTE, Chosen({**split(function)[1], **chosen}))
     return function
 
 
 #: What is chosen if nothing is.
-_NOTHING = Chosen()
+NOTHING = Chosen()
 
 
 def split(function: Any) -> Tuple[Any, Chosen]:
     """A function as it is to be called, and what was chosen with it."""
     kind = type(function)
     if kind is FunctionType or kind is MethodType or kind is type:
-        found = getattr(function, _ATTRIBUTE, _NOTHING)
-        return function, found if type(found) is Chosen else _NOTHING
+        found = getattr(function, ATTRIBUTE, NOTHING)
+        return function, found if type(found) is Chosen else NOTHING
     if kind is _Configured:
         return function.__wrapped__, function.options
     if kind is partial:
@@ -248,7 +248,7 @@ def split(function: Any) -> Tuple[Any, Chosen]:
         if inner is not function.func:
             function = partial(inner, *function.args, **function.keywords)
         return function, found
-    return function, _NOTHING
+    return function, NOTHING
 
 
 class RunOptions:

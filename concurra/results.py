@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from .types import Result
 
-_NO_FAILURE = (SUCCESS, UNTRIGGERED)
-
 #: Columns of the bar in a progress line.
 BAR = 25
 
@@ -52,6 +50,7 @@ class Recorder:
         start, end = int(started + self._offset), int(ended + self._offset)
         times, words = self._timestamps, self._durations
         attempts, mode, error = task.attempts, outcome.mode, outcome.error
+        cause = outcome.cause
         warning = outcome.warning
         if mode is None:  # no attempt was being made
             mode = task.last_mode
@@ -65,8 +64,8 @@ class Recorder:
             "result": outcome.value,
             "error": None if error is None else str(error),
             "trace": str(outcome.trace) or None if outcome.trace else None,
-            "status": STATUS[outcome.cause],
-            "has_failed": outcome.cause not in _NO_FAILURE,
+            "status": STATUS[cause],
+            "has_failed": cause is not SUCCESS and cause is not UNTRIGGERED,
             "output": outcome.value,
             "execution_mode": mode,
             "warning": warning,

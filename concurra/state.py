@@ -90,6 +90,7 @@ class RunState(Stopping):
         self._cancelled = cancelled
         self._ends_by = FOREVER
         self._timed = False  # whether a task, or an attempt, has a timeout
+        self._special = False  # whether there is more to begin than to take a task
         self._opened = self._preparing = False
         self._abandoning = 0  # workers that are to release what they hold
 
@@ -106,6 +107,8 @@ class RunState(Stopping):
         self._opened = self._preparing = True
         options = (self.plan.shared, *self.plan.own)
         self._timed = self._timeout is not None or any(map(_is_timed, options))
+        held = any(each.resources for each in options)
+        self._special = self._timed or held or self.events.everything
         if self._run_timeout is not None:
             self._ends_by = now + seconds_of(self._run_timeout)
             self._deadlines.add(RUN, None, self._ends_by)
@@ -248,13 +251,12 @@ class RunState(Stopping):
 
     def _begin(self, slot: Slot, task: Task, now: float) -> None:
         slot.task = task
+        slot.departures = self._limit.departures
         slot.worker.at_hand = NOTHING  # type: ignore[union-attr]
-        self._limit.begin(slot)
-        slot.held = task.options.resources
-        if self._timed:
-            self._set_deadlines(slot, task, now)
-        if self.events.everything:
+        if self._special:
+            slot.held = task.options.resources
             self.events.note(TASK_START, task, now)
+            self._set_deadlines(slot, task, now)
 
     def _set_deadlines(self, slot: Slot, task: Task, now: float) -> None:
         options = task.options
