@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from .core import TaskRunner
 from .errors import (
+    CheckpointError,
     CircularDependencyError,
     CommandExecutionError,
     ConcurraError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __version__ = "2.0.0"
 
 __all__ = [
+    "CheckpointError",
     "CircularDependencyError",
     "CommandExecutionError",
     "CommandResult",
@@ -64,6 +66,10 @@ def __getattr__(name: str) -> object:
         from .retries import Retry
 
         return Retry
+    if name == "checkpoint":
+        from importlib import import_module
+
+        return import_module(".checkpoint", __name__)
     if name in ("Fact", "Observer"):
         from . import observers
 

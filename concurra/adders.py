@@ -67,7 +67,8 @@ class Adders:
         """
         chosen: Chosen
         if type(task) is FunctionType:  # by far the most: no more calls than needed
-            chosen = getattr(task, ATTRIBUTE, NOTHING)
+            found: Any = getattr(task, ATTRIBUTE, NOTHING)
+            chosen = found
         else:
             task, chosen = split(checks.function(task))
         if task_retries is not None:

@@ -9,7 +9,8 @@ from .adders import Adders
 from .errors import CommandExecutionError
 from .following import Following
 from .lifecycle import LifeCycle
-from .options import Options, RunOptions
+from .options import Options
+from .run_options import RunOptions
 from .plan import Plan
 
 TYPE_CHECKING = False
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Hashable, Iterable, List, Mapping
     from typing import Optional, Tuple, TypeVar, Union
 
+    from .run_options import Checkpoint
+    from .checks import StrPath
     from .events import Reader
     from .observers import Observer
     from .retries import Retry
@@ -75,6 +78,9 @@ class TaskRunner(Adders, Following):
     :param keep_results: whether a result that `as_completed` has handed out is kept.
         If not, memory does not grow with results, and `run` returns those alone that
         nobody has taken.
+    :param checkpoint: the path of a file in which successes are recorded, or a
+        `concurra.checkpoint.Checkpoint`. What has succeeded in an earlier run with the
+        same file is not run again, as long as its call is the same.
     :raises TypeError, ValueError: an argument is of the wrong type or out of its range.
     """
 
@@ -100,6 +106,7 @@ class TaskRunner(Adders, Following):
         initargs: Iterable[Any] = (),
         observers: Iterable[Observer] = (),
         keep_results: bool = True,
+        checkpoint: Union[StrPath, Checkpoint, None] = None,
     ) -> None:
         self.log = checks.logger(logger)
         self.name = checks.text("name", name, "TaskRunner")
@@ -119,6 +126,7 @@ class TaskRunner(Adders, Following):
         self.initargs = initargs
         self.observers = observers
         self.keep_results = keep_results
+        self.checkpoint = checkpoint
         self.max_concurrency = checks.concurrency(max_concurrency)
 
         self._options = Options()  # of each task that was given none of its own
@@ -270,18 +278,29 @@ class TaskRunner(Adders, Following):
             log = options.log if ours else None
             self._progress.follow(self.show_progress, len(self), log)
             readers.append(self._progress)
-        return options, [readers, *self._observers(options)]
+        return options, [readers, *self._followers(options)]
 
-    def _observers(self, options: RunOptions) -> List[List[Reader]]:
+    def _followers(self, options: RunOptions) -> List[List[Reader]]:
+        """Observers and the like, each in a group of its own."""
+        groups: List[List[Reader]] = []
+        if options.checkpoint is not None:
+            from .checkpoint import CheckpointReader
+
+            def inform(note: str) -> None:
+                logs.emit(options.log, "info", lambda: note)
+
+            recording = CheckpointReader(options.checkpoint, self._registry, inform)
+            groups.append([recording])
         if not options.observers:
-            return []
+            return groups
         from .observers import ObserverReader
 
         def warn(note: str) -> None:
             logs.warn(options.log, note)
 
         about = self._registry, self._offset, options.name, self._life.counts
-        return [[ObserverReader(each, warn, *about)] for each in options.observers]
+        groups += [[ObserverReader(each, warn, *about)] for each in options.observers]
+        return groups
 
     def _conclude(self, verify: bool, raises: bool, message: Optional[str]) -> Results:
         self._life.conclude()

@@ -9,6 +9,7 @@
         ├── CircularDependencyError (ValueError)  a task would wait for itself
         ├── UnknownDependencyError (ValueError)   a task waits for one never added
         ├── LifeCycleError (RuntimeError)         a call came at the wrong time
+        ├── CheckpointError (ValueError)          a file cannot serve as a checkpoint
         ├── ExecutionError                        a run ended with failures
         └── RemoteTraceback                       where one of these came from
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .types import Result
 
 __all__ = [
+    "CheckpointError",
     "CircularDependencyError",
     "CommandExecutionError",
     "ConcurraError",
@@ -143,6 +145,10 @@ class LifeCycleError(ConcurraError, RuntimeError):
     Before the start or after it, during the run, from a task or log handler that
     would wait for itself, in a forked copy, or in a worker that imports the script.
     """
+
+
+class CheckpointError(ConcurraError, ValueError):
+    """A file cannot serve as a checkpoint: another run has it, or it is none."""
 
 
 class ExecutionError(ConcurraError):

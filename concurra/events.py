@@ -21,8 +21,10 @@ from .threads import report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Deque, Dict, Final, List, Optional, Sequence
+    from typing import Deque, Dict, Final, Hashable, List, Mapping, Optional
+    from typing import Sequence
 
+    from .outcomes import Outcome
     from .tasks import Task
 
 #: The kinds of facts.
@@ -81,6 +83,16 @@ class Reader:
     def quick(self, event: Event) -> bool:
         """Whether it takes notice of this in no time; must not block itself."""
         return False
+
+    def restore(self, tasks: Mapping[Hashable, Task]) -> Mapping[Task, Outcome]:
+        """The run is about to start: tasks that need not run, and their outcomes.
+
+        :raises BaseException: it cannot start.
+        """
+        return {}
+
+    def close(self) -> None:
+        """The run has ended, and all has been read."""
 
 
 class _Cursor:
@@ -204,6 +216,15 @@ class Events:
     def quick(self) -> bool:
         """Whether to tell takes no time now."""
         return all(each.quick() for each in self._cursors)
+
+    def close(self) -> None:
+        """Let all readers know that there will be no more."""
+        for cursor in self._cursors:
+            for reader in cursor.readers:
+                try:
+                    reader.close()
+                except BaseException as error:
+                    report(error)
 
     @property
     def waiting(self) -> bool:

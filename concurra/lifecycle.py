@@ -22,12 +22,13 @@ from .workers.pool import Pool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Dict, List, Optional, Sequence, Tuple
+    from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
     from .background import Runner
     from .errors import ConcurraError
     from .events import Reader
-    from .options import RunOptions
+    from .run_options import RunOptions
+    from .outcomes import Outcome
     from .plan import Plan
     from .tasks import Task
     from .workers.initializer import Initializer
@@ -291,11 +292,25 @@ class LifeCycle:
         if self.begun:
             return False
         options, readers = choose()
+        restored: Dict[Task, Outcome] = {}
         if check is not None:
             check(options)
-        scheduler = self._make(options, readers)
+            restored = self._restore([each for group in readers for each in group])
+        scheduler = self._make(options, readers, restored)
         self._schedulers.append(scheduler)
         return self._schedulers[0] is scheduler
+
+    def _restore(self, readers: Sequence[Reader]) -> Dict[Task, Outcome]:
+        """What readers know of tasks that need not run."""
+        restored: Dict[Task, Outcome] = {}
+        try:
+            for reader in readers:
+                restored.update(reader.restore(self._plan.tasks))
+        except BaseException:
+            for reader in readers:
+                reader.close()
+            raise
+        return restored
 
     def _check(self, options: RunOptions) -> None:
         """Refuse what cannot be run."""
@@ -306,7 +321,10 @@ class LifeCycle:
             checks.imported(self._plan.tasks.values())
 
     def _make(
-        self, options: RunOptions, readers: Sequence[Sequence[Reader]]
+        self,
+        options: RunOptions,
+        readers: Sequence[Sequence[Reader]],
+        restored: Mapping[Task, Outcome],
     ) -> Scheduler:
         """What opens the plan and runs it; nothing is started or held by that."""
         plan, limit = self._plan, options.max_concurrency
@@ -335,6 +353,7 @@ class LifeCycle:
             grace=grace,
             fast_fail=options.fast_fail,
             cancelled=self._cancelled,
+            restored=restored,
             threads=threads,
         )
 

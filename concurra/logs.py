@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Callable, Optional, Tuple
 
     from .events import Event
-    from .options import RunOptions
+    from .run_options import RunOptions
     from .results import Registry
     from .tasks import Task
 

@@ -1,4 +1,4 @@
-"""What is chosen for a task, and for a run.
+"""What is chosen for a task.
 
 A task points to its `Options`. Most tasks share one such object, the runner's, whose
 values are those at the start of the run. A task of which something else was chosen has
@@ -16,12 +16,9 @@ from . import checks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import logging
-    from multiprocessing.context import BaseContext
-    from typing import Any, Callable, Final, List, Optional, Tuple, TypeVar, Union
+    from typing import Any, Callable, Final, Optional, Tuple, TypeVar, Union
     from typing import overload
 
-    from .observers import Observer
     from .retries import Retry
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -52,6 +49,8 @@ class Options:
     trigger_rule: str = ALL_SUCCESS
     #: What the table shows; None for the name of the function.
     name: Optional[str] = None
+    #: What the results of a checkpoint must have been recorded with.
+    version: Any = None
 
     def __init__(self, retries: int = 0, retry: Optional[Retry] = None) -> None:
         self.retries = retries
@@ -74,7 +73,7 @@ class OwnOptions(Options):
 
     __slots__ = (
         *("_shared", "_retries", "_retry"),
-        *("timeout", "priority", "resources", "trigger_rule", "name"),
+        *("timeout", "priority", "resources", "trigger_rule", "name", "version"),
     )
 
     def __init__(self, shared: Options, chosen: Chosen) -> None:
@@ -87,6 +86,7 @@ class OwnOptions(Options):
         self.resources = chosen.get("resources", shared.resources)
         self.trigger_rule = chosen.get("trigger_rule", ALL_SUCCESS)
         self.name = chosen.get("name")
+        self.version = chosen.get("version")
 
     @property
     def retries(self) -> int:  # type: ignore[override]
@@ -107,6 +107,7 @@ def choose(
     resources: Optional[Mapping[str, int]] = None,
     trigger_rule: str = ALL_SUCCESS,
     name: Optional[str] = None,
+    version: Any = None,
 ) -> Chosen:
     """What is chosen for a task; what is the default is left out.
 
@@ -132,6 +133,8 @@ def choose(
         chosen["trigger_rule"] = trigger_rule
     if name is not None:
         chosen["name"] = checks.text("name", name)
+    if version is not None:
+        chosen["version"] = version
     return chosen
 
 
@@ -176,6 +179,7 @@ if TYPE_CHECKING:
         resources: Optional[Mapping[str, int]] = None,
         trigger_rule: str = ALL_SUCCESS,
         name: Optional[str] = None,
+        version: Any = None,
     ) -> Callable[[F], F]: ...
 
     def task(function: Any = None, /, **options: Any) -> Any:
@@ -212,6 +216,8 @@ else:
             depends on have succeeded, ``"all_done"`` when all have ended, whatever
             became of them, ``"one_failed"`` as soon as one has not succeeded.
         :param name: what the report's table shows in the column ``task``.
+        :param version: of the function, for a ``checkpoint``: when it is another one,
+            the task is run again.
         :raises TypeError, ValueError: an argument is of the wrong type or out of its
             range.
         """
@@ -251,92 +257,6 @@ def split(function: Any) -> Tuple[Any, Chosen]:
     return function, NOTHING
 
 
-class RunOptions:
-    """What is chosen for a run: a copy of a runner's attributes, each checked.
-
-    :param chosen: has an attribute for each parameter of `TaskRunner`. Its logger is
-        its ``log``.
-    :raises TypeError: an attribute is of the wrong type.
-    :raises ValueError: an attribute is out of its range.
-    """
-
-    #: What is copied, and can be written back.
-    NAMES = (
-        *("log", "name", "timeout", "terminate_timeout"),
-        *("progress_stats", "fast_fail", "use_multiprocessing", "log_errors"),
-        *("fallback_to_thread_on_pickle_error", "task_retries"),
-        *("max_tasks_per_child", "mp_context", "max_concurrency"),
-        *("resources", "run_timeout", "initializer", "initargs"),
-        *("observers", "keep_results"),
-    )
-
-    __slots__ = (*NAMES, "warning")
-
-    def __init__(self, chosen: Any) -> None:
-        self.log: logging.Logger = checks.logger(chosen.log)
-        self.name: str = checks.text("name", chosen.name, "TaskRunner")
-        # All as they were given, since that is how messages show them.
-        self.timeout: Optional[float] = chosen.timeout
-        self.run_timeout: Optional[float] = chosen.run_timeout
-        self.terminate_timeout: float = chosen.terminate_timeout
-        for name in ("timeout", "run_timeout"):
-            if getattr(self, name) is not None:
-                checks.seconds(name, getattr(self, name))
-        checks.seconds("terminate_timeout", self.terminate_timeout, zero=True)
-        self.progress_stats = _flag(chosen, "progress_stats")
-        self.fast_fail = _flag(chosen, "fast_fail")
-        self.use_multiprocessing = _flag(chosen, "use_multiprocessing")
-        self.log_errors = _flag(chosen, "log_errors")
-        self.fallback_to_thread_on_pickle_error = _flag(
-            chosen, "fallback_to_thread_on_pickle_error"
-        )
-        self.task_retries: Union[int, Retry] = chosen.task_retries
-        how_to_retry(self.task_retries)
-        self.max_tasks_per_child: Optional[int] = chosen.max_tasks_per_child
-        if self.max_tasks_per_child is not None:
-            self.max_tasks_per_child = checks.whole(
-                "max_tasks_per_child", self.max_tasks_per_child, least=1
-            )
-        self.mp_context: Union[str, BaseContext, None] = chosen.mp_context
-        if self.mp_context is not None:  # to look at the default would settle it
-            checks.context(self.mp_context)
-        self.resources = checks.amounts("resources", chosen.resources or {})
-        self.initializer: Optional[Callable[..., Any]] = chosen.initializer
-        if self.initializer is not None and not callable(self.initializer):
-            raise checks.wrong(
-                TypeError, "initializer", "a function, or None", self.initializer
-            )
-        self.initargs: Tuple[Any, ...] = tuple(
-            checks.arguments("initargs", chosen.initargs)
-        )
-        self.keep_results = _flag(chosen, "keep_results")
-        self.observers: List[Observer] = []
-        if chosen.observers:
-            from .observers import check
-
-            self.observers = check(chosen.observers)
-        self.max_concurrency = checks.concurrency(chosen.max_concurrency)
-        #: What is to be said of it in the log.
-        self.warning = ""
-        if self.max_concurrency < 1:
-            self.max_concurrency = 1
-            self.warning = (
-                "max_concurrency is less than 1: tasks will run one after another"
-            )
-
-    def share(self, shared: Options) -> None:
-        """Let the options of tasks that have none of their own be as they are here."""
-        shared.retries, shared.retry = how_to_retry(self.task_retries)
-
-    def check_tasks(self, options: List[Options]) -> None:
-        """Refuse tasks that could never start.
-
-        :param options: of all tasks that have some of their own.
-        """
-        for each in options:
-            check_resources(each.resources, self.resources)
-
-
 def check_resources(asked: Mapping[str, int], there_is: Mapping[str, int]) -> None:
     """Refuse to ask for more than there is.
 
@@ -359,7 +279,3 @@ def check_resources(asked: Mapping[str, int], there_is: Mapping[str, int]) -> No
 def seconds_of(timeout: Optional[float]) -> float:
     """A timeout as a float; none is infinite."""
     return math.inf if timeout is None else float(timeout)
-
-
-def _flag(chosen: Any, name: str) -> bool:
-    return checks.flag(name, getattr(chosen, name))

@@ -114,10 +114,16 @@ class Plan:
             needed = {each.label: each for each in task.needs}
             task.job.tasks = needed  # type: ignore[union-attr]
 
-    def open(self, resources: Mapping[str, int] = {}) -> None:
+    def open(
+        self,
+        resources: Mapping[str, int] = {},
+        restored: Mapping[Task, Outcome] = {},
+        now: float = 0.0,
+    ) -> None:
         """Find out which tasks are ready. The plan has been checked.
 
         :param resources: how much there is of each.
+        :param restored: tasks that have succeeded before, with all that they need.
         """
         if any(each.priority or each.resources for each in self.own):
             from .ranked import Ranked
@@ -126,8 +132,15 @@ class Plan:
             self.take = self.ready.take
         self._ruled = any(each.trigger_rule != ALL_SUCCESS for each in self.own)
         self._order = self._checked
+        for task, outcome in restored.items():
+            task.started = task.ended = now
+            task.attempts = 1
+            task.outcome = outcome
+            self.ended.append(task)
+        if restored:
+            self._follow_all(now)
         for task in self._order:
-            task.blockers = len(task.needs)
+            task.blockers = _blockers(task) if restored else len(task.needs)
         self.ready.open(self._order)
 
     def width(self) -> int:
@@ -136,9 +149,9 @@ class Plan:
         An upper bound that is cheap to know: each task but one of the longest path
         waits for another of that path.
         """
-        tasks = self._order
-        waiting = {task: len(task.needs) for task in tasks if task.needs}
-        layer = [task for task in tasks if not task.needs]
+        tasks = [task for task in self._order if task.outcome is None]
+        waiting = {task: task.blockers for task in tasks if task.blockers}
+        layer = [task for task in tasks if not task.blockers]
         longest = 0
         while layer:
             longest += 1

@@ -88,7 +88,7 @@ class Ranked:
         """See `Ready.open`."""
         self._order = order
         for task in order:
-            if not task.blockers:
+            if not (task.blockers or task.outcome):
                 self.add_again(task)
 
     def add(self, index: int) -> None:

@@ -54,7 +54,9 @@ class Ready:
     def open(self, order: Sequence[Task]) -> None:
         """These are all tasks, by their index; those without blockers can start."""
         self._order = order
-        self._lane.extend([task.index for task in order if not task.blockers])
+        self._lane.extend(
+            [task.index for task in order if not (task.blockers or task.outcome)]
+        )
 
     def take(self, now: float) -> Optional[Task]:
         """Start an attempt of the next task, if there is one."""

@@ -46,28 +46,31 @@ class ReferringCall(Call):
     """A call that gets the results of other tasks.
 
     Its arguments are made when they are asked for: these tasks have succeeded then.
+
+    :param given_args: with references in them.
+    :param given_kwargs: the same.
     """
 
-    __slots__ = ("_args", "_kwargs", "tasks")
+    __slots__ = ("given_args", "given_kwargs", "tasks")
 
     def __init__(
-        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+        self, func: Any, given_args: Sequence[Any], given_kwargs: Mapping[str, Any]
     ) -> None:
         self.func = func
-        self._args = args
-        self._kwargs = kwargs
+        self.given_args = given_args
+        self.given_kwargs = given_kwargs
         #: By the label, those that it refers to; set when the run starts.
         self.tasks: Dict[Hashable, Task] = {}
 
     @property
     def args(self) -> Tuple[Any, ...]:  # type: ignore[override]
         """The positional arguments."""
-        return tuple(map(self._fill, self._args))
+        return tuple(map(self._fill, self.given_args))
 
     @property
     def kwargs(self) -> Any:  # type: ignore[override]
         """The keywords; None for none."""
-        filled = {key: self._fill(value) for key, value in self._kwargs.items()}
+        filled = {key: self._fill(value) for key, value in self.given_kwargs.items()}
         return filled or None
 
     def _fill(self, value: Any) -> Any:

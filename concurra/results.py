@@ -98,6 +98,10 @@ class Registry(Mapping[Hashable, "Any"]):
         self._made: Dict[Hashable, Result] = {}
         self._taken = bytearray()  # by the index, tasks whose results were handed out
 
+    def restore(self, label: Hashable, result: Result) -> None:
+        """The result of a task is that of an earlier run."""
+        self._made[label] = result
+
     def of(self, task: Task) -> Result:
         """The result of a task that has ended."""
         result: Result = self[task.label]

@@ -391,3 +391,4 @@ class Scheduler(Serving):
                 except BaseException as error:
                     report(error)
         self._workers.close()
+        self._events.close()

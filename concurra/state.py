@@ -56,6 +56,7 @@ class RunState(Stopping):
     :param grace: seconds between asking a worker to stop and forcing it.
     :param fast_fail: whether the first task that goes wrong ends all others.
     :param cancelled: tasks that are not to begin.
+    :param restored: tasks that need not, and their outcomes.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class RunState(Stopping):
         grace: float = 1.0,
         fast_fail: bool = False,
         cancelled: Sequence[Task] = (),
+        restored: Optional[Mapping[Task, Outcome]] = None,
     ) -> None:
         self.plan = plan
         self.events = events
@@ -88,6 +90,7 @@ class RunState(Stopping):
         self._grace = grace
         self._fast_fail = fast_fail
         self._cancelled = cancelled
+        self._restored = restored or {}
         self._ends_by = FOREVER
         self._timed = False  # whether a task, or an attempt, has a timeout
         self._special = False  # whether there is more to begin than to take a task
@@ -103,7 +106,7 @@ class RunState(Stopping):
         """The run begins, unless it has been stopped: see which tasks are ready."""
         if self.stopped or self._opened:
             return False
-        self.plan.open(self._resources)
+        self.plan.open(self._resources, self._restored, now)
         self._opened = self._preparing = True
         options = (self.plan.shared, *self.plan.own)
         self._timed = self._timeout is not None or any(map(_is_timed, options))
@@ -113,6 +116,7 @@ class RunState(Stopping):
             self._ends_by = now + seconds_of(self._run_timeout)
             self._deadlines.add(RUN, None, self._ends_by)
         self.events.note(RUN_START, None, now)
+        self.events.record(self.plan.ended, now)
         for task in self._cancelled:
             self.cancel(task, now)
         return True

@@ -17,6 +17,7 @@ from tests.helpers import wait_until
 from .support import BOUND
 
 EXPORTED = [
+    "CheckpointError",
     "CircularDependencyError",
     "CommandExecutionError",
     "CommandResult",
@@ -170,6 +171,7 @@ def test_new_parameters_of_the_constructor():
         "initargs": (),
         "observers": (),
         "keep_results": True,
+        "checkpoint": None,
     }
 
 

@@ -12,9 +12,9 @@ import pytest
 from concurra import logs
 from concurra.errors import ExecutionError
 from concurra.events import END, Event
-from concurra.options import RunOptions
 from concurra.outcomes import ABORT, NOTHING, SUCCESS, Outcome
 from concurra.results import Recorder, Registry
+from concurra.run_options import RunOptions
 from concurra.tasks import Call, Task
 
 from tests.unit.support import nothing

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from concurra.options import DEFAULTS, Options, RunOptions
+from concurra.options import DEFAULTS, Options
+from concurra.run_options import RunOptions
 
 GIVEN: dict[str, Any] = {
     "log": logging.getLogger("tests"),
@@ -29,6 +30,7 @@ GIVEN: dict[str, Any] = {
     "initargs": ("a",),
     "observers": [],
     "keep_results": True,
+    "checkpoint": None,
     "mp_context": "spawn",
     "max_concurrency": 3,
 }

@@ -1,0 +1,133 @@
+"""What is chosen for a run: a snapshot of a runner's attributes, each checked."""
+
+from __future__ import annotations
+
+import os
+
+from . import checks
+from .options import check_resources, how_to_retry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import logging
+    from multiprocessing.context import BaseContext
+    from typing import Any, Callable, List, Optional, Tuple, Union
+
+    from .checks import StrPath
+    from .observers import Observer
+    from .options import Options
+    from .retries import Retry
+
+
+class RunOptions:
+    """What is chosen for a run: a copy of a runner's attributes, each checked.
+
+    :param chosen: has an attribute for each parameter of `TaskRunner`. Its logger is
+        its ``log``.
+    :raises TypeError: an attribute is of the wrong type.
+    :raises ValueError: an attribute is out of its range.
+    """
+
+    #: What is copied, and can be written back.
+    NAMES = (
+        *("log", "name", "timeout", "terminate_timeout"),
+        *("progress_stats", "fast_fail", "use_multiprocessing", "log_errors"),
+        *("fallback_to_thread_on_pickle_error", "task_retries"),
+        *("max_tasks_per_child", "mp_context", "max_concurrency"),
+        *("resources", "run_timeout", "initializer", "initargs"),
+        *("observers", "keep_results", "checkpoint"),
+    )
+
+    __slots__ = (*NAMES, "warning")
+
+    def __init__(self, chosen: Any) -> None:
+        self.log: logging.Logger = checks.logger(chosen.log)
+        self.name: str = checks.text("name", chosen.name, "TaskRunner")
+        # All as they were given, since that is how messages show them.
+        self.timeout: Optional[float] = chosen.timeout
+        self.run_timeout: Optional[float] = chosen.run_timeout
+        self.terminate_timeout: float = chosen.terminate_timeout
+        for name in ("timeout", "run_timeout"):
+            if getattr(self, name) is not None:
+                checks.seconds(name, getattr(self, name))
+        checks.seconds("terminate_timeout", self.terminate_timeout, zero=True)
+        self.progress_stats = _flag(chosen, "progress_stats")
+        self.fast_fail = _flag(chosen, "fast_fail")
+        self.use_multiprocessing = _flag(chosen, "use_multiprocessing")
+        self.log_errors = _flag(chosen, "log_errors")
+        self.fallback_to_thread_on_pickle_error = _flag(
+            chosen, "fallback_to_thread_on_pickle_error"
+        )
+        self.task_retries: Union[int, Retry] = chosen.task_retries
+        how_to_retry(self.task_retries)
+        self.max_tasks_per_child: Optional[int] = chosen.max_tasks_per_child
+        if self.max_tasks_per_child is not None:
+            self.max_tasks_per_child = checks.whole(
+                "max_tasks_per_child", self.max_tasks_per_child, least=1
+            )
+        self.mp_context: Union[str, BaseContext, None] = chosen.mp_context
+        if self.mp_context is not None:  # to look at the default would settle it
+            checks.context(self.mp_context)
+        self.resources = checks.amounts("resources", chosen.resources or {})
+        self.initializer: Optional[Callable[..., Any]] = chosen.initializer
+        if self.initializer is not None and not callable(self.initializer):
+            raise checks.wrong(
+                TypeError, "initializer", "a function, or None", self.initializer
+            )
+        self.initargs: Tuple[Any, ...] = tuple(
+            checks.arguments("initargs", chosen.initargs)
+        )
+        self.keep_results = _flag(chosen, "keep_results")
+        self.checkpoint: Optional[Checkpoint] = None
+        if chosen.checkpoint is not None:
+            given = chosen.checkpoint
+            self.checkpoint = given if type(given) is Checkpoint else Checkpoint(given)
+        self.observers: List[Observer] = []
+        if chosen.observers:
+            from .observers import check
+
+            self.observers = check(chosen.observers)
+        self.max_concurrency = checks.concurrency(chosen.max_concurrency)
+        #: What is to be said of it in the log.
+        self.warning = ""
+        if self.max_concurrency < 1:
+            self.max_concurrency = 1
+            self.warning = (
+                "max_concurrency is less than 1: tasks will run one after another"
+            )
+
+    def share(self, shared: Options) -> None:
+        """Let the options of tasks that have none of their own be as they are here."""
+        shared.retries, shared.retry = how_to_retry(self.task_retries)
+
+    def check_tasks(self, options: List[Options]) -> None:
+        """Refuse tasks that could never start.
+
+        :param options: of all tasks that have some of their own.
+        """
+        for each in options:
+            check_resources(each.resources, self.resources)
+
+
+class Checkpoint:
+    """A file in which a run records what has succeeded; see ``checkpoint``.
+
+    :param path: of the file, which need not exist.
+    :param max_age: seconds; what was recorded longer ago is run again. None for ever.
+    :raises TypeError, ValueError: an argument is of the wrong type or out of its range.
+    """
+
+    def __init__(self, path: StrPath, max_age: Optional[float] = None) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise checks.wrong(TypeError, "checkpoint", "the path of a file", path)
+        self.path = os.fspath(path)
+        self.max_age = max_age
+        if max_age is not None:
+            checks.seconds("max_age", max_age, zero=True)
+
+    def __repr__(self) -> str:
+        return f"Checkpoint({self.path!r}, max_age={self.max_age!r})"
+
+
+def _flag(chosen: Any, name: str) -> bool:
+    return checks.flag(name, getattr(chosen, name))
