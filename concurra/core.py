@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
-from . import checks, logs, results
+from . import checks, logs, results, summary
 from .adders import Adders
+from .clock import monotonic
 from .errors import CommandExecutionError
 from .lifecycle import LifeCycle
 from .options import Options, RunOptions
@@ -15,12 +16,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
     from multiprocessing.context import BaseContext
-    from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+    from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
     from .events import Reader
     from .types import Result
 
     Results = Dict[Any, Result]
+    Done = Callable[[], None]
 
 __all__ = ["CommandExecutionError", "TaskRunner"]
 
@@ -97,7 +99,7 @@ class TaskRunner(Adders):
         self._life = LifeCycle(self._plan)
         self._progress = logs.ProgressReader()
         # One offset between the clocks serves all timestamps of the run.
-        recorder = results.Recorder(time.time() - time.monotonic())
+        recorder = results.Recorder(time.time() - monotonic())
         self._registry = results.Registry(self._plan.tasks, recorder.record)
 
     def _check_options(self) -> RunOptions:
@@ -140,7 +142,7 @@ class TaskRunner(Adders):
             process is a function of a module whose import waits for this call.
         """
         wanted = checks.report_options(verify, raise_exception, error_message)
-        self._life.run(self._choose, self._report_break)
+        self._life.run(self._choose, self._break)
         return self._conclude(*wanted)
 
     def execute(
@@ -154,7 +156,7 @@ class TaskRunner(Adders):
 
     def execute_in_background(self) -> None:
         """Start to run all tasks, and return at once; for errors, see `run`."""
-        self._life.start(self._choose, self._report_break, self)
+        self._life.start(self._choose, self._break, self)
 
     def get_background_results(
         self,
@@ -171,7 +173,7 @@ class TaskRunner(Adders):
         """
         self._life.check_begun("Nothing runs yet: call execute_in_background() first")
         wanted = checks.report_options(verify, raise_exception, error_message)
-        self._life.wait(self._report_break)
+        self._life.wait(self._break)
         return self._conclude(*wanted)
 
     def is_running(self) -> bool:
@@ -219,8 +221,17 @@ class TaskRunner(Adders):
             self.verify(raises, message)
         return self._registry.complete()
 
+    def _break(self, error: BaseException) -> Tuple[Done, Done]:
+        """Something cuts the run short: show no more progress, and tell of it."""
+        self._progress.mute()
+        ended = len(self._plan.ended)
+        return (
+            lambda: logs.interrupted(self.log, self.name, error, ended, len(self)),
+            self._report_break,
+        )
+
     def _report_break(self) -> None:
-        """Log the report of a run that was broken; its results are complete then."""
+        """Log the report of a run that was cut short; its results are complete then."""
         logs.report(self.log, self._registry)
         if self._life.finished:
             self._registry.complete()
@@ -255,7 +266,7 @@ class TaskRunner(Adders):
         """
         ended = self._progress.told(len(self._plan.ended))
         shown = self.name, ended, len(self), self._life.seconds
-        logs.emit(self.log, "info", lambda: results.progress(*shown))
+        logs.emit(self.log, "info", lambda: summary.progress(*shown))
 
     def _warn_of_exit(self) -> None:
         """The program ends: say so if it does before work in the background."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 from .collector import collection_paused
 from .dag import Dag
 from .errors import UnknownDependencyError
-from .outcomes import FAILED, NOTHING, SUCCESS, Outcome
+from .outcomes import FAILED, NOTHING, SUCCESS, Outcome, SkipError
 from .ready import Ready
 from .tasks import Task
 
@@ -197,6 +197,9 @@ class Plan:
     def _skip(self, failed: Task, now: float) -> None:
         """End all tasks that depend on ``failed``, through any number of levels."""
         doomed: Dict[Task, None] = {}
+        assert failed.outcome is not None
+        error = failed.outcome.error
+        root = error.root if isinstance(error, SkipError) else failed.label
         wave = [failed]
         while wave:
             following = []
@@ -212,7 +215,7 @@ class Plan:
                 for needed in task.needs
                 if needed in doomed or _failed(needed)
             ]
-            self._end(task, Outcome.skipped(guilty), now)
+            self._end(task, Outcome.skipped(guilty, root), now)
 
     def _end(self, task: Task, outcome: Outcome, now: float) -> None:
         if outcome.mode is None:  # it never began: nothing of it took any time

@@ -306,7 +306,8 @@ def test_every_tenth_is_shown(total: int, shown: list[int]) -> None:
 
 def test_progress_is_quick_if_nobody_sees_it() -> None:
     """With the log off at INFO; if more than a log line comes of it, it never is."""
-    log = logging.Logger("silent", logging.WARNING)
+    log = logging.getLogger("silent")  # which knows who is to hear of a new level
+    log.setLevel(logging.WARNING)
     silent, more = logs.ProgressReader(), logs.ProgressReader()
     silent.follow(lambda: None, 20, log)
     more.follow(lambda: None, 20)
