@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import checks
+from .errors import hidden
 from .options import Options
 from .tasks import Call, Command, Task
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from .tasks import Job
 
     Labels = Union[str, Iterable[Hashable], None]
+
+__tracebackhide__ = hidden
 
 
 class Adders:

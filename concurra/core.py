@@ -7,7 +7,7 @@ import time
 from . import checks, logs, results, summary
 from .adders import Adders
 from .clock import monotonic
-from .errors import CommandExecutionError
+from .errors import CommandExecutionError, hidden
 from .lifecycle import LifeCycle
 from .options import Options, RunOptions
 from .plan import Plan
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Done = Callable[[], None]
 
 __all__ = ["CommandExecutionError", "TaskRunner"]
+
+__tracebackhide__ = hidden
 
 
 class TaskRunner(Adders):

@@ -165,6 +165,15 @@ class ExecutionError(ConcurraError):
         return type(self), (str(self), self.results, self.failed)
 
 
+def hidden(caught: Any) -> bool:
+    """Whether the frames of modules of ours say nothing of what pytest has caught.
+
+    They do not if it is one of our errors: those are about what the caller has done. To
+    be put into a module as ``__tracebackhide__``.
+    """
+    return issubclass(getattr(caught, "type", ConcurraError), ConcurraError)
+
+
 def _text(output: Union[str, bytes, None]) -> str:
     if isinstance(output, bytes):
         return output.decode(errors="backslashreplace")

@@ -13,7 +13,7 @@ from functools import partial
 
 from . import checks
 from .clock import monotonic
-from .errors import LifeCycleError
+from .errors import LifeCycleError, hidden
 from .events import Events
 from .scheduler import Scheduler
 from .tasks import Call, Command
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     #: be called once all is being terminated, and what when all has ended.
     Broken = Callable[[BaseException], Tuple[Callable[[], None], Callable[[], None]]]
     Ending = Callable[[], Tuple[Callable[[], None], Callable[[], None]]]
+
+__tracebackhide__ = hidden
 
 
 class LifeCycle:

@@ -6,7 +6,7 @@ import sys
 import threading
 
 from . import loggers, summary
-from .errors import ExecutionError
+from .errors import ExecutionError, hidden
 from .events import Reader
 from .loggers import is_on
 from .outcomes import SUCCESS
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .options import RunOptions
     from .results import Registry
     from .tasks import Task
+
+__tracebackhide__ = hidden
 
 #: Stands above a report of failures that was given no message.
 FAILURE = "Execution Failed"

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from .collector import collection_paused
 from .dag import Dag
-from .errors import UnknownDependencyError
+from .errors import UnknownDependencyError, hidden
 from .outcomes import FAILED, NOTHING, SUCCESS, Outcome, SkipError
 from .ready import Ready
 from .tasks import Task
@@ -28,6 +28,8 @@ from .tasks import Task
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Collection, Dict, Hashable, List, Mapping, Sequence
+
+__tracebackhide__ = hidden
 
 
 class Plan:

@@ -6,6 +6,10 @@ and is not endless. Results keep their texts whole.
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict
+
 #: How many lines of a command's stream, and characters of a text, are shown.
 LINES = 50
 CHARACTERS = 8000
@@ -64,18 +68,27 @@ def shorten(text: str) -> str:
 
 
 def transcript(text: str) -> str:
-    """The end of each stream of what a command has printed.
-
-    :param text: has the streams under the headings ``stdout:`` and ``stderr:``.
-    """
-    head, heading, body = text.partition("stderr:\n")
-    if not head:
-        return heading + _end_of(body)
-    head, heading, body = text.partition("stdout:\n")
-    if head:
+    """The end of each stream of what a command has printed."""
+    parts = streams(text)
+    if not parts:
         return shorten(text)
-    body, between, errors = body.partition("\nstderr:\n")
-    return heading + _end_of(body) + between + _end_of(errors)
+    return "\n".join(f"{name}:\n{_end_of(stream)}" for name, stream in parts.items())
+
+
+def streams(text: str) -> Dict[str, str]:
+    """What is under the headings ``stdout:`` and ``stderr:``; if it begins with one."""
+    name, heading, body = text.partition(":\n")
+    if name == "stderr" and heading:
+        return {name: body}
+    if name != "stdout" or not heading:
+        return {}
+    body, heading, errors = body.partition("\nstderr:\n")
+    return {name: body, "stderr": errors} if heading else {name: body}
+
+
+def last_states(stream: str) -> str:
+    """The stream with each line as it was left: progress bars write over theirs."""
+    return "\n".join(map(_last_state, stream.split("\n")))
 
 
 def _end_of(stream: str) -> str:
@@ -89,5 +102,4 @@ def _end_of(stream: str) -> str:
 
 
 def _last_state(line: str) -> str:
-    """What is left of a line that was written over, as progress bars are."""
     return line.rstrip("\r").rpartition("\r")[2]

@@ -5,9 +5,10 @@ Pure: it is made of results, as their users have left them.
 
 from __future__ import annotations
 
-from .outcomes import ABORT, ERROR, SKIP, SUCCESS, TIMEOUT, SkipError
+from .errors import CommandExecutionError
+from .outcomes import ABORT, ERROR, EXIT, SKIP, SUCCESS, TIMEOUT, SkipError
 from .results import duration
-from .sanitize import one_line, sanitize, shorten, transcript
+from .sanitize import last_states, one_line, sanitize, shorten, streams, transcript
 from .wording import name
 
 TYPE_CHECKING = False
@@ -85,10 +86,20 @@ def failure(entry: Entry) -> str:
         program = f" ({one_line(program)})"  # it was given no label
     else:
         program = ""
-    error = sanitize(shorten(name(result["error"])))
+    trace = name(result["trace"]) if result["trace"] else ""
+    error = sanitize(shorten(_error(entry, trace)))
     text = f"Task {_quoted(task.label)}{program} failed with error: {error}"
-    trace = result["trace"]
-    return f"{text}\n{sanitize(transcript(name(trace)))}" if trace else text
+    return f"{text}\n{sanitize(transcript(trace))}" if trace else text
+
+
+def _error(entry: Entry, trace: str) -> str:
+    """The text of an error, in which nothing is quoted that was written over."""
+    outcome = entry.task.outcome
+    if entry.cause is EXIT and "\r" in trace and outcome:
+        printed = {key: last_states(text) for key, text in streams(trace).items()}
+        error = CommandExecutionError({**outcome.value, **printed})
+        return f"{type(error).__name__}: {error}"
+    return name(entry.result["error"])
 
 
 def _quoted(label: Hashable) -> str:

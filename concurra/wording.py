@@ -17,6 +17,9 @@ FALLBACK_WARNING = "Task was not picklable; ran in thread fallback"
 #: The packages whose frames are left out of tracebacks.
 _OWN = ("concurra", "concurra.workers")
 
+#: The function of ours that calls users' functions. Builtins have no frames below it.
+_CALLER = "perform"
+
 
 def show(value: object) -> str:
     """``repr(value)``, also of a value whose ``__repr__`` fails."""
@@ -52,8 +55,8 @@ def quote(label: object) -> str:
 def describe(error: BaseException) -> Tuple[str, str]:
     """The text ``"ExcType: message"`` of an error, and its traceback.
 
-    Never raises. Concurra's own frames, the outermost, are left out, unless there are
-    no others.
+    Never raises. Concurra's own frames, the outermost, are left out, unless the error
+    is their own.
     """
     try:
         text = f"{kind(error)}: {name(error)}"
@@ -62,10 +65,12 @@ def describe(error: BaseException) -> Tuple[str, str]:
     try:
         import traceback
 
-        frames = error.__traceback__
+        frames, caller = error.__traceback__, ""
         while frames and frames.tb_frame.f_globals.get("__package__") in _OWN:
+            caller = frames.tb_frame.f_code.co_name
             frames = frames.tb_next
-        frames = frames or error.__traceback__
+        if frames is None and caller != _CALLER:
+            frames = error.__traceback__
         trace = "".join(traceback.format_exception(type(error), error, frames))
     except BaseException:  # formatting calls the user's code, and may lack memory
         trace = text

@@ -58,8 +58,8 @@ def add_everything(runner: concurra.TaskRunner) -> None:
 def look_at(result: concurra.Result) -> str:
     """Every field of a result."""
     assert_type(result["task_name"], str)
-    assert_type(result["start_time"], Optional[str])
-    assert_type(result["end_time"], Optional[str])
+    assert_type(result["start_time"], str)
+    assert_type(result["end_time"], str)
     assert_type(result["duration"], str)
     assert_type(result["duration_seconds"], float)
     assert_type(result["result"], Any)

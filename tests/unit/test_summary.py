@@ -192,6 +192,30 @@ def test_an_error_of_several_lines() -> None:
     assert line_of("a", error).endswith("error: E: one\n\ttwo\\rthree\nfour")
 
 
+def exited(out: str, errors: str, trace: str) -> str:
+    """What is said of a command that has printed this."""
+    value: Any = {"returncode": 1, "stdout": out, "stderr": errors}
+    plan = opened(Planned("c", Command("x")))
+    task = plan.take(0.0)
+    assert task is not None
+    plan.settle(task, Outcome.exited("subprocess", value, trace), 1.0)
+    return told_failure(told(plan)[0])
+
+
+def test_a_progress_bar_is_shown_as_it_was_left() -> None:
+    """Also where the error quotes it; the result keeps all of it."""
+    bar = "\r".join(f"{n}%" for n in range(100))
+    lines = bar.replace("\r", "\n")
+    start = "Task 'c' failed with error: CommandExecutionError: Command exited with"
+    assert exited("", f"{lines}\nfull\n", f"stderr:\n{bar}\nfull\n") == (
+        f"{start} return code 1: 99%\nfull\nstderr:\n99%\nfull\n"
+    )
+    assert exited(lines, "", f"stdout:\n{bar}") == (
+        f"{start} return code 1: 99%\nstdout:\n99%"
+    )
+    assert "50%\n51%" in exited(lines, "", f"stdout:\n{lines}")
+
+
 def command(*argv: str, label: Hashable = 0) -> str:
     """The first line about a command that failed; ``argv`` of one is for the shell."""
     job = Command(argv[0] if len(argv) == 1 else list(argv))
