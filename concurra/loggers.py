@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Set
@@ -56,7 +58,14 @@ def _encoding(handler: Any) -> str:
     if encoding is None and hasattr(handler, "baseFilename"):  # not opened yet
         encoding = getattr(handler, "encoding", None)
         if encoding in (None, "locale"):
-            import locale
-
-            encoding = locale.getpreferredencoding(False)
+            encoding = _default_encoding()
     return encoding if isinstance(encoding, str) else ""
+
+
+def _default_encoding() -> str:
+    """That of files; without the warning that Python has for who asks in UTF-8 mode."""
+    import locale
+
+    if sys.flags.utf8_mode:
+        return "utf-8"
+    return locale.getpreferredencoding(False)
