@@ -63,9 +63,11 @@ def _encoding(handler: Any) -> str:
 
 
 def _default_encoding() -> str:
-    """That of files; without the warning that Python has for who asks in UTF-8 mode."""
-    import locale
-
+    """That of files; without the warning that Python has for who asks for it."""
     if sys.flags.utf8_mode:
         return "utf-8"
+    import locale
+
+    if sys.version_info >= (3, 11):
+        return locale.getencoding()
     return locale.getpreferredencoding(False)

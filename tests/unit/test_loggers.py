@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import locale
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,9 +61,14 @@ def test_a_file_that_is_not_open_yet(
     given = logging.FileHandler(tmp_path / "given", encoding="latin-1", delay=True)
     log.addHandler(given)
     assert loggers.encodable(log, TEXT) == IN_LATIN
-    monkeypatch.setattr(locale, "getpreferredencoding", lambda *args: "ascii")
+    for name in ("getencoding", "getpreferredencoding"):
+        monkeypatch.setattr(locale, name, lambda *args: "ascii", raising=False)
+    monkeypatch.setattr(sys, "flags", SimpleNamespace(utf8_mode=0))
     log.addHandler(logging.FileHandler(tmp_path / "default", delay=True))
     assert loggers.encodable(log, TEXT) == IN_ASCII
+    log.handlers.remove(given)
+    monkeypatch.setattr(sys, "flags", SimpleNamespace(utf8_mode=1))
+    assert loggers.encodable(log, TEXT) == TEXT
 
 
 @pytest.mark.parametrize("encoding", ["no such codec", 7, None])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Hashable
+from types import SimpleNamespace
 from typing import Any
+from unicodedata import east_asian_width
 
 import pytest
 
@@ -17,6 +20,8 @@ from concurra.tasks import Command, Task
 from tests.unit.support import Planned, failure, labels, make, opened, success
 
 ESC = "\x1b"
+
+tabulate: Any = importlib.import_module("tabulate")
 
 
 def told(plan: Plan, **changes: dict[str, Any]) -> list[Entry]:
@@ -173,6 +178,22 @@ def test_a_label_stays_in_its_line() -> None:
     rows = table(told(failed(make(odd)))).splitlines()
     assert rows[3].startswith(f"| {shown} |")
     assert {len(row) for row in rows} == {len(rows[0])}
+
+
+def columns(text: str) -> int:
+    """As `wcwidth.wcswidth` tells it: -1 for what has effects."""
+    if not text.isprintable():
+        return -1
+    return sum(1 + (east_asian_width(each) in "WF") for each in text)
+
+
+def test_wide_characters_align(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If there is `wcwidth`, which tabulate uses."""
+    monkeypatch.setattr(tabulate, "wcwidth", SimpleNamespace(wcswidth=columns))
+    monkeypatch.setattr(tabulate, "WIDE_CHARS_MODE", True)
+    labels = ["\u65e5\u672c\u8a9e", "plain", "\u65e5" * 100, f"\u65e5{ESC}\n"]
+    rows = table(told(failed(*map(make, labels)))).splitlines()
+    assert {columns(row) for row in rows} == {columns(rows[0])}
 
 
 # What fails, and how much of it is shown ----------------------------------------------
