@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from . import checks, logs, results, summary
+from . import checks, logs, results
 from .adders import Adders
 from .clock import monotonic
 from .errors import CommandExecutionError, hidden
@@ -267,8 +267,7 @@ class TaskRunner(Adders):
         The run calls it, too, with each tenth of the tasks that has ended.
         """
         ended = self._progress.told(len(self._plan.ended))
-        shown = self.name, ended, len(self), self._life.seconds
-        logs.emit(self.log, "info", lambda: summary.progress(*shown))
+        logs.progress(self.log, self.name, ended, len(self), self._life.seconds)
 
     def _warn_of_exit(self) -> None:
         """The program ends: say so if it does before work in the background."""

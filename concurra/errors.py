@@ -146,7 +146,7 @@ class LifeCycleError(ConcurraError, RuntimeError):
 class ExecutionError(ConcurraError):
     """A run ended with tasks that did not succeed; the message is the report.
 
-    :param message: the report.
+    :param message: the report as the log would have it, where long texts are cut.
     :param results: every task's result, by label.
     :param failed: the results whose ``has_failed`` is true, by label.
     """

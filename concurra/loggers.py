@@ -1,4 +1,4 @@
-"""What is known of a logger: who listens, and what can be written there."""
+"""What is known of a logger: whether it was disabled, what can be written there."""
 
 from __future__ import annotations
 
@@ -7,14 +7,6 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Set
-
-
-def is_on(log: Any, level: str) -> bool:
-    """Whether somebody may want what is logged at a level."""
-    import logging
-
-    enabled = getattr(log, "isEnabledFor", None)
-    return enabled is None or bool(enabled(getattr(logging, level.upper())))
 
 
 def is_disabled(log: Any) -> bool:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 
-from . import loggers, summary
 from .errors import ExecutionError, hidden
 from .events import Reader
-from .loggers import is_on
 from .outcomes import SUCCESS
-from .sanitize import one_line, sanitize
 from .wording import describe, quote
 
 TYPE_CHECKING = False
@@ -47,9 +44,20 @@ def emit(log: logging.Logger, level: str, text: Callable[[], str]) -> None:
 
     def write() -> None:
         if is_on(log, level):
-            getattr(log, level)(loggers.encodable(log, sanitize(text())))
+            from .loggers import encodable
+            from .sanitize import sanitize
+
+            getattr(log, level)(encodable(log, sanitize(text())))
 
     guard(write)
+
+
+def is_on(log: logging.Logger, level: str) -> bool:
+    """Whether somebody may want what is logged at a level."""
+    import logging
+
+    enabled = getattr(log, "isEnabledFor", None)
+    return enabled is None or bool(enabled(getattr(logging, level.upper())))
 
 
 def warn(log: logging.Logger, note: str) -> None:
@@ -83,6 +91,8 @@ def _show() -> None:
 
 def _print(text: str) -> None:
     """Write a text to stderr, if that can be done."""
+    from .sanitize import sanitize
+
     stream = sys.stderr
     if stream is not None:
         text = sanitize(text)
@@ -106,6 +116,8 @@ def report(
     :param raises: whether to raise it, instead, if one of them did not succeed.
     :raises ExecutionError: see ``raises``.
     """
+    from . import loggers, summary
+
     ended = registry.ended()
     failed = [each.task.label for each in ended if each.cause is not SUCCESS]
     text = message or FAILURE
@@ -131,8 +143,23 @@ def interrupted(
 
     :param ended: how many of ``total`` tasks had ended by themselves.
     """
+    from . import summary
+
     what = "" if isinstance(error, KeyboardInterrupt) else describe(error)[0]
     warn(log, summary.interrupted(name, ended, total, what))
+
+
+def progress(
+    log: logging.Logger, name: str, ended: int, total: int, seconds: float
+) -> None:
+    """Log how many tasks have ended."""
+
+    def line() -> str:
+        from . import summary
+
+        return summary.progress(name, ended, total, seconds)
+
+    emit(log, "info", line)
 
 
 def unfinished(name: str, left: int, total: int) -> str:
@@ -170,6 +197,9 @@ class ErrorReader(Reader):
     def _tell(self, task: Task) -> None:
         outcome = task.outcome
         assert outcome is not None
+        from . import summary
+        from .sanitize import one_line
+
         if task.last_mode == "thread_fallback":
             name = one_line(quote(task.label))
             warn(self._log, f"Task {name} was not picklable; ran in thread fallback")

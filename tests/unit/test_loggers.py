@@ -1,4 +1,4 @@
-"""What is known of a logger: who listens, and what can be written there."""
+"""What is known of a logger: whether it was disabled, what can be written there."""
 
 from __future__ import annotations
 
@@ -91,9 +91,8 @@ def test_an_adapter_is_as_its_logger(log: logging.Logger) -> None:
 
 
 def test_a_logger_of_another_kind() -> None:
-    """Nothing is known of it: it listens, and takes what it is given."""
+    """Nothing is known of it: it takes what it is given."""
     other: Any = SimpleNamespace()
-    assert loggers.is_on(other, "info")
     assert not loggers.is_disabled(other)
     assert loggers.encodable(other, TEXT) == TEXT
 
@@ -101,5 +100,4 @@ def test_a_logger_of_another_kind() -> None:
 def test_a_level_is_no_reason_to_be_called_disabled(log: logging.Logger) -> None:
     """It was chosen."""
     log.setLevel(logging.CRITICAL + 1)
-    assert not loggers.is_on(log, "error")
     assert not loggers.is_disabled(log)
