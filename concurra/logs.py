@@ -249,8 +249,12 @@ class ProgressReader(Reader):
 
     def quick(self, event: Event) -> bool:
         """Whether there is nothing to show, or nobody to see it."""
-        silent = self._log is not None and not is_on(self._log, "info")
-        return silent or not self._wants(event)
+        if not self._wants(event):
+            return True
+        try:
+            return self._log is not None and not is_on(self._log, "info")
+        except Exception:  # `emit` shows it
+            return False
 
     def mute(self) -> None:
         """Call ``show`` no more, as the run has been cut short."""

@@ -389,6 +389,19 @@ def test_progress_is_quick_if_nobody_sees_it() -> None:
     assert (silent.quick(wanted), silent.quick(another)) == (False, True)
 
 
+def test_progress_of_a_log_that_cannot_tell_its_level() -> None:
+    """Is not quick: what it raises is shown where the line is logged."""
+
+    class Broken(Log):
+        def isEnabledFor(self, level: int) -> bool:
+            raise ValueError("which level?")
+
+    log: Any = Broken()
+    reader = logs.ProgressReader()
+    reader.follow(nothing, 20, log)
+    assert not reader.quick(event(good("a"), 2))
+
+
 def test_the_number_is_that_of_the_event() -> None:
     """But for this thread alone, and only while it reads."""
     asked: list[int] = []
