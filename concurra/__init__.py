@@ -79,3 +79,7 @@ def __getattr__(name: str) -> object:
 
         return getattr(types, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

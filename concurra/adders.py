@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import FunctionType
 
 from . import checks
+from .errors import hidden
 from .options import ALL_SUCCESS, ATTRIBUTE, NOTHING, ONE_FAILED, Chosen, Options
 from .options import OwnOptions, check_resources, choose, split
 from .references import ReferringCall, referred
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .tasks import Job
 
     Labels = Union[str, Iterable[Hashable], None]
+
+__tracebackhide__ = hidden
 
 
 class Adders:

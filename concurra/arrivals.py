@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Iterator, Tuple
 
     from .events import Event
-    from .lifecycle import LifeCycle
+    from .lifecycle import Broken, LifeCycle
     from .tasks import Task
 
     Take = Callable[[Task], Any]
@@ -39,7 +39,7 @@ class Arrivals(Reader):
 
 
 def as_completed(
-    life: LifeCycle, take: Take, broken: Callable[[], None]
+    life: LifeCycle, take: Take, broken: Broken
 ) -> Iterator[Tuple[Any, Any]]:
     """Each label with its result, in the order of ending; ends with the last.
 

@@ -12,33 +12,44 @@ if TYPE_CHECKING:
     from typing import Any, AsyncIterator, Callable, Tuple
 
     from .arrivals import Take
-    from .lifecycle import LifeCycle
+    from .lifecycle import Broken, LifeCycle
 
 
-async def end(life: LifeCycle, broken: Callable[[], None]) -> None:
+async def end(life: LifeCycle, broken: Broken) -> None:
     """Wait for the end of a run.
 
     If the waiting task is cancelled, the run is aborted, and its end awaited.
 
-    :param broken: logs the report then.
+    :param broken: see `LifeCycle`.
     """
-    over = asyncio.Event()
-    life.then(_caller(over.set))
     try:
-        await over.wait()
-    except BaseException:
-        life.stop_soon()
-        while not life.finished:
-            try:
-                await over.wait()
-            except asyncio.CancelledError:
-                pass  # asked once more: it is being done
-        await _in_thread(broken)
+        await _over(life)
+    except BaseException as error:
+        await _stop(life, broken, error)
         raise
 
 
+async def _over(life: LifeCycle) -> None:
+    over = asyncio.Event()
+    life.then(_caller(over.set))
+    await over.wait()
+
+
+async def _stop(life: LifeCycle, broken: Broken, error: BaseException) -> None:
+    """Abort a run, and wait for its end, however often that is cancelled."""
+    tell, conclude = broken(error)
+    life.stop_soon()
+    await _in_thread(tell)
+    while not life.finished:
+        try:
+            await _over(life)
+        except asyncio.CancelledError:
+            pass  # asked once more: it is being done
+    await _in_thread(conclude)
+
+
 async def as_completed(
-    life: LifeCycle, take: Take, broken: Callable[[], None]
+    life: LifeCycle, take: Take, broken: Broken
 ) -> AsyncIterator[Tuple[Any, Any]]:
     """See `arrivals.as_completed`.
 
@@ -55,9 +66,8 @@ async def as_completed(
                 if len(ended) <= seen:
                     try:
                         await news.wait()
-                    except asyncio.CancelledError:
-                        life.stop_soon()
-                        await end(life, broken)
+                    except BaseException as error:
+                        await _stop(life, broken, error)
                         raise
             yield ended[seen].label, take(ended[seen])
     finally:

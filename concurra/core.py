@@ -6,7 +6,8 @@ import time
 
 from . import checks, logs, results
 from .adders import Adders
-from .errors import CommandExecutionError
+from .clock import monotonic
+from .errors import CommandExecutionError, hidden
 from .following import Following
 from .lifecycle import LifeCycle
 from .options import Options
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
     Self = TypeVar("Self", bound="TaskRunner")
 
     Results = Dict[Any, Result]
+    Done = Callable[[], None]
 
 __all__ = ["CommandExecutionError", "TaskRunner"]
+
+__tracebackhide__ = hidden
 
 
 class TaskRunner(Adders, Following):
@@ -136,7 +140,7 @@ class TaskRunner(Adders, Following):
         self._life = LifeCycle(self._plan)
         self._progress = logs.ProgressReader()
         # One offset between the clocks serves all timestamps of the run.
-        self._offset = time.time() - time.monotonic()
+        self._offset = time.time() - monotonic()
         recorder = results.Recorder(self._offset)
         self._registry = results.Registry(self._plan.tasks, recorder.record)
 
@@ -180,7 +184,7 @@ class TaskRunner(Adders, Following):
             process is a function of a module whose import waits for this call.
         """
         wanted = checks.report_options(verify, raise_exception, error_message)
-        self._life.run(self._choose, self._report_break)
+        self._life.run(self._choose, self._break)
         return self._conclude(*wanted)
 
     def execute(
@@ -194,7 +198,7 @@ class TaskRunner(Adders, Following):
 
     def execute_in_background(self) -> None:
         """Start to run all tasks, and return at once; for errors, see `run`."""
-        self._life.start(self._choose, self._report_break, self)
+        self._life.start(self._choose, self._break, self)
 
     def get_background_results(
         self,
@@ -211,7 +215,7 @@ class TaskRunner(Adders, Following):
         """
         self._life.check_begun("Nothing runs yet: call execute_in_background() first")
         wanted = checks.report_options(verify, raise_exception, error_message)
-        self._life.wait(self._report_break)
+        self._life.wait(self._break)
         return self._conclude(*wanted)
 
     def is_running(self) -> bool:
@@ -308,8 +312,17 @@ class TaskRunner(Adders, Following):
             self.verify(raises, message)
         return self._registry.complete()
 
+    def _break(self, error: BaseException) -> Tuple[Done, Done]:
+        """Something cuts the run short: show no more progress, and tell of it."""
+        self._progress.mute()
+        ended = len(self._plan.ended)
+        return (
+            lambda: logs.interrupted(self.log, self.name, error, ended, len(self)),
+            self._report_break,
+        )
+
     def _report_break(self) -> None:
-        """Log the report of a run that was broken; its results are complete then."""
+        """Log the report of a run that was cut short; its results are complete then."""
         logs.report(self.log, self._registry)
         if self._life.finished:
             self._registry.complete()
@@ -343,8 +356,7 @@ class TaskRunner(Adders, Following):
         The run calls it, too, with each tenth of the tasks that has ended.
         """
         ended = self._progress.told(len(self._plan.ended))
-        shown = self.name, ended, len(self), self._life.seconds
-        logs.emit(self.log, "info", lambda: results.progress(*shown))
+        logs.progress(self.log, self.name, ended, len(self), self._life.seconds)
 
     def _warn_of_exit(self) -> None:
         """The program ends: say so if it does before work in the background."""

@@ -27,12 +27,14 @@ from __future__ import annotations
 from collections import defaultdict
 from heapq import heapify, heappop, heappush
 
-from .errors import CircularDependencyError, DuplicateLabelError
+from .errors import CircularDependencyError, DuplicateLabelError, hidden
 from .tasks import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import DefaultDict, Dict, Hashable, List, Optional, Sequence, Tuple
+
+__tracebackhide__ = hidden
 
 # How far the orders of neighbours are apart if nothing else bounds them.
 _GAP = 1 << 20

@@ -154,7 +154,7 @@ class CheckpointError(ConcurraError, ValueError):
 class ExecutionError(ConcurraError):
     """A run ended with tasks that did not succeed; the message is the report.
 
-    :param message: the report.
+    :param message: the report as the log would have it, where long texts are cut.
     :param results: every task's result, by label.
     :param failed: the results whose ``has_failed`` is true, by label.
     :param exceptions: what each of these has raised, by label. The first is the
@@ -189,6 +189,15 @@ class RemoteTraceback(ConcurraError):
 
     def __reduce__(self) -> Any:
         return type(self), (self.trace,)
+
+
+def hidden(caught: Any) -> bool:
+    """Whether the frames of modules of ours say nothing of what pytest has caught.
+
+    They do not if it is one of our errors: those are about what the caller has done. To
+    be put into a module as ``__tracebackhide__``.
+    """
+    return issubclass(getattr(caught, "type", ConcurraError), ConcurraError)
 
 
 def _text(output: Union[str, bytes, None]) -> str:

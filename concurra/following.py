@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, AsyncIterator, Callable, Dict, Hashable, Iterator
     from typing import Optional, Tuple
 
-    from .lifecycle import LifeCycle
+    from .lifecycle import Ending, LifeCycle
     from .plan import Plan
     from .results import Registry
     from .tasks import Task
@@ -35,7 +35,7 @@ class Following:
         """See `TaskRunner`."""
         raise NotImplementedError
 
-    def _report_break(self) -> None:
+    def _break(self, error: BaseException) -> Ending:
         raise NotImplementedError
 
     def _conclude(self, verify: bool, raises: bool, message: Optional[str]) -> Results:
@@ -49,7 +49,7 @@ class Following:
         while it waits terminates everything. Logs no report; for errors, see `run`.
         """
         self._start_if_needed()
-        return as_completed(self._life, self._taker(), self._report_break)
+        return as_completed(self._life, self._taker(), self._break)
 
     async def run_async(
         self,
@@ -66,7 +66,7 @@ class Following:
 
         wanted = checks.report_options(verify, raise_exception, error_message)
         self.execute_in_background()
-        await asynchronous.end(self._life, self._report_break)
+        await asynchronous.end(self._life, self._break)
         return self._conclude(*wanted)
 
     def as_completed_async(self) -> AsyncIterator[Tuple[Any, Result]]:
@@ -74,7 +74,7 @@ class Following:
         from . import asynchronous
 
         self._start_if_needed()
-        return asynchronous.as_completed(self._life, self._taker(), self._report_break)
+        return asynchronous.as_completed(self._life, self._taker(), self._break)
 
     def _start_if_needed(self) -> None:
         if not self._life.begun:

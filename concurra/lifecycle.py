@@ -9,10 +9,11 @@ and to draw a number of which the first may start.
 from __future__ import annotations
 
 import itertools
-import time
+from functools import partial
 
 from . import checks
-from .errors import LifeCycleError
+from .clock import monotonic
+from .errors import LifeCycleError, hidden
 from .events import Events
 from .outcomes import FAILED, TERMINATED
 from .scheduler import Scheduler
@@ -36,6 +37,13 @@ if TYPE_CHECKING:
     #: What is chosen for the run now, and those who follow it.
     Choose = Callable[[], Tuple[RunOptions, Sequence[Sequence[Reader]]]]
 
+    #: Hears at once, and must not block, of what cuts the run short. Returns what is to
+    #: be called once all is being terminated, and what when all has ended.
+    Ending = Tuple[Callable[[], None], Callable[[], None]]
+    Broken = Callable[[BaseException], Ending]
+
+__tracebackhide__ = hidden
+
 
 class LifeCycle:
     """The life of one run.
@@ -43,7 +51,7 @@ class LifeCycle:
     :param plan: the runner's. Nothing may be added once the life has `begun`.
 
     What breaks a run, Ctrl-C for one, terminates everything and goes on to the caller;
-    before that the methods that wait call what they were given as ``broken``.
+    before that the methods that wait tell what they were given as ``broken``.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -76,7 +84,7 @@ class LifeCycle:
     def seconds(self) -> float:
         """How long ago the run was started; 0 if it was not."""
         began = self._started_at
-        return 0.0 if began is None else time.monotonic() - began
+        return 0.0 if began is None else monotonic() - began
 
     def counts(self) -> Dict[str, int]:
         """How many tasks are in which state; they may go on while it is counted."""
@@ -121,7 +129,7 @@ class LifeCycle:
 
     # -- start, wait, stop -------------------------------------------------------
 
-    def run(self, choose: Choose, broken: Callable[[], None]) -> None:
+    def run(self, choose: Choose, broken: Broken) -> None:
         """Start, and wait for the end.
 
         :raises LifeCycleError: it has been started before, or cannot be here.
@@ -130,7 +138,7 @@ class LifeCycle:
         """
         self.conduct(broken, lambda: self._start(choose, False), self._wait)
 
-    def start(self, choose: Choose, broken: Callable[[], None], runner: Runner) -> None:
+    def start(self, choose: Choose, broken: Broken, runner: Runner) -> None:
         """Start in the background; for errors, see `run`.
 
         :param runner: is told if the program ends before the run, as long as it exists.
@@ -140,7 +148,7 @@ class LifeCycle:
         self.conduct(broken, lambda: self._start(choose, True))
         background.remember(runner)
 
-    def wait(self, broken: Callable[[], None]) -> None:
+    def wait(self, broken: Broken) -> None:
         """Wait for the end.
 
         :raises LifeCycleError: the end would wait for the caller.
@@ -212,7 +220,7 @@ class LifeCycle:
         self.in_background = False
 
     def conduct(
-        self, broken: Callable[[], None], *steps: Callable[[], Optional[ConcurraError]]
+        self, broken: Broken, *steps: Callable[[], Optional[ConcurraError]]
     ) -> None:
         """Take steps of a run, as long as nothing speaks against one.
 
@@ -224,11 +232,11 @@ class LifeCycle:
                 refusal = step()
                 if refusal is not None:
                     break
-        except BaseException:
+        except BaseException as error:
             try:
-                self._terminate(broken)
+                self._terminate(partial(broken, error))
             except BaseException:  # the next one comes before that has even begun
-                self._terminate(broken)
+                self._terminate(partial(broken, error))
             raise
         if refusal is not None:
             raise refusal
@@ -246,7 +254,7 @@ class LifeCycle:
                 self._starts = itertools.count()
             raise
         self.in_background = in_background
-        self._started_at = time.monotonic()
+        self._started_at = monotonic()
         if first:
             self._schedulers[0].start()
         else:
@@ -262,7 +270,7 @@ class LifeCycle:
                 raise scheduler.failure
         return refusal
 
-    def _terminate(self, broken: Callable[[], None]) -> None:
+    def _terminate(self, ending: Callable[[], Ending]) -> None:
         """End the run, if there is one.
 
         A second Ctrl-C kills at once, and after a third nobody waits any longer.
@@ -270,15 +278,18 @@ class LifeCycle:
         if not self.begun:
             return
         scheduler = self._schedulers[0]
+        tell, conclude = ending()
         for force in (False, True):
             try:
                 scheduler.stop(force)
+                if not force:
+                    tell()
                 scheduler.wait()
                 break
             except BaseException:
                 continue
         self.in_background = False
-        broken()
+        conclude()
 
     # -- making ------------------------------------------------------------------
 

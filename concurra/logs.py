@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import threading
 
-from . import results
-from .errors import ExecutionError
+from .errors import ExecutionError, hidden
 from .events import END, Reader
-from .wording import quote
+from .outcomes import SUCCESS
+from .wording import describe, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +20,17 @@ if TYPE_CHECKING:
     from .results import Registry
     from .tasks import Task
 
+__tracebackhide__ = hidden
+
 #: Stands above a report of failures that was given no message.
 FAILURE = "Execution Failed"
+
+#: Stands above one that the log was not given.
+DISABLED = (
+    "concurra: its logger is disabled, so the report of failures comes here "
+    "(logging.config disables the loggers that exist already, unless it is told "
+    "disable_existing_loggers=False)"
+)
 
 
 # -- writing -----------------------------------------------------------------------
@@ -35,7 +44,10 @@ def emit(log: logging.Logger, level: str, text: Callable[[], str]) -> None:
 
     def write() -> None:
         if is_on(log, level):
-            getattr(log, level)(text())
+            from .loggers import encodable
+            from .sanitize import sanitize
+
+            getattr(log, level)(encodable(log, sanitize(text())))
 
     guard(write)
 
@@ -71,11 +83,23 @@ def _show() -> None:
     """Show the exception that is being handled on stderr, if that can be done."""
     import logging
 
-    if logging.raiseExceptions and sys.stderr is not None:
+    if logging.raiseExceptions:
         import traceback
 
+        _print(traceback.format_exc())
+
+
+def _print(text: str) -> None:
+    """Write a text to stderr, if that can be done."""
+    from .sanitize import sanitize
+
+    stream = sys.stderr
+    if stream is not None:
+        text = sanitize(text)
+        encoding = getattr(stream, "encoding", None) or "utf-8"
         try:
-            traceback.print_exc()
+            text = text.encode(encoding, "backslashreplace").decode(encoding)
+            print(text.rstrip("\n"), file=stream, flush=True)
         except Exception:  # closed, or a pipe whose reader has gone
             pass
 
@@ -92,22 +116,52 @@ def report(
     :param raises: whether to raise it, instead, if one of them did not succeed.
     :raises ExecutionError: see ``raises``.
     """
+    from . import loggers, summary
+
     ended = registry.ended()
-    failed = results.failed(ended)
-    message = message or FAILURE
+    failed = [each.task.label for each in ended if each.cause is not SUCCESS]
+    text = message or FAILURE
     if failed and raises:
         everything = registry.complete()
         exceptions = registry.exceptions(failed)
         raise ExecutionError(
-            results.report(ended, message),
+            summary.report(ended, text),
             everything,
             {label: everything[label] for label in failed},
             exceptions,
         ) from next(iter(exceptions.values()), None)
-    if failed:
-        emit(log, "error", lambda: results.report(ended, message))
+    if not failed:
+        emit(log, "info", lambda: summary.report(ended, ""))
+    elif loggers.is_disabled(log):
+        guard(lambda: _print(f"{DISABLED}\n{summary.report(ended, text)}"))
     else:
-        emit(log, "info", lambda: results.report(ended, ""))
+        emit(log, "error", lambda: summary.report(ended, text))
+
+
+def interrupted(
+    log: logging.Logger, name: str, error: BaseException, ended: int, total: int
+) -> None:
+    """Log that something has cut a run short.
+
+    :param ended: how many of ``total`` tasks had ended by themselves.
+    """
+    from . import summary
+
+    what = "" if isinstance(error, KeyboardInterrupt) else describe(error)[0]
+    warn(log, summary.interrupted(name, ended, total, what))
+
+
+def progress(
+    log: logging.Logger, name: str, ended: int, total: int, seconds: float
+) -> None:
+    """Log how many tasks have ended."""
+
+    def line() -> str:
+        from . import summary
+
+        return summary.progress(name, ended, total, seconds)
+
+    emit(log, "info", line)
 
 
 def unfinished(name: str, left: int, total: int) -> str:
@@ -147,12 +201,15 @@ class ErrorReader(Reader):
     def _tell(self, task: Task) -> None:
         outcome = task.outcome
         assert outcome is not None
+        from . import summary
+        from .sanitize import one_line
+
         if task.last_mode == "thread_fallback":
-            name = quote(task.label)
+            name = one_line(quote(task.label))
             warn(self._log, f"Task {name} was not picklable; ran in thread fallback")
         if outcome.fault and self._errors:
-            result = self._registry[task.label]
-            emit(self._log, "error", lambda: results.failure(task.label, result))
+            entry = self._registry.entry(task)
+            emit(self._log, "error", lambda: summary.failure(entry))
             if self._fast_fail:
                 emit(self._log, "error", lambda: "terminating execution!")
 
@@ -196,8 +253,16 @@ class ProgressReader(Reader):
 
     def quick(self, event: Event) -> bool:
         """Whether there is nothing to show, or nobody to see it."""
-        silent = self._log is not None and not is_on(self._log, "info")
-        return silent or not self._wants(event)
+        if not self._wants(event):
+            return True
+        try:
+            return self._log is not None and not is_on(self._log, "info")
+        except Exception:  # `emit` shows it
+            return False
+
+    def mute(self) -> None:
+        """Call ``show`` no more, as the run has been cut short."""
+        self._show = _nothing
 
     def _wants(self, event: Event) -> bool:
         due = not event.ended % self.step or event.ended == self._total

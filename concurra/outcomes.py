@@ -250,9 +250,13 @@ class Outcome:
         return cls._terminated(ABORT, error, at_hand)
 
     @classmethod
-    def skipped(cls, labels: Sequence[Hashable]) -> Outcome:
-        """The tasks with these ``labels`` were needed, and did not succeed."""
-        return cls(SKIP, None, None, _SkipError(labels))
+    def skipped(cls, labels: Sequence[Hashable], root: Hashable = None) -> Outcome:
+        """The tasks with these ``labels`` were needed, and did not succeed.
+
+        :param root: the label of the task that went wrong by itself, with which it
+            began; None for the first of ``labels``.
+        """
+        return cls(SKIP, None, None, SkipError(labels, root))
 
     @classmethod
     def _terminated(cls, cause: str, error: str, at_hand: AtHand) -> Outcome:
@@ -260,13 +264,14 @@ class Outcome:
         return cls(cause, mode, None, error, at_hand.transcript, warning_of(mode))
 
 
-class _SkipError:
+class SkipError:
     """The text of a skip, made when it is asked for: labels are the user's code."""
 
-    __slots__ = ("labels",)
+    __slots__ = ("labels", "root")
 
-    def __init__(self, labels: Sequence[Hashable]) -> None:
+    def __init__(self, labels: Sequence[Hashable], root: Hashable) -> None:
         self.labels = labels
+        self.root = labels[0] if root is None else root
 
     def __str__(self) -> str:
         names = ", ".join(map(show, self.labels))

@@ -20,9 +20,9 @@ from __future__ import annotations
 
 from .collector import collection_paused
 from .dag import Dag
-from .errors import UnknownDependencyError
+from .errors import UnknownDependencyError, hidden
 from .options import ALL_SUCCESS, DEFAULTS, ONE_FAILED, Options
-from .outcomes import FAILED, SUCCESS, TERMINATED, Outcome
+from .outcomes import FAILED, SUCCESS, TERMINATED, Outcome, SkipError
 from .ready import Ready
 from .tasks import Task
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from typing import Optional, Sequence, Union
 
     from .ranked import Ranked
+
+__tracebackhide__ = hidden
 
 
 class Plan:
@@ -329,7 +331,8 @@ class Plan:
 
     def _end_with(self, ended: Sequence[Task], now: float) -> List[Task]:
         failed = any(map(_failed, ended))
-        doomed: Dict[Task, None] = {}
+        doomed: Dict[Task, Hashable] = {}  # with what it all began with
+        roots = {task: _root(task) for task in ended}
         wave = ended
         while wave:
             following = []
@@ -340,7 +343,7 @@ class Plan:
                         and dependent not in doomed
                         and dependent.options.trigger_rule == ALL_SUCCESS
                     ):
-                        doomed[dependent] = None
+                        doomed[dependent] = roots[dependent] = roots[task]
                         following.append(dependent)
             wave = following
         for task in doomed:
@@ -352,7 +355,7 @@ class Plan:
                 for needed in task.needs
                 if needed in doomed or (needed.outcome and not needed.outcome.ok)
             ]
-            self._end(task, Outcome.skipped(guilty), now)
+            self._end(task, Outcome.skipped(guilty, doomed[task]), now)
         return list(doomed)
 
     def _end(self, task: Task, outcome: Outcome, now: float) -> None:
@@ -380,6 +383,12 @@ def _succeeded(task: Task) -> bool:
 
 def _failed(task: Task) -> bool:
     return task.outcome is not None and task.outcome.failed
+
+
+def _root(task: Task) -> Hashable:
+    """The label of the task with whose failure it began that this one ended."""
+    error = task.outcome and task.outcome.error
+    return error.root if isinstance(error, SkipError) else task.label
 
 
 def _blockers(task: Task) -> int:

@@ -1,7 +1,6 @@
-"""Outcomes made readable: result dicts, the report, the progress line.
+"""Outcomes made readable: result dicts, which are the users' to change.
 
-Pure: it knows no lock, clock or runner. Only `Recorder` reads tasks, which have ended;
-the report is made of the result dicts, which are the users' to change.
+Pure: it knows no lock, clock or runner. It reads tasks that have ended.
 """
 
 from __future__ import annotations
@@ -11,18 +10,14 @@ from collections.abc import Hashable, Mapping
 
 from .collector import collection_paused
 from .failures import exception_of
-from .outcomes import STATUS, SUCCESS, UNTRIGGERED, warning_of
+from .outcomes import ERROR, STATUS, SUCCESS, UNTRIGGERED, warning_of
 from .tasks import Task
-from .wording import name, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Iterable, Iterator, List
 
     from .types import Result
-
-#: Columns of the bar in a progress line.
-BAR = 25
 
 
 class Recorder:
@@ -81,6 +76,21 @@ class Recorder:
 
     def _duration(self, seconds: float) -> str:
         return self._durations.setdefault(seconds, duration(seconds))
+
+
+class Entry:
+    """A task that has ended, as a report shows it.
+
+    :param result: as its user has left it.
+    :param cause: why it ended, as far as that is still so by the result.
+    """
+
+    __slots__ = ("task", "result", "cause")
+
+    def __init__(self, task: Task, result: Result, cause: str) -> None:
+        self.task = task
+        self.result = result
+        self.cause = cause
 
 
 class Registry(Mapping[Hashable, "Any"]):
@@ -148,19 +158,27 @@ class Registry(Mapping[Hashable, "Any"]):
                 if not (self._taken and self._taken[task.index])
             }
 
-    def ended(self) -> Dict[Any, Result]:
-        """What there is, for a report.
+    def ended(self) -> List[Entry]:
+        """What there is, for a report."""
+        tasks = self._tasks
+        with collection_paused(len(tasks)):
+            return [self.entry(each) for each in tasks.values() if each.outcome]
 
-        Each result is as its user has left it: who forgives a known failure does not
+    def entry(self, task: Task) -> Entry:
+        """What a report says of a task that has ended.
+
+        Its result is as its user has left it: who forgives a known failure does not
         want to read of it. What was removed is there all the same.
         """
-        record, tasks = self._record, self._tasks
-        with collection_paused(len(tasks)):
-            return {
-                label: {**record(task), **self[label]}
-                for label, task in tasks.items()
-                if task.outcome is not None
-            }
+        made = self._record(task)
+        result: Any = {**made, **self[task.label]}
+        assert task.outcome is not None
+        cause = task.outcome.cause
+        if not result["has_failed"]:
+            cause = SUCCESS
+        elif cause is SUCCESS or result["error"] != made["error"]:
+            cause = ERROR  # in the user's own words
+        return Entry(task, result, cause)
 
     def exceptions(self, labels: Iterable[Hashable]) -> Dict[Any, BaseException]:
         """What tasks that have ended have raised; not those that succeeded."""
@@ -186,44 +204,3 @@ def duration(seconds: float) -> str:
     """``"1.01 sec"``; beyond a minute ``"2.5 min"``."""
     seconds = round(seconds, 2)
     return f"{seconds} sec" if seconds <= 60 else f"{round(seconds / 60, 2)} min"
-
-
-def table(results: Mapping[Any, Result]) -> str:
-    """A row for each result: label, task, status, duration."""
-    from tabulate import tabulate
-
-    rows = [
-        [name(label), result["task_name"], result["status"], result["duration"]]
-        for label, result in results.items()
-    ]
-    headers = ["label", "task", "status", "duration"]
-    return tabulate(rows, headers=headers, tablefmt="psql", disable_numparse=True)
-
-
-def failure(label: Hashable, result: Result) -> str:
-    """What went wrong with a task, with the trace if there is one."""
-    text = f"Task {quote(label)} failed with error: {result['error']}"
-    trace = result["trace"]
-    return f"{text}\n{trace}" if trace else text
-
-
-def failed(results: Mapping[Any, Result]) -> List[Hashable]:
-    """The labels of tasks that did not succeed."""
-    return [label for label, result in results.items() if result["has_failed"]]
-
-
-def report(results: Mapping[Any, Result], message: str) -> str:
-    """``message``, the table, and then what went wrong, task by task."""
-    failures = [failure(label, results[label]) for label in failed(results)]
-    return "\n".join([message, table(results), *failures])
-
-
-def progress(name: str, ended: int, total: int, seconds: float) -> str:
-    """``"Name progress: [####.....] 1/2 [50.0%] in 0 min 0.0 sec"``."""
-    share = ended / total if total else 1.0
-    filled = round(BAR * share)
-    bar = "#" * filled + "." * (BAR - filled)
-    percent = round(100 * share, 2)
-    minutes, rest = divmod(round(seconds, 2), 60)
-    took = f"{int(minutes)} min {round(rest, 2)} sec"
-    return f"{name} progress: [{bar}] {ended}/{total} [{percent}%] in {took}"

@@ -7,6 +7,7 @@ monotonic clock.
 
 from __future__ import annotations
 
+import os
 from functools import partial
 
 from .options import DEFAULTS, Options
@@ -101,6 +102,22 @@ class Command:
     def name(self) -> str:
         """What stands for a function's name."""
         return "shell_command" if self.shell else "command"
+
+    @property
+    def program(self) -> str:
+        """The name of the program; "" if a shell's line does not plainly begin with it.
+
+        Nothing else of the command, which may be secret.
+        """
+        if not isinstance(self.argv, str):
+            return os.path.basename(self.argv[0])
+        for word in self.argv.split():
+            variable, sign, word = word.rpartition("=")
+            if not all(each.isalnum() or each in "_-./+" for each in variable + word):
+                break
+            if not sign:
+                return os.path.basename(word)
+        return ""
 
 
 class TaskRef:

@@ -17,8 +17,8 @@ class Result(TypedDict):
     """
 
     task_name: str
-    start_time: Optional[str]
-    end_time: Optional[str]
+    start_time: str
+    end_time: str
     duration: str
     duration_seconds: float
     result: Any

@@ -18,6 +18,9 @@ FALLBACK_WARNING = "Task was not picklable; ran in thread fallback"
 #: The packages whose frames are left out of tracebacks.
 _OWN = ("concurra", "concurra.workers")
 
+#: The function of ours that calls users' functions. Builtins have no frames below it.
+_CALLER = "perform"
+
 
 def show(value: object) -> str:
     """``repr(value)``, also of a value whose ``__repr__`` fails."""
@@ -53,8 +56,8 @@ def quote(label: object) -> str:
 def describe(error: BaseException) -> Tuple[str, str]:
     """The text ``"ExcType: message"`` of an error, and its traceback.
 
-    Never raises. Concurra's own frames, the outermost, are left out, unless there are
-    no others.
+    Never raises. Concurra's own frames, the outermost, are left out, unless the error
+    is their own.
     """
     try:
         text = f"{kind(error)}: {name(error)}"
@@ -63,19 +66,25 @@ def describe(error: BaseException) -> Tuple[str, str]:
     try:
         import traceback
 
-        frames = _foreign(error) or error.__traceback__
+        frames, caller = _foreign(error)
+        if frames is None and caller != _CALLER:
+            frames = error.__traceback__
         trace = "".join(traceback.format_exception(type(error), error, frames))
     except BaseException:  # formatting calls the user's code, and may lack memory
         trace = text
     return text, trace
 
 
-def _foreign(error: BaseException) -> Optional[TracebackType]:
-    """The traceback of an error without concurra's own frames, the outermost."""
-    frames = error.__traceback__
+def _foreign(error: BaseException) -> Tuple[Optional[TracebackType], str]:
+    """The traceback of an error without concurra's own frames, the outermost.
+
+    :return: and the name of the function of the last of these.
+    """
+    frames, caller = error.__traceback__, ""
     while frames and frames.tb_frame.f_globals.get("__package__") in _OWN:
+        caller = frames.tb_frame.f_code.co_name
         frames = frames.tb_next
-    return frames
+    return frames, caller
 
 
 def stripped(error: BaseException) -> BaseException:
@@ -86,7 +95,7 @@ def stripped(error: BaseException) -> BaseException:
     try:
         from traceback import clear_frames
 
-        error.__traceback__ = _foreign(error)
+        error.__traceback__, _ = _foreign(error)
         chain: List[Optional[BaseException]] = [error]
         seen = set()
         while chain:

@@ -51,6 +51,7 @@ class Transcript:
     """What a command prints, as it comes in.
 
     ``str()`` gives what there is of it so far, under the headings stdout and stderr.
+    Unlike in results, a line that was written over stays one line.
     """
 
     def __init__(self) -> None:
@@ -59,7 +60,7 @@ class Transcript:
 
     def __str__(self) -> str:
         streams = (("stdout", self.stdout), ("stderr", self.stderr))
-        parts = [f"{name}:\n{_decode(chunks)}" for name, chunks in streams if chunks]
+        parts = [f"{name}:\n{_written(chunks)}" for name, chunks in streams if chunks]
         return "\n".join(parts)
 
 
@@ -333,6 +334,11 @@ def _result(
 
 def _decode(chunks: List[bytes]) -> str:
     """Text with its newlines made uniform, as `subprocess` does it; never fails."""
+    return _written(chunks).replace("\r", "\n")
+
+
+def _written(chunks: List[bytes]) -> str:
+    """Text with its lines ended by newlines; never fails."""
     encoding = locale.getpreferredencoding(False)
     text = b"".join(chunks).decode(encoding, "backslashreplace")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.replace("\r\n", "\n")

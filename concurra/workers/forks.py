@@ -11,17 +11,21 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from contextlib import contextmanager
 from weakref import WeakSet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterator, Protocol, Set
+    from typing import Any, Dict, Iterator, List, Protocol, Set
 else:
     Protocol = object
 
 POSIX = os.name == "posix"
+
+#: The name of all threads of this library.
+OWN = "concurra"
 
 #: Seconds that a fork waits for programs that are being started.
 PATIENCE = 2.0
@@ -82,7 +86,7 @@ def forking(keep: Closeable) -> Iterator[None]:
 
     :raises RuntimeError: this program is ending.
     """
-    with _forking, _handled_signals_blocked():
+    with _forking, _handled_signals_blocked(), _warned_for_a_reason():
         _refuse_at_the_end()
         _kept[threading.get_ident()] = keep
         try:
@@ -101,6 +105,37 @@ def _handled_signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextmanager
+def _warned_for_a_reason() -> Iterator[None]:
+    """Python warns of a fork only if there are threads of the program's own.
+
+    From 3.12 on it warns wherever there are threads, and where warnings are errors,
+    `os.fork` raises when it has forked. Those of this library hold nothing then that a
+    worker would wait for.
+    """
+    main = threading.main_thread()
+    others = [each for each in threading.enumerate() if each is not main]
+    if sys.version_info < (3, 12) or any(each.name != OWN for each in others):
+        yield
+        return
+    import re
+    import warnings
+
+    where = re.compile(r"multiprocessing\.popen_fork$")
+    text = re.compile("This process .* is multi-threaded")
+    # Not by a function of `warnings`: they have warnings given once more that were
+    # given, and what others change in other threads meanwhile has to stay.
+    ignored = ("ignore", text, DeprecationWarning, where, 0)
+    filters: List[Any] = warnings.filters
+    filters.insert(0, ignored)
+    try:
+        yield
+    finally:
+        for each in (filters, warnings.filters):
+            while ignored in each:
+                each.remove(ignored)
 
 
 def unshared(end: Closeable) -> None:

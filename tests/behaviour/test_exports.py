@@ -57,6 +57,11 @@ def test_star_import():
     assert sorted(set(names) - {"__builtins__"}) == EXPORTED
 
 
+def test_what_is_offered_for_completion():
+    """The public names, and neither modules nor what we import for ourselves."""
+    assert sorted(dir(concurra)) == EXPORTED
+
+
 def test_names_in_core():
     """`concurra.core` has the two that it always had."""
     assert concurra.core.TaskRunner is concurra.TaskRunner

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import json
 import os
+import re
 import signal
 import threading
 
@@ -146,6 +147,78 @@ def test_an_error_of_ours_from_a_signal_handler(error):
     finally:
         signal.signal(signal.SIGUSR1, before)
         gate.set()
+
+
+BUSY = """
+import logging
+import threading
+
+import concurra
+
+logging.basicConfig(level=logging.INFO)
+gate = threading.Event()
+
+
+def busy():
+    print("busy", flush=True)
+    gate.wait(60)
+
+
+runner = concurra.TaskRunner(1, name="Nightly")
+for number in range(30):
+    runner.add_task(abs, number)
+runner.add_task(busy)
+for number in range(969):
+    runner.add_task(abs, number)
+try:
+    runner.run()
+except KeyboardInterrupt:
+    gate.set()
+"""
+
+
+def test_an_interrupt_is_told_in_one_line():
+    """How far the run had come; no progress after that, and then the report."""
+    with start_script(BUSY, env=SAME_LIBRARY) as script:
+        script.wait_for("busy")
+        script.send_signal(signal.SIGINT)
+        assert script.wait() == 0, str(script)
+        interrupt, failed, *report = script.stderr().splitlines()
+    assert interrupt == (
+        "WARNING:concurra.core:Nightly was interrupted: 30 of 1000 tasks had ended"
+    )
+    assert failed == "ERROR:concurra.core:Execution Failed"
+    assert len(report) == 1000 + 4 + 2
+    assert report[-2] == "970 terminated before completion"
+    assert re.fullmatch(
+        r"1000 tasks in .* sec: 30 successful, 970 terminated", report[-1]
+    )
+
+
+def test_what_ends_a_run_is_named(log):
+    """If it is no Ctrl-C."""
+
+    def stop(number, frame):
+        raise SystemExit(143)
+
+    gate = threading.Event()
+
+    def send():
+        os.kill(os.getpid(), signal.SIGUSR1)
+        gate.wait(20)
+
+    runner = concurra.TaskRunner()
+    runner.add_task(send, label="busy")
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        with pytest.raises(SystemExit):
+            runner.run()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        gate.set()
+    first, report = log.lines()
+    assert first == ("TaskRunner was ended by SystemExit: 143: 0 of 1 tasks had ended")
+    assert report.startswith("Execution Failed")
 
 
 SILENT = """

@@ -343,3 +343,27 @@ def test_a_late_thread_does_not_change_its_result():
     assert runner.results_registry["a"] == before
     assert before["status"] == "Terminated"
     assert before["error"] != TERMINATED
+
+
+FROZEN = """
+import time
+
+import concurra
+
+wall = 1_700_000_000.0
+time.time = time.monotonic = lambda: wall
+runner = concurra.TaskRunner(progress_stats=False, use_multiprocessing=True)
+runner.add_task(abs, -1)
+runner.add_command(["true"])
+for result in runner.run().values():
+    assert result["status"] == "Successful", result
+    for field in ("start_time", "end_time"):
+        moment = time.mktime(time.strptime(result[field], "%Y-%m-%d %H:%M:%S"))
+        assert 0 <= moment - wall < 60, result
+    assert 0 < result["duration_seconds"] < 60 or result["duration"] == "0.0 sec"
+"""
+
+
+def test_timestamps_where_the_time_is_frozen():
+    """They are of the frozen day, as both clocks are in a test that freezes it."""
+    run_script(FROZEN, check=True, env=SAME_LIBRARY)

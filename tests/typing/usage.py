@@ -40,7 +40,7 @@ class Point:
 
 def add_everything(runner: concurra.TaskRunner) -> None:
     """All ways to add a task, with all that they take."""
-    assert_type(runner.add_task(power, 3), None)
+    assert_type(runner.add_task(power, 3), concurra.TaskRef)
     runner.add_task(power, 3, exponent=3, label="cube")
     runner.add_task(greet, "you", label=("a", 1), depends_on="cube")
     runner.add_task(Point, label=Point(), depends_on=["cube", ("a", 1), 0])
@@ -58,8 +58,8 @@ def add_everything(runner: concurra.TaskRunner) -> None:
 def look_at(result: concurra.Result) -> str:
     """Every field of a result."""
     assert_type(result["task_name"], str)
-    assert_type(result["start_time"], Optional[str])
-    assert_type(result["end_time"], Optional[str])
+    assert_type(result["start_time"], str)
+    assert_type(result["end_time"], str)
     assert_type(result["duration"], str)
     assert_type(result["duration_seconds"], float)
     assert_type(result["result"], Any)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from concurra.errors import (
     ExecutionError,
     LifeCycleError,
     UnknownDependencyError,
+    hidden,
     name,
     quote,
     show,
@@ -188,3 +190,10 @@ def test_unprintable_labels_hide_no_error(label: object) -> None:
         UnknownDependencyError({label: [label]}),
     ):
         assert shown in str(error)
+
+
+def test_pytest_hides_our_frames_where_the_error_is_ours() -> None:
+    """And shows them where it is not: that is a bug of ours, or a wrong argument."""
+    assert hidden(SimpleNamespace(type=LifeCycleError))
+    assert not hidden(SimpleNamespace(type=ValueError))
+    assert hidden(None)  # nothing is known of it

@@ -9,7 +9,7 @@ import pytest
 
 from concurra.errors import LifeCycleError, UnknownDependencyError
 from concurra.lifecycle import LifeCycle
-from concurra.options import RunOptions
+from concurra.run_options import RunOptions
 from concurra.plan import Plan
 from concurra.tasks import Call, Task
 from tests.behaviour.support import SAME_LIBRARY
@@ -58,16 +58,23 @@ class Life(LifeCycle):
             self.plan.add(Task(label, Call(nothing)), needs)
         self.made: list[Scheduler] = []
         self.broken = 0
+        self.told: list[tuple[BaseException, str]] = []
 
-    def _make(self, options: object, readers: object) -> Any:
+    def _make(self, options: object, readers: object, restored: object) -> Any:
         self.made.append(Scheduler())
         return self.made[-1]
 
     def choose(self) -> tuple[RunOptions, list[Any]]:
         return RunOptions(chosen()), []
 
-    def report(self) -> None:
-        self.broken += 1
+    def report(self, error: BaseException) -> Any:
+        def tell() -> None:
+            self.told.append((error, self.calls[-1]))
+
+        def conclude() -> None:
+            self.broken += 1
+
+        return tell, conclude
 
     def go(self, choose: Callable[[], Any] | None = None) -> None:
         """`run`."""
@@ -224,7 +231,7 @@ def broken_at(*waits: BaseException) -> Life:
     """A life whose waits for the end are broken like that."""
     life = Life("a")
 
-    def make(options: object, readers: object) -> Any:
+    def make(options: object, readers: object, restored: object) -> Any:
         scheduler = Scheduler()
         scheduler.waits = list(waits)
         return scheduler
@@ -236,9 +243,26 @@ def broken_at(*waits: BaseException) -> Life:
 def test_an_interrupt() -> None:
     """Terminates everything, is reported once, and goes on to the caller."""
     life = broken_at(KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as caught:
         life.go()
     assert life.calls == ["start", "wait", "stop", "wait"]
+    assert life.broken == 1
+    assert life.told == [(caught.value, "stop")]
+
+
+def test_an_interrupt_of_the_word_about_an_interrupt() -> None:
+    """A log that blocks holds up no second Ctrl-C, which kills."""
+    life = broken_at(KeyboardInterrupt())
+
+    def broken(error: BaseException) -> Any:
+        def tell() -> None:
+            raise KeyboardInterrupt("second")
+
+        return tell, life.report(error)[1]
+
+    with pytest.raises(KeyboardInterrupt, match="^$"):
+        life.run(life.choose, broken)
+    assert life.calls == ["start", "wait", "stop", "kill", "wait"]
     assert life.broken == 1
 
 

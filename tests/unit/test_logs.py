@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
 import threading
 from types import SimpleNamespace
 from typing import Any, Callable
@@ -109,6 +111,13 @@ def test_a_logger_that_cannot_tell_what_it_wants() -> None:
     assert lines == ["a"]
 
 
+def test_what_is_logged_can_be_encoded_and_has_no_effect() -> None:
+    """Whoever it came from; lines stay lines."""
+    log: Any = Log()
+    logs.warn(log, "one\n\x1b[2J\u202e\udcff\rtwo")
+    assert log.lines == [("warning", "one\n" + r"\x1b[2J\u202e\udcff\rtwo")]
+
+
 @pytest.mark.parametrize("fails", ["text", "method", "level"])
 def test_a_broken_log_breaks_nothing(
     fails: str, capsys: pytest.CaptureFixture[str]
@@ -197,6 +206,68 @@ def test_a_report_that_is_raised() -> None:
     assert log.lines == []
     logs.report(log, registry_of(good("a")), raises=True)
     assert [level for level, _ in log.lines] == ["info"]
+
+
+class Disabled(Log):
+    """As `logging.config` leaves those that it was not told of."""
+
+    disabled = True
+
+    def isEnabledFor(self, level: int) -> bool:
+        return False
+
+
+def test_a_disabled_log_does_not_hide_failures(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Their report is on stderr, with the reason, and nothing else is."""
+    log: Any = Disabled()
+    logs.report(log, registry_of(good("a"), bad("b"), bad("\udcff")), "It broke")
+    reason, text = capsys.readouterr().err.split("\n", 1)
+    assert "its logger is disabled" in reason
+    assert "disable_existing_loggers=False" in reason
+    assert text.startswith("It broke\n+-")
+    assert "Task 'b' failed with error: ValueError: no" in text
+    assert r"Task '\udcff' failed" in text
+    logs.report(log, registry_of(good("a")))
+    logs.warn(log, "a warning")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_level_hides_what_it_was_set_to_hide(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """That was a choice."""
+    log: Any = Log(logging.CRITICAL)
+    logs.report(log, registry_of(bad("b")))
+    assert (log.lines, capsys.readouterr().err) == ([], "")
+
+
+@pytest.mark.parametrize("broken", [None, "closed", "ascii"])
+def test_where_stderr_is_no_place_to_write(
+    broken: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It breaks nothing, and what can be written is."""
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, "ascii") if broken else None
+    monkeypatch.setattr(sys, "stderr", stream)
+    if broken == "closed":
+        raw.close()
+    log: Any = Disabled()
+    logs.report(log, registry_of(bad("d\xe9j\xe0")))
+    if broken == "ascii":
+        assert rb"Task 'd\xe9j\xe0' failed" in raw.getvalue()
+
+
+def test_an_interrupt() -> None:
+    """Is a warning, which names what is no Ctrl-C."""
+    log: Any = Log()
+    logs.interrupted(log, "Nightly", KeyboardInterrupt(), 3, 8)
+    logs.interrupted(log, "Nightly", SystemExit(143), 3, 8)
+    assert log.lines == [
+        ("warning", "Nightly was interrupted: 3 of 8 tasks had ended"),
+        ("warning", "Nightly was ended by SystemExit: 143: 3 of 8 tasks had ended"),
+    ]
 
 
 # Errors as they happen ----------------------------------------------------------------
@@ -306,7 +377,7 @@ def test_every_tenth_is_shown(total: int, shown: list[int]) -> None:
 
 def test_progress_is_quick_if_nobody_sees_it() -> None:
     """With the log off at INFO; if more than a log line comes of it, it never is."""
-    log = logging.getLogger("tests.silent")
+    log = logging.getLogger("silent")  # which knows who is to hear of a new level
     log.setLevel(logging.WARNING)
     silent, more = logs.ProgressReader(), logs.ProgressReader()
     silent.follow(lambda: None, 20, log)
@@ -316,6 +387,19 @@ def test_progress_is_quick_if_nobody_sees_it() -> None:
     assert (more.quick(wanted), more.quick(another)) == (False, True)
     log.setLevel(logging.INFO)
     assert (silent.quick(wanted), silent.quick(another)) == (False, True)
+
+
+def test_progress_of_a_log_that_cannot_tell_its_level() -> None:
+    """Is not quick: what it raises is shown where the line is logged."""
+
+    class Broken(Log):
+        def isEnabledFor(self, level: int) -> bool:
+            raise ValueError("which level?")
+
+    log: Any = Broken()
+    reader = logs.ProgressReader()
+    reader.follow(nothing, 20, log)
+    assert not reader.quick(event(good("a"), 2))
 
 
 def test_the_number_is_that_of_the_event() -> None:
@@ -341,6 +425,17 @@ def test_what_is_broken_is_shown_again(capsys: pytest.CaptureFixture[str]) -> No
     reader.read(event(good("a"), 1))
     assert "ZeroDivisionError" in capsys.readouterr().err
     assert reader.told(7) == 7
+
+
+def test_no_progress_after_an_interrupt() -> None:
+    """Not even the last line; and nothing is held."""
+    calls: list[int] = []
+    reader = followed(3, lambda: calls.append(1))
+    reader.read(event(good("a"), 1))
+    reader.mute()
+    for number in (2, 3):
+        reader.read(event(good("a"), number))
+    assert calls == [1]
 
 
 def test_nothing_is_held_after_the_last() -> None:

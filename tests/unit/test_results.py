@@ -1,4 +1,4 @@
-"""Outcomes made readable: result dicts, the report, the progress line."""
+"""Outcomes made readable: result dicts, and what a report is made of."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from concurra.plan import Plan
-from concurra.results import Recorder, Registry, duration, progress, report
-from concurra.outcomes import ERROR, NOTHING, AtHand, Outcome
+from concurra.results import Recorder, Registry, duration
+from concurra.outcomes import ERROR, NOTHING, SKIP, SUCCESS, AtHand, Outcome
 from concurra.tasks import Command, Task
 from concurra.wording import FALLBACK_WARNING
-from tests.unit.support import Planned, failure, labels, make, opened, success
+from tests.unit.support import Planned, failure, make, opened, success
 
 FIELDS = {
     "task_name": "nothing",
@@ -44,9 +44,15 @@ def recorded(tasks: Iterable[Task]) -> dict[Any, Any]:
     return {task.label: Recorder(ORIGIN).record(task) for task in tasks}
 
 
-def run(task: Task, *outcomes: Outcome, start: float = 9.0, end: float = 10.5) -> Plan:
+def run(
+    task: Task,
+    *outcomes: Outcome,
+    start: float = 9.0,
+    end: float = 10.5,
+    also: Iterable[Task] = (),
+) -> Plan:
     """A plan in which the task has had these outcomes."""
-    plan = opened(task)
+    plan = opened(task, *also)
     for outcome in outcomes:
         plan.take(start)
         plan.settle(task, outcome, end)
@@ -204,14 +210,6 @@ def test_durations(seconds: float, text: str) -> None:
     assert result["duration_seconds"] == round(seconds, 2)
 
 
-def test_result_and_report_tell_the_same_duration() -> None:
-    """Also where the rounding decides."""
-    task = make("a")
-    plan = run(task, success(), start=0.0, end=60.003)
-    told = Recorder(ORIGIN).record(task)["duration"]
-    assert told in report(recorded(plan.tasks.values()), "")
-
-
 def test_many_tasks_share_few_timestamps() -> None:
     """Each second is formatted once, and every task gets its own."""
     recorder = Recorder(ORIGIN)
@@ -303,17 +301,39 @@ def test_the_report_has_what_users_have_made_of_results(registry: Registry) -> N
     """And what they have removed; tasks that have not ended are left out."""
     registry["a"].update(error="known", has_failed=False)
     del registry["a"]["task_name"]
-    ended = registry.ended()
+    ended = {each.task.label: each for each in registry.ended()}
     assert list(ended) == ["b", "a"]
-    assert ended["b"] == registry["b"]
-    assert ended["a"] == {**registry["a"], "task_name": "nothing"}
+    assert ended["b"].result == registry["b"]
+    assert ended["a"].result == {**registry["a"], "task_name": "nothing"}
     assert "task_name" not in registry["a"]
 
 
-def test_the_report_has_a_trace_of_any_kind(registry: Registry) -> None:
-    """A list of lines, say: it is the users' to change."""
-    registry["a"].update(has_failed=True, trace=["one", "two"])
-    assert report({"a": registry["a"]}, "").endswith("\n['one', 'two']")
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({}, SKIP),
+        ({"has_failed": False}, SUCCESS),
+        ({"error": "known"}, ERROR),
+        ({"trace": "known"}, SKIP),
+    ],
+)
+def test_the_cause_is_what_users_have_made_of_it(
+    changes: dict[str, Any], cause: str
+) -> None:
+    """In their own words a skip is a failure, which is told whole."""
+    bad, skipped = make("bad"), make("after", "bad")
+    plan = run(bad, failure(), also=[skipped])
+    registry = Registry(plan.tasks, Recorder(ORIGIN).record)
+    registry["after"].update(changes)
+    assert registry.entry(skipped).cause is cause
+
+
+def test_a_success_that_was_not_accepted_is_a_failure() -> None:
+    """Whatever was wrong with it."""
+    task = make("a")
+    registry = Registry(run(task, success()).tasks, Recorder(ORIGIN).record)
+    registry["a"]["has_failed"] = True
+    assert registry.entry(task).cause is ERROR
 
 
 def test_what_is_added_later_is_there(
@@ -323,131 +343,3 @@ def test_what_is_added_later_is_there(
     tasks["d"] = make("d")
     assert list(registry) == ["b", "a", "c", "d"]
     assert registry["d"] == {}
-
-
-# Texts --------------------------------------------------------------------------------
-
-BAR = {
-    (0, 1): 0,
-    (1, 3): 8,
-    (2, 3): 17,
-    (3, 3): 25,
-    (1, 2): 12,
-    (1, 10): 2,
-    (2, 10): 5,
-    (3, 10): 8,
-    (5, 10): 12,
-    (7, 10): 18,
-    (9, 10): 22,
-    (1, 6): 4,
-    (5, 6): 21,
-    (49, 50): 24,
-    (99, 100): 25,
-    (1, 1000): 0,
-    (0, 0): 25,
-}
-
-
-def test_the_bar_of_the_progress_line() -> None:
-    """25 columns, rounded, half to even."""
-    for (ended, total), filled in BAR.items():
-        bar = "#" * filled + "." * (25 - filled)
-        line = progress("Name", ended, total, 0.0)
-        assert line.startswith(f"Name progress: [{bar}] {ended}/{total} [")
-
-
-@pytest.mark.parametrize(
-    ("ended", "total", "seconds", "line"),
-    [
-        (1, 3, 0.0, "1/3 [33.33%] in 0 min 0.0 sec"),
-        (2, 3, 1.04, "2/3 [66.67%] in 0 min 1.04 sec"),
-        (3, 3, 1.04, "3/3 [100.0%] in 0 min 1.04 sec"),
-        (1, 2, 59.996, "1/2 [50.0%] in 1 min 0.0 sec"),
-        (1, 8, 60.0, "1/8 [12.5%] in 1 min 0.0 sec"),
-        (1, 7, 3725.678, "1/7 [14.29%] in 62 min 5.68 sec"),
-    ],
-)
-def test_the_numbers_of_the_progress_line(
-    ended: int, total: int, seconds: float, line: str
-) -> None:
-    """Count, percent, and minutes and seconds since the start."""
-    assert progress("Name", ended, total, seconds).endswith(f"] {line}")
-
-
-def test_the_documented_progress_line() -> None:
-    """As a whole."""
-    assert progress("TaskRunner", 1, 3, 0.0) == (
-        "TaskRunner progress: [########.................] 1/3 [33.33%] "
-        "in 0 min 0.0 sec"
-    )
-
-
-def test_the_report_of_a_success() -> None:
-    """The message and the table."""
-    plan = opened(make("a"), make(2))
-    for task in plan.tasks.values():
-        plan.take(0.0)
-        plan.settle(task, success(), 1.5)
-    assert report(recorded(plan.tasks.values()), "") == "\n".join(
-        [
-            "",
-            "+---------+---------+------------+------------+",
-            "| label   | task    | status     | duration   |",
-            "|---------+---------+------------+------------|",
-            "| a       | nothing | Successful | 1.5 sec    |",
-            "| 2       | nothing | Successful | 1.5 sec    |",
-            "+---------+---------+------------+------------+",
-        ]
-    )
-
-
-def test_the_report_of_failures() -> None:
-    """After the table, each failed task with its error, and its trace if it has one."""
-    plan = opened(make("bad"), make("after", "bad"), make("good"))
-    bad, _, good = plan.tasks.values()
-    plan.take(0.0)
-    plan.settle(bad, failure(), 1.0)
-    plan.take(1.0)
-    plan.settle(good, success(), 2.0)
-    text = report(recorded(plan.tasks.values()), "My message")
-    first, *lines = text.splitlines()
-    assert first == "My message"
-    assert lines[:3][-1].startswith("|---")
-    assert [line.split()[1] for line in lines[3:6]] == ["bad", "after", "good"]
-    skipped = "Skipped: dependency ['bad'] failed or was terminated"
-    assert lines[7:] == [
-        "Task 'bad' failed with error: ValueError: bad",
-        "trace",
-        f"Task 'after' failed with error: RuntimeError: {skipped}",
-    ]
-
-
-def test_labels_that_look_like_numbers_stay_as_they_are() -> None:
-    """The table does not format them."""
-    names = ["1.50", "007", "1e5", "0x10", "None"]
-    tasks = [make(name) for name in names]
-    plan = opened(*tasks)
-    plan.terminate({}, 0.0)
-    rows = report(recorded(tasks), "").splitlines()[4:9]
-    assert [row.split()[1] for row in rows] == names == labels(tasks)
-
-
-def test_an_unprintable_label_breaks_no_report() -> None:
-    """It is shown by its type."""
-
-    class Mute:
-        def __str__(self) -> str:
-            raise ValueError("no")
-
-        __repr__ = __str__
-
-    task = make(Mute())
-    run(task, failure())
-    assert report(recorded([task]), "").count("<unprintable Mute>") == 2
-
-
-def test_an_empty_report() -> None:
-    """A table of nothing."""
-    text = report({}, "")
-    assert "label" in text
-    assert len(text.splitlines()) == 5

@@ -1556,7 +1556,7 @@ def test_a_plan_that_cannot_be_opened_ends_the_run(
     """No task starts, and the error is kept: a label's own, for one."""
     run = schedule(play("a", well()), play("b", well()))
 
-    def refuse(now: float) -> None:
+    def refuse(*args: object) -> None:
         raise ArithmeticError("a label's own __hash__")
 
     monkeypatch.setattr(run.plan, "open", refuse)

@@ -162,6 +162,13 @@ def test_newlines_are_made_uniform(worker: CommandWorker) -> None:
     assert run(worker, sh(r"printf 'a\r\nb\rc\n'")).value["stdout"] == "a\nb\nc\n"
 
 
+def test_a_trace_knows_what_was_written_over(worker: CommandWorker) -> None:
+    """A line that a progress bar uses again and again stays one line there."""
+    outcome = run(worker, sh(r"printf 'a\r\nb\rc\n'; printf '1\r2' >&2; exit 1"))
+    assert str(outcome.trace) == "stdout:\na\nb\rc\n\nstderr:\n1\r2"
+    assert outcome.value["stderr"] == "1\n2"
+
+
 def test_characters_that_come_in_pieces(worker: CommandWorker) -> None:
     """Are put together, however the pipe cuts them."""
     line = r"for i in 1 2 3; do printf '\303'; sleep 0; printf '\251'; done"
