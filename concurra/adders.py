@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import checks
-from .options import ALL_SUCCESS, ONE_FAILED, Chosen, Options, OwnOptions
+from .options import ONE_FAILED, Chosen, Options, OwnOptions
 from .options import check_resources, choose, split
 from .references import ReferringCall, referred
 from .tasks import Call, Command, Task, TaskRef
@@ -90,9 +90,9 @@ class Adders:
         task_retries: Union[int, Retry, None] = None,
         *,
         timeout: Optional[float] = None,
-        priority: int = 0,
+        priority: Optional[int] = None,
         resources: Optional[Mapping[str, int]] = None,
-        trigger_rule: str = ALL_SUCCESS,
+        trigger_rule: Optional[str] = None,
         name: Optional[str] = None,
     ) -> TaskRef:
         """Add a call of ``func(*args, **kwargs)``, the arguments being in containers.
@@ -148,9 +148,9 @@ class Adders:
         task_retries: Union[int, Retry, None] = None,
         *,
         timeout: Optional[float] = None,
-        priority: int = 0,
+        priority: Optional[int] = None,
         resources: Optional[Mapping[str, int]] = None,
-        trigger_rule: str = ALL_SUCCESS,
+        trigger_rule: Optional[str] = None,
         name: Optional[str] = None,
     ) -> TaskRef:
         """Add an external command.
@@ -194,9 +194,9 @@ class Adders:
         task_retries: Union[int, Retry, None] = None,
         *,
         timeout: Optional[float] = None,
-        priority: int = 0,
+        priority: Optional[int] = None,
         resources: Optional[Mapping[str, int]] = None,
-        trigger_rule: str = ALL_SUCCESS,
+        trigger_rule: Optional[str] = None,
         name: Optional[str] = None,
     ) -> TaskRef:
         """Add a line for the system's shell, with pipes, redirections and so on.
