@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import checks
-from .options import ONE_FAILED, Chosen, Options, OwnOptions
+from .options import ALL_SUCCESS, ONE_FAILED, Chosen, Options, OwnOptions
 from .options import check_resources, choose, split
 from .references import ReferringCall, referred
 from .tasks import Call, Command, Task, TaskRef
