@@ -71,7 +71,7 @@ class Plan:
     @property
     def has_faults(self) -> bool:
         """Whether a task has gone wrong by itself; costs O(n)."""
-        return any(each.outcome and each.outcome.fault for each in self.ended)
+        return any(task.outcome and task.outcome.fault for task in self._order)
 
     # -- before the run ----------------------------------------------------------
 
@@ -349,6 +349,7 @@ class Plan:
                 task.started = now
         self.ready.drop(task)
         self.delayed.pop(task, None)
+        task.blockers = -1  # whatever it waits for, it is not ready after that
         task.ended = now
         task.outcome = outcome  # the last: who sees it may read all the rest
         self.ended.append(task)
@@ -372,6 +373,8 @@ def _failed(task: Task) -> bool:
 def _blockers(task: Task) -> int:
     """How many of those that a task depends on it waits for."""
     rule = task.options.trigger_rule
+    if task.outcome is not None:
+        return -1
     if rule == ALL_SUCCESS:
         return len([each for each in task.needs if not _succeeded(each)])
     if rule == ONE_FAILED and any(map(_failed, task.needs)):

@@ -161,9 +161,10 @@ class Stopping:
 
     def _time_out_attempt(self, slot: Slot, now: float) -> None:
         task = slot.task
+        attempts = 0 if task is None else task.attempts
         if slot.outcome is not None:
-            self.ended(slot)
-        if task is None or slot.task is not task:
+            self.ended(slot)  # it may have begun the next attempt by that
+        if task is None or slot.task is not task or task.attempts != attempts:
             return
         retry = task.options.retry
         assert retry is not None and retry.attempt_timeout is not None
