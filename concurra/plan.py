@@ -55,8 +55,8 @@ class Plan:
         self.faults = {FAILED: 0, TERMINATED: 0}
         #: How many something went wrong with, or before them.
         self.failures = 0
-        #: Those that wait for the time of their next attempt.
-        self.delayed: Dict[Task, None] = {}
+        #: Those that wait for their next attempt, and its time, once that is known.
+        self.delayed: Dict[Task, Optional[float]] = {}
         #: The options of tasks that have some of their own.
         self.own: List[Options] = []
         #: Those whose jobs get results of others.
@@ -253,13 +253,15 @@ class Plan:
         self.failures = 0
         for task in self.ended:
             self._count(task)
-        self.delayed.clear()
         self.ready.clear(held)
         if skip:
             self._follow_all(now)
         for task in tasks:
             task.blockers = _blockers(task)
             if task.outcome is not None or task in at_work:
+                self.delayed.pop(task, None)
+                continue
+            if task in self.delayed:
                 continue
             task.attempts = len(task.errors)
             if not task.attempts:

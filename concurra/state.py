@@ -240,6 +240,9 @@ class RunState(Stopping):
                 self.effects.append((START, slot, None))
             elif slot.state == STOPPING and not slot.resigned:
                 self.effects.append((STOP, slot, slot.step > 0))
+        for task, moment in self.plan.delayed.items():
+            if moment is None:
+                self.effects.append((DELAY, None, task))
         self.over = False
         self._call()
         self._check_end()

@@ -95,9 +95,11 @@ class Stopping:
         self._check_end()
 
     def delay(self, task: Task, seconds: float, now: float) -> None:
-        """A task waits so long for its next attempt."""
-        if task in self.plan.delayed:
+        """A task waits so long for its next attempt; only the first answer counts."""
+        delayed = self.plan.delayed
+        if task in delayed and delayed[task] is None:
             self._deadlines.add(RETRY, task, now + seconds, task.attempts)
+            delayed[task] = now + seconds
 
     def spoil(self, task: Task, error: BaseException, now: float) -> None:
         """What tells how long a task is to wait has raised an error."""

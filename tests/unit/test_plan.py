@@ -1248,7 +1248,6 @@ def test_what_follows_by_rules(
     for moment in range(1, 1000):
         if struck:
             plan.rebuild(model.running, float(moment))
-            model.waiting.clear()
         for task in model.ready()[: data.draw(st.integers(1, 3))]:
             assert plan.take(float(moment)) is task
             model.running.append(task)

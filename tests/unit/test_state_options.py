@@ -25,7 +25,7 @@ LATE = "TimeoutError: Task exceeded timeout of {} seconds"
 
 
 def test_a_timeout_of_ones_own() -> None:
-    """It is that which counts, and is told of as it was given; others have the run's."""
+    """It counts, and is told of as it was given; others have the run's."""
     run = Replay(make("a", timeout=2), make("b"), timeout=5.0)
     run.open()
     run.come(0, 1.0), run.come(1, 1.0)
@@ -262,6 +262,25 @@ def test_a_delay_that_cannot_be_told() -> None:
     assert task.attempts == 1 and not run.state.plan.delayed
     run.come(0, 2.0)
     assert (FINISH,) in run.effects()
+
+
+def test_what_was_left_undone_is_asked_for_again() -> None:
+    """How long a task waits, if nobody has told yet; what was told first counts."""
+    run = Replay(make("a", **waits()), limit=1)
+    run.open()
+    run.come(0, 0.0)
+    run.end(0, failure(), 1.0)
+    run.effects()  # and whoever was to do this was struck
+    run.state.renew_effects()
+    assert (DELAY, run.tasks["a"]) in run.effects()
+    run.state.delay(run.tasks["a"], 5.0, 1.0)
+    run.state.delay(run.tasks["a"], 9.0, 1.0)
+    run.state.rebuild(2.0)
+    assert DELAY not in [kind for kind, *_ in run.effects()]
+    assert run.come(0, 2.0) is None, "what waits goes on waiting"
+    assert run.state.next_moment == 6.0
+    run.state.expire(6.0)
+    assert run.come(0, 6.0) == "a"
 
 
 def test_no_delay_before_the_moment() -> None:
