@@ -104,9 +104,9 @@ class Adders:
         task_retries: Union[int, Retry, None] = None,
         *,
         timeout: Optional[float] = None,
-        priority: int = 0,
+        priority: Optional[int] = None,
         resources: Optional[Mapping[str, int]] = None,
-        trigger_rule: str = ALL_SUCCESS,
+        trigger_rule: Optional[str] = None,
         name: Optional[str] = None,
     ) -> TaskRef:
         """Add a call of ``func(*args, **kwargs)``, the arguments being in containers.
@@ -162,9 +162,9 @@ class Adders:
         task_retries: Union[int, Retry, None] = None,
         *,
         timeout: Optional[float] = None,
-        priority: int = 0,
+        priority: Optional[int] = None,
         resources: Optional[Mapping[str, int]] = None,
-        trigger_rule: str = ALL_SUCCESS,
+        trigger_rule: Optional[str] = None,
         name: Optional[str] = None,
     ) -> TaskRef:
         """Add an external command.
@@ -208,9 +208,9 @@ class Adders:
         task_retries: Union[int, Retry, None] = None,
         *,
         timeout: Optional[float] = None,
-        priority: int = 0,
+        priority: Optional[int] = None,
         resources: Optional[Mapping[str, int]] = None,
-        trigger_rule: str = ALL_SUCCESS,
+        trigger_rule: Optional[str] = None,
         name: Optional[str] = None,
     ) -> TaskRef:
         """Add a line for the system's shell, with pipes, redirections and so on.

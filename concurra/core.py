@@ -125,7 +125,7 @@ class TaskRunner(Adders, Following):
         self.max_tasks_per_child = max_tasks_per_child
         self.terminate_timeout = terminate_timeout
         self.run_timeout = run_timeout
-        self.resources = resources or {}
+        self.resources = {} if resources is None else resources
         self.initializer = initializer
         self.initargs = initargs
         self.observers = observers

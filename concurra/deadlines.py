@@ -19,7 +19,7 @@ from .timers import FOREVER, Moments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Deque, Final, List, Tuple
+    from typing import Any, Deque, Final, Iterator, Tuple
 
     Due = Tuple[str, Any]
 
@@ -50,8 +50,8 @@ class Deadlines:
         self._moments.add(moment, (kind, what), mark)
         self._arm(moment)
 
-    def due(self, now: float) -> List[Due]:
-        """Remove, and return, what is to be done by now."""
+    def due(self, now: float) -> Iterator[Due]:
+        """What is to be done by now, one after the other: see `Moments.due`."""
         self.next = -FOREVER  # what is due is looked for here, nobody need tell
         return self._moments.due(now)
 

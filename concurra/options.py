@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import partial
-from types import FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType
 
 from . import checks
 
@@ -103,13 +103,13 @@ def choose(
     *,
     timeout: Optional[float] = None,
     task_retries: Union[int, Retry, None] = None,
-    priority: int = 0,
+    priority: Optional[int] = None,
     resources: Optional[Mapping[str, int]] = None,
-    trigger_rule: str = ALL_SUCCESS,
+    trigger_rule: Optional[str] = None,
     name: Optional[str] = None,
     version: Any = None,
 ) -> Chosen:
-    """What is chosen for a task; what is the default is left out.
+    """What is chosen for a task; None is no choice, and is left out.
 
     :raises TypeError, ValueError: an argument is of the wrong type or out of its range.
     """
@@ -119,14 +119,12 @@ def choose(
         chosen["timeout"] = timeout  # as it was given: messages show it
     if task_retries is not None:
         chosen["task_retries"] = how_to_retry(task_retries)
-    if priority:
+    if priority is not None:
         chosen["priority"] = checks.whole("priority", priority)
-    if resources:
+    if resources is not None:
         asked = checks.amounts("resources", resources)
         chosen["resources"] = {kind: many for kind, many in asked.items() if many}
-    elif resources is not None and not isinstance(resources, Mapping):
-        raise checks.wrong(TypeError, "resources", "a mapping", resources)
-    if trigger_rule != ALL_SUCCESS:
+    if trigger_rule is not None:
         if trigger_rule not in _RULES:
             expected = f"one of {', '.join(map(repr, _RULES))}"
             raise checks.wrong(ValueError, "trigger_rule", expected, trigger_rule)
@@ -175,9 +173,9 @@ if TYPE_CHECKING:
         *,
         timeout: Optional[float] = None,
         task_retries: Union[int, Retry, None] = None,
-        priority: int = 0,
+        priority: Optional[int] = None,
         resources: Optional[Mapping[str, int]] = None,
-        trigger_rule: str = ALL_SUCCESS,
+        trigger_rule: Optional[str] = None,
         name: Optional[str] = None,
         version: Any = None,
     ) -> Callable[[F], F]: ...
@@ -202,14 +200,13 @@ else:
         was.
 
         What is chosen at a call goes before what is chosen at the definition, and that
-        before what the runner has.
+        before what the runner has. None is no choice.
 
         :param timeout: seconds that the task may take from its start, its retries
-            included. None for the runner's, ``math.inf`` for no limit.
-        :param task_retries: how often it is tried again, or a `Retry`. None for the
-            runner's.
+            included; ``math.inf`` for no limit.
+        :param task_retries: how often it is tried again, or a `Retry`.
         :param priority: of the tasks that are ready, that of the highest starts first;
-            of those that are equal, the one that was added first.
+            of those that are equal, the one that was added first. 0 if none is chosen.
         :param resources: how much of each of the runner's ``resources`` it holds while
             it is at work.
         :param trigger_rule: when it starts: ``"all_success"`` when all tasks that it
@@ -231,9 +228,14 @@ else:
 
 def _decorate(chosen: Chosen, function: F) -> F:
     checks.function(function)
-    if isinstance(function, _Configured):
-        raise checks.wrong(TypeError, "the task", "a function's definition", function)
-    setattr(function, ATTRIBUTE, Chosen({**split(function)[1], **chosen}))
+    before = split(function)[1]
+    try:
+        if isinstance(function, (partial, staticmethod)):  # what they hold is called
+            raise TypeError
+        setattr(function, ATTRIBUTE, Chosen({**before, **chosen}))
+    except Exception:  # a builtin, a method, something with slots
+        expected = "a definition, for others there is task(function, ...)"
+        raise checks.wrong(TypeError, "what is decorated", expected, function) from None
     return function
 
 
@@ -242,7 +244,10 @@ NOTHING = Chosen()
 
 
 def split(function: Any) -> Tuple[Any, Chosen]:
-    """A function as it is to be called, and what was chosen with it."""
+    """A function as it is to be called, and what was chosen with it.
+
+    None of the user's code is called: objects can have any attribute, as mocks do.
+    """
     kind = type(function)
     if kind is FunctionType or kind is MethodType or kind is type:
         found = getattr(function, ATTRIBUTE, NOTHING)
@@ -254,7 +259,13 @@ def split(function: Any) -> Tuple[Any, Chosen]:
         if inner is not function.func:
             function = partial(inner, *function.args, **function.keywords)
         return function, found
-    return function, NOTHING
+    if kind is BuiltinFunctionType:
+        return function, NOTHING
+    try:
+        found = object.__getattribute__(function, ATTRIBUTE)
+    except AttributeError:
+        return function, NOTHING
+    return function, found if type(found) is Chosen else NOTHING
 
 
 def check_resources(asked: Mapping[str, int], there_is: Mapping[str, int]) -> None:

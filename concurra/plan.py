@@ -57,8 +57,8 @@ class Plan:
         self.faults = {FAILED: 0, TERMINATED: 0}
         #: How many something went wrong with, or before them.
         self.failures = 0
-        #: Those that wait for the time of their next attempt.
-        self.delayed: Dict[Task, None] = {}
+        #: Those that wait for their next attempt, and its time, once that is known.
+        self.delayed: Dict[Task, Optional[float]] = {}
         #: The options of tasks that have some of their own.
         self.own: List[Options] = []
         #: Those whose jobs get results of others.
@@ -73,7 +73,7 @@ class Plan:
     @property
     def has_faults(self) -> bool:
         """Whether a task has gone wrong by itself; costs O(n)."""
-        return any(each.outcome and each.outcome.fault for each in self.ended)
+        return any(task.outcome and task.outcome.fault for task in self._order)
 
     # -- before the run ----------------------------------------------------------
 
@@ -268,13 +268,15 @@ class Plan:
         self.failures = 0
         for task in self.ended:
             self._count(task)
-        self.delayed.clear()
         self.ready.clear(held)
         if skip:
             self._follow_all(now)
         for task in tasks:
             task.blockers = _blockers(task)
             if task.outcome is not None or task in at_work:
+                self.delayed.pop(task, None)
+                continue
+            if task in self.delayed:
                 continue
             task.attempts = len(task.errors)
             if not task.attempts:
@@ -365,6 +367,7 @@ class Plan:
                 task.started = now
         self.ready.drop(task)
         self.delayed.pop(task, None)
+        task.blockers = -1  # whatever it waits for, it is not ready after that
         task.ended = now
         task.outcome = outcome  # the last: who sees it may read all the rest
         self.ended.append(task)
@@ -394,6 +397,8 @@ def _root(task: Task) -> Hashable:
 def _blockers(task: Task) -> int:
     """How many of those that a task depends on it waits for."""
     rule = task.options.trigger_rule
+    if task.outcome is not None:
+        return -1
     if rule == ALL_SUCCESS:
         return len([each for each in task.needs if not _succeeded(each)])
     if rule == ONE_FAILED and any(map(_failed, task.needs)):

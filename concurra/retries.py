@@ -150,14 +150,14 @@ def _retry(retries: int, rest: Any) -> Retry:
 
 def _error_types(on: Any) -> Any:
     """One type of errors, a tuple of them, or a function."""
-    if isinstance(on, type) or not isinstance(on, Iterable):
-        kinds = (on,)
-    else:
-        on = kinds = tuple(on)
+    found = on
+    if isinstance(on, Iterable) and not isinstance(on, (type, str)):
+        found = tuple(on)
+    kinds = found if isinstance(found, tuple) else (found,)
     if all(
         isinstance(each, type) and issubclass(each, BaseException) for each in kinds
     ):
-        return on
+        return found
     if callable(on) and not isinstance(on, type):
         return on
     raise checks.wrong(

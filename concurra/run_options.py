@@ -68,7 +68,9 @@ class RunOptions:
         self.mp_context: Union[str, BaseContext, None] = chosen.mp_context
         if self.mp_context is not None:  # to look at the default would settle it
             checks.context(self.mp_context)
-        self.resources = checks.amounts("resources", chosen.resources or {})
+        self.resources = checks.amounts(
+            "resources", {} if chosen.resources is None else chosen.resources
+        )
         self.initializer: Optional[Callable[..., Any]] = chosen.initializer
         if self.initializer is not None and not callable(self.initializer):
             raise checks.wrong(

@@ -227,13 +227,15 @@ class RunState(Stopping):
             elif slot.task is None:
                 slots.move(slot, COMING)
                 slot.outcome = None
-            if slot.state == AT_WORK:
+            if slot.state != STOPPING:  # it may still use what it holds
                 slot.held = slot.task.options.resources if slot.task else {}
         tasks = {slot.task for slot in slots.all if slot.task is not None}
         held = [slot.held for slot in slots.all]
-        plan.rebuild(tasks, now, not self._fast_fail, held)
-        if self._fast_fail and plan.has_faults:
-            self._terminate(now)
+        ending = self.stopped or (self._fast_fail and plan.has_faults)
+        plan.rebuild(tasks, now, not ending, held)
+        if ending:
+            late = self.stopped and now >= self._ends_by
+            self._terminate(now, timeout=self._run_timeout if late else None)
         self.events.record(plan.ended, now)
         self._deadlines.rebuild()
         self.renew_effects()
@@ -247,6 +249,9 @@ class RunState(Stopping):
                 self.effects.append((START, slot, None))
             elif slot.state == STOPPING and not slot.resigned:
                 self.effects.append((STOP, slot, slot.step > 0))
+        for task, moment in self.plan.delayed.items():
+            if moment is None:
+                self.effects.append((DELAY, None, task))
         self.over = False
         self._call()
         self._check_end()
@@ -325,6 +330,8 @@ class RunState(Stopping):
         :param late: how many of those that are coming have something to do before.
         """
         plan, slots = self.plan, self.slots
+        if self._preparing:
+            return
         while plan.ready.more_than(max(0, slots.count[COMING] - late)):
             if slots.parked:
                 slot = next(reversed(slots.parked))

@@ -95,9 +95,11 @@ class Stopping:
         self._check_end()
 
     def delay(self, task: Task, seconds: float, now: float) -> None:
-        """A task waits so long for its next attempt."""
-        if task in self.plan.delayed:
+        """A task waits so long for its next attempt; only the first answer counts."""
+        delayed = self.plan.delayed
+        if task in delayed and delayed[task] is None:
             self._deadlines.add(RETRY, task, now + seconds, task.attempts)
+            delayed[task] = now + seconds
 
     def spoil(self, task: Task, error: BaseException, now: float) -> None:
         """What tells how long a task is to wait has raised an error."""
@@ -161,9 +163,10 @@ class Stopping:
 
     def _time_out_attempt(self, slot: Slot, now: float) -> None:
         task = slot.task
+        attempts = 0 if task is None else task.attempts
         if slot.outcome is not None:
-            self.ended(slot)
-        if task is None or slot.task is not task:
+            self.ended(slot)  # it may have begun the next attempt by that
+        if task is None or slot.task is not task or task.attempts != attempts:
             return
         retry = task.options.retry
         assert retry is not None and retry.attempt_timeout is not None

@@ -147,7 +147,7 @@ class Task(TaskRef):
     ``depends_on`` are the labels of the tasks that it depends on, ``needs`` are these
     tasks, from the start of the run on. ``attempts`` counts those that were started;
     ``errors`` has the error of each that failed, ``mode`` is how the last of these was
-    run. ``blockers`` is the number of dependencies that have not succeeded yet.
+    run. ``blockers`` is the number of dependencies that it still waits for.
     ``order`` and ``island`` belong to `dag`, which sets them once it has a use for
     them.
     """

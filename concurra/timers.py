@@ -12,7 +12,7 @@ from heapq import heapify, heappop, heappush
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, List, Optional, Tuple
+    from typing import Any, Callable, Iterator, List, Optional, Tuple
 
     Look = Callable[[], Optional[float]]
 
@@ -35,14 +35,20 @@ class Moments:
         self._drop_stale()  # so that what never comes due does not pile up
         heappush(self._heap, (moment, next(self._numbers), thing, mark))
 
-    def due(self, now: float) -> List[Any]:
-        """Remove, and return, what is to be done by now."""
-        due = []
-        while self._heap and self._heap[0][0] <= now:
-            _, _, thing, mark = heappop(self._heap)
-            if not self._stale(thing, mark):
-                due.append(thing)
-        return due
+    def due(self, now: float) -> Iterator[Any]:
+        """What is to be done by now; each is removed when the next is asked for.
+
+        So if doing it is cut short, it is still to be done. What is added meanwhile is
+        left for later.
+        """
+        heap, last = self._heap, next(self._numbers)
+        self._drop_stale()
+        while heap and heap[0][0] <= now and heap[0][1] < last:
+            entry = heap[0]
+            yield entry[2]
+            if heap and heap[0] is entry:
+                heappop(heap)
+            self._drop_stale()
 
     @property
     def first(self) -> float:

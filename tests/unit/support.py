@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from concurra.dag import Dag
 from concurra.plan import Plan
 from concurra.outcomes import ERROR, LOST, SUCCESS, Outcome
-from concurra.options import Options
+from concurra.options import Options, OwnOptions, choose
 from concurra.tasks import Call, Task
 
 if TYPE_CHECKING:
@@ -26,8 +26,12 @@ class Planned(Task):
         job: Job,
         depends_on: tuple[Hashable, ...] = (),
         retries: int = 0,
+        **chosen: Any,
     ) -> None:
-        super().__init__(label, job, Options(retries))
+        options = Options(retries)
+        if chosen:
+            options = OwnOptions(options, choose(**chosen))
+        super().__init__(label, job, options)
         self.planned = depends_on
 
 
@@ -35,9 +39,9 @@ def nothing() -> None:
     """What every task of these tests would do, if anybody did it."""
 
 
-def make(label: Hashable, *needs: Hashable, retries: int = 0) -> Task:
-    """A task that depends on `needs`."""
-    return Planned(label, Call(nothing), needs, retries)
+def make(label: Hashable, *needs: Hashable, retries: int = 0, **chosen: Any) -> Task:
+    """A task that depends on `needs`, with options of its own if any are chosen."""
+    return Planned(label, Call(nothing), needs, retries, **chosen)
 
 
 def add(plan: Plan | Dag, task: Task) -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import logging
+import math
 import os
+import pickle
+from decimal import Decimal
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Callable
+from unittest.mock import MagicMock, Mock
 
 import pytest
 
-from concurra.options import DEFAULTS, Options
+from concurra import task
+from concurra.options import DEFAULTS, Chosen, Options, OwnOptions, choose, split
+from concurra.retries import Retry
 from concurra.run_options import RunOptions
 
 GIVEN: dict[str, Any] = {
@@ -109,9 +117,341 @@ def test_less_than_one_at_a_time(number: int) -> None:
         ("max_tasks_per_child", 0, "max_tasks_per_child must be at least 1, not 0"),
         ("mp_context", 5, "mp_context must be a start method or a context, not 5"),
         ("max_concurrency", "2", "max_concurrency must be an integer, not '2'"),
+        ("run_timeout", 0, "run_timeout must be a number of seconds, more than 0"),
+        ("run_timeout", "60", "run_timeout must be a number of seconds, not '60'"),
+        ("resources", 5, "resources must be a mapping of names to numbers, not 5"),
+        ("resources", [], "resources must be a mapping of names to numbers"),
+        ("resources", {5: 1}, "resources must be named by strings, not 5"),
+        ("resources", {"db": -1}, r"resources\['db'\] must be at least 0, not -1"),
+        ("resources", {"db": 0.5}, r"resources\['db'\] must be an integer, not 0.5"),
+        ("initializer", "f", "initializer must be a function, or None, not 'f'"),
+        ("initargs", "ab", "initargs must be an iterable of arguments, such as"),
+        ("initargs", 5, "initargs must be an iterable of arguments"),
     ],
 )
 def test_what_is_refused(name: str, value: Any, error: str) -> None:
     """By the name of the parameter, with the value."""
     with pytest.raises((TypeError, ValueError), match=f"^{error}"):
         RunOptions(chosen(**{name: value}))
+
+
+def test_the_retries_of_a_run() -> None:
+    """A number, or a `Retry`; those of tasks that have none of their own follow."""
+    shared, retry = Options(), Retry(4, delay=1)
+    RunOptions(chosen(task_retries=retry)).share(shared)
+    assert (shared.retries, shared.retry) == (4, retry)
+    RunOptions(chosen(task_retries=2)).share(shared)
+    assert (shared.retries, shared.retry) == (2, None)
+
+
+def test_more_than_there_is() -> None:
+    """Is refused at the start, too: the runner's may have been changed."""
+    options = RunOptions(chosen(resources={"db": 2, "gpu": 0}))
+    options.check_tasks([OwnOptions(DEFAULTS, choose(resources={"db": 2}))])
+    for asked, error in (
+        ({"db": 3}, "resources: 3 of 'db' is more than the runner has, which is 2"),
+        ({"gpu": 1}, "resources: 1 of 'gpu' is more than the runner has, which is 0"),
+        ({"x": 1}, "resources: there is no 'x' in the .*, which has 'db', 'gpu'"),
+    ):
+        with pytest.raises(ValueError, match=f"^{error}"):
+            options.check_tasks([OwnOptions(DEFAULTS, choose(resources=asked))])
+
+
+# What is chosen for a task ------------------------------------------------------------
+
+
+def test_nothing_is_chosen_for_a_task() -> None:
+    """None is no choice, by whatever name."""
+    names = inspect.signature(choose).parameters
+    assert choose() == choose(**dict.fromkeys(names)) == {}
+
+
+def test_what_is_chosen() -> None:
+    """Each is checked once; a timeout stays as it was given."""
+    retry = Retry(2)
+    assert choose(
+        timeout=Decimal("1.50"),  # type: ignore[arg-type]
+        task_retries=retry,
+        priority=-3,
+        resources={"db": 2, "gpu": 0},
+        trigger_rule="all_done",
+        name="load",
+    ) == {
+        "timeout": Decimal("1.50"),
+        "task_retries": (2, retry),
+        "priority": -3,
+        "resources": {"db": 2},
+        "trigger_rule": "all_done",
+        "name": "load",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("timeout", 0, "timeout must be a number of seconds, more than 0, not 0"),
+        ("timeout", "5", "timeout must be a number of seconds, not '5'"),
+        ("timeout", math.nan, "timeout must be a number of seconds, more than 0"),
+        ("task_retries", -1, "task_retries must be at least 0, not -1"),
+        ("task_retries", True, "task_retries must be an integer, not True"),
+        ("task_retries", 1.0, "task_retries must be an integer or a Retry, not 1.0"),
+        ("task_retries", Retry, "task_retries must be an integer or a Retry, not <cl"),
+        ("priority", 0.5, "priority must be an integer, not 0.5"),
+        ("priority", "high", "priority must be an integer, not 'high'"),
+        ("priority", False, "priority must be an integer, not False"),
+        ("priority", (), r"priority must be an integer, not \(\)"),
+        ("resources", "db", "resources must be a mapping of names to numbers"),
+        ("resources", [], "resources must be a mapping of names to numbers"),
+        ("resources", {"db": -1}, r"resources\['db'\] must be at least 0, not -1"),
+        ("resources", {"db": True}, r"resources\['db'\] must be an integer, not True"),
+        ("resources", {1: 1}, "resources must be named by strings, not 1"),
+        ("trigger_rule", "never", "trigger_rule must be one of 'all_success', 'all_d"),
+        ("trigger_rule", [], "trigger_rule must be one of"),
+        ("trigger_rule", "", "trigger_rule must be one of"),
+        ("name", 5, "name must be a string, not 5"),
+    ],
+)
+def test_what_is_refused_of_a_task(name: str, value: Any, error: str) -> None:
+    """Wherever it is chosen: for a call, or at a definition."""
+    for choice in (choose, task, functools.partial(task, print)):
+        with pytest.raises((TypeError, ValueError), match=f"^{error}"):
+            choice(**{name: value})
+
+
+def test_options_of_ones_own() -> None:
+    """What was not chosen is the runner's, as it is at the start."""
+    shared = Options(1)
+    own = OwnOptions(shared, choose(priority=5))
+    shared.retries, shared.retry = 3, Retry(3)
+    assert (own.retries, own.retry) == (3, shared.retry)
+    assert (own.priority, own.timeout, own.trigger_rule) == (5, None, "all_success")
+    assert (own.resources, own.name) == ({}, None)
+    assert OwnOptions(shared, choose(task_retries=0)).retries == 0
+
+
+def test_a_number_of_ones_own_takes_the_place_of_the_runners_retry() -> None:
+    """All of it: neither its delay nor its errors are left."""
+    own = OwnOptions(Options(3, Retry(3, delay=5)), choose(task_retries=2))
+    assert (own.retries, own.retry) == (2, None)
+
+
+# `task` -------------------------------------------------------------------------------
+
+
+@task(task_retries=2, priority=1)
+def fetch(url: str, *, times: int = 1) -> str:
+    """A function with options."""
+    return url * times
+
+
+class Client:
+    """Has functions of all kinds with options."""
+
+    @task(priority=2)
+    def fetch(self) -> Client:
+        return self
+
+    @classmethod
+    @task(priority=3)
+    def make(cls) -> type:
+        return cls
+
+    @staticmethod
+    @task(priority=4)
+    def check() -> str:
+        return "checked"
+
+    @task(priority=5)
+    def __call__(self) -> str:
+        return "called"
+
+
+def call(function: Any, *args: Any) -> tuple[Any, Chosen]:
+    """What comes of a call of what an adder would call, and its options."""
+    inner, options = split(function)
+    return inner(*args), options
+
+
+def test_a_definition() -> None:
+    """It is the same function as before; it can be called, and pickled by its name."""
+    assert fetch("a", times=2) == "aa"
+    assert fetch.__name__ == "fetch"
+    assert str(inspect.signature(fetch)) == "(url: 'str', *, times: 'int' = 1) -> 'str'"
+    assert pickle.loads(pickle.dumps(fetch)) is fetch
+    assert split(fetch) == (fetch, {"task_retries": (2, None), "priority": 1})
+
+
+def test_a_call() -> None:
+    """The function is not changed; what comes back can be called in its place."""
+    configured = task(print_nothing, priority=7)
+    assert configured is not print_nothing
+    assert split(configured) == (print_nothing, {"priority": 7})
+    assert split(print_nothing) == (print_nothing, {})
+    assert configured() == "nothing"
+    assert repr(configured) == f"task({print_nothing!r}, **{{'priority': 7}})"
+
+
+def print_nothing() -> str:
+    """A function without options."""
+    return "nothing"
+
+
+def test_a_call_goes_before_the_definition() -> None:
+    """For what it chooses; the rest is kept. Also what would be the default."""
+    assert split(task(fetch, timeout=5))[1] == {
+        "task_retries": (2, None),
+        "priority": 1,
+        "timeout": 5,
+    }
+    assert split(task(fetch, priority=0))[1]["priority"] == 0
+    assert split(task(fetch, priority=None))[1]["priority"] == 1
+    greedy = task(print_nothing, resources={"db": 1}, trigger_rule="all_done")
+    modest = task(greedy, resources={}, trigger_rule="all_success")
+    assert split(modest)[1] == {"resources": {}, "trigger_rule": "all_success"}
+    assert split(fetch)[1] == {"task_retries": (2, None), "priority": 1}
+
+
+def test_one_in_another() -> None:
+    """The outer goes before the inner, and the function is called without detours."""
+    nested = task(task(task(print_nothing, priority=1), timeout=2), priority=3)
+    assert split(nested) == (print_nothing, {"priority": 3, "timeout": 2})
+
+
+def test_two_decorators() -> None:
+    """They are one, of which the outer goes first."""
+
+    @task(priority=1, timeout=9)
+    @task(priority=2, name="inner")
+    def work() -> None: ...
+
+    assert split(work)[1] == {"priority": 1, "timeout": 9, "name": "inner"}
+
+
+@pytest.mark.parametrize(
+    ("function", "value", "priority"),
+    [
+        (Client().fetch, Client, 2),
+        (Client.make, type, 3),
+        (Client.check, str, 4),
+    ],
+)
+def test_methods(function: Any, value: type, priority: int) -> None:
+    """Bound or not; each can be called, and has the options of its definition."""
+    returned, options = call(function)
+    assert isinstance(returned, value) and options == {"priority": priority}
+
+
+def test_what_is_callable_by_its_class() -> None:
+    """Options of ``__call__`` are those of the class's method, not of the object."""
+    assert split(Client())[1] == {}
+    assert split(Client().__call__)[1] == {"priority": 5}
+
+
+def test_partials() -> None:
+    """They have the options of what they wrap, however deep."""
+    inner = functools.partial(functools.partial(fetch, "a"), times=3)
+    assert call(inner) == ("aaa", {"task_retries": (2, None), "priority": 1})
+    outer = functools.partial(task(fetch, priority=8), "b", times=2)
+    assert call(outer) == ("bb", {"task_retries": (2, None), "priority": 8})
+    assert pickle.loads(pickle.dumps(split(outer)[0]))() == "bb"
+    assert call(task(outer, priority=9))[1]["priority"] == 9
+
+
+def test_what_wraps_a_function_has_its_options() -> None:
+    """With `functools.wraps`, and in a cache."""
+
+    @functools.wraps(fetch)
+    def wrapper(*args: Any) -> str:
+        return fetch(*args)
+
+    assert split(wrapper)[1]["priority"] == 1
+    assert split(functools.lru_cache(fetch))[1]["priority"] == 1
+    assert split(task(priority=4)(functools.lru_cache(print_nothing)))[1] == {
+        "priority": 4
+    }
+
+
+def test_objects_and_classes() -> None:
+    """Whatever can be called, and can have attributes, can have options."""
+
+    class Work:
+        def __call__(self) -> str:
+            return "done"
+
+    class Metaclass(type):
+        pass
+
+    class Strange(metaclass=Metaclass):
+        pass
+
+    work = Work()
+    assert task(priority=3)(work) is work
+    assert call(work) == ("done", {"priority": 3})
+    assert split(Work())[1] == {}
+    for kind in (Work, Strange):
+        task(priority=6)(kind)
+        assert split(kind) == (kind, {"priority": 6})
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        len,
+        Client().fetch,
+        functools.partial(fetch, "a"),
+        staticmethod(print_nothing),
+        task(print_nothing),
+        int,
+    ],
+)
+def test_what_cannot_be_decorated(function: Any) -> None:
+    """It is refused, instead of being forgotten; for a call it can have options."""
+    with pytest.raises(TypeError, match="^(what is decorated|the task) must be"):
+        task(priority=1)(function)
+    if callable(function):
+        assert split(task(function, priority=1))[1]["priority"] == 1
+
+
+@pytest.mark.parametrize("bad", [5, "fetch", [], object()])
+def test_what_is_no_function(bad: Any) -> None:
+    """Is refused, in both forms."""
+    for use in (lambda: task(bad, priority=1), lambda: task(priority=1)(bad)):
+        with pytest.raises(TypeError, match="^the task must be callable"):
+            use()
+
+
+def test_a_name_that_is_no_option() -> None:
+    """Is refused by name."""
+    for use in (lambda: task(fetch, prioriti=1), lambda: task(prioriti=1)):
+        with pytest.raises(TypeError, match="prioriti"):
+            use()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("kind", [Mock, MagicMock])
+def test_mocks(kind: Callable[..., Any]) -> None:
+    """They have any attribute, but no options; none is asked for, or made."""
+    mock = kind(return_value=5)
+    assert call(mock) == (5, {})
+    assert split(task(mock, priority=2)) == (mock, {"priority": 2})
+    assert [each for each in vars(mock) if "concurra" in each] == []
+
+
+def test_none_of_the_users_code_is_called() -> None:
+    """Nor is what it raises of any interest."""
+
+    class Hostile:
+        def __getattribute__(self, name: str) -> Any:
+            raise RuntimeError(name)
+
+        def __call__(self) -> str:
+            return "called"
+
+    assert call(Hostile()) == ("called", {})
+
+
+def test_a_copy_of_what_a_call_has_chosen() -> None:
+    """It can go to another process, and is the same there."""
+    copy = pickle.loads(pickle.dumps(task(fetch, priority=9, task_retries=Retry(1))))
+    function, options = split(copy)
+    assert function is fetch and options["priority"] == 9
+    assert repr(options["task_retries"]) == "(1, Retry(1))"

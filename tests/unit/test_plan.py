@@ -15,7 +15,20 @@ from concurra.errors import (
     UnknownDependencyError,
 )
 from concurra.plan import Plan
-from concurra.outcomes import FAILED, NOTHING, SUCCESSFUL, TERMINATED, AtHand, Outcome
+from concurra.outcomes import (
+    FAILED,
+    NOTHING,
+    SKIP,
+    SUCCESS,
+    SUCCESSFUL,
+    TERMINATED,
+    UNTRIGGERED,
+    AtHand,
+    Outcome,
+)
+from concurra.ranked import Ranked
+from concurra.ready import Ready
+from concurra.retries import Retry
 from concurra.tasks import Call
 from tests.unit.support import (
     Planned,
@@ -875,3 +888,394 @@ def test_what_follows_from_outcomes(
             names = ", ".join(map(repr, model.skips[task.label]))
             assert error_of(task) == skip_error(names)
             assert (task.attempts, task.started) == (0, task.ended)
+
+
+# Trigger rules ------------------------------------------------------------------------
+
+
+def end(plan: Plan, label: Hashable, how: str = "success", now: float = 1.0) -> None:
+    """Take tasks until it is that one's turn, and let it end."""
+    task = plan.tasks[label]
+    while task.started is None:
+        assert plan.take(0.0) is not None, f"{label!r} is not ready"
+    plan.settle(task, MAKERS[how](), now)
+
+
+def causes(plan: Plan) -> dict[Hashable, str | None]:
+    return {
+        label: None if task.outcome is None else task.outcome.cause
+        for label, task in plan.tasks.items()
+    }
+
+
+BAD = pytest.mark.parametrize("bad", ["failure", "hopeless", "timeout"])
+
+
+@BAD
+def test_all_done_starts_when_all_have_ended(bad: str) -> None:
+    """Whatever became of them; no sooner."""
+    plan = opened(make("a"), make("b"), make("c", "a", "b", trigger_rule="all_done"))
+    end(plan, "a", bad)
+    assert take_all(plan) == ["b"]
+    assert plan.tasks["c"].outcome is None
+    end(plan, "b")
+    assert take_all(plan) == ["c"]
+
+
+def test_all_done_after_nothing_but_successes() -> None:
+    """It is as if nothing had been chosen."""
+    plan = opened(make("a"), make("b", "a", trigger_rule="all_done"), make("c", "b"))
+    assert run_to_end(plan) == ["a", "b", "c"]
+
+
+def test_all_done_without_dependencies() -> None:
+    """There is nothing to wait for."""
+    assert run_to_end(opened(make("a", trigger_rule="all_done"))) == ["a"]
+
+
+@BAD
+def test_one_failed_starts_as_soon_as_one_has_failed(bad: str) -> None:
+    """It does not wait for the others, and starts once."""
+    plan = opened(make("a"), make("b"), make("c", "a", "b", trigger_rule="one_failed"))
+    end(plan, "a", bad)
+    assert take_all(plan) == ["b", "c"]
+    end(plan, "b", bad)
+    end(plan, "c")
+    assert take_all(plan) == [] and plan.remaining == 0
+
+
+def test_one_failed_after_nothing_but_successes() -> None:
+    """It does not run; that is no failure, and no error is told."""
+    plan = opened(make("a"), make("b"), make("c", "a", "b", trigger_rule="one_failed"))
+    end(plan, "a", now=1.0)
+    assert plan.tasks["c"].outcome is None
+    end(plan, "b", now=2.0)
+    task = plan.tasks["c"]
+    assert take_all(plan) == [] and status_of(task) == TERMINATED
+    assert task.outcome is not None and task.outcome.cause == UNTRIGGERED
+    assert not (task.outcome.failed or task.outcome.fault or task.outcome.ok)
+    assert error_of(task) is None
+    assert task.outcome.warning == "Skipped: no dependency failed"
+    assert (task.started, task.ended, task.attempts) == (2.0, 2.0, 0)
+    assert plan.failures == 0 and plan.faults == {FAILED: 0, TERMINATED: 1}
+
+
+def test_what_depends_on_what_was_not_called_for() -> None:
+    """Ends with it, and is no failure either, through any number of levels; but what
+    runs whatever happens does run."""
+    plan = opened(
+        make("a"),
+        make("repair", "a", trigger_rule="one_failed"),
+        make("tell", "repair"),
+        make("more", "tell", "a"),
+        make("again", "more", trigger_rule="one_failed"),
+        make("clean", "again", "tell", trigger_rule="all_done"),
+        make("last", "clean"),
+    )
+    end(plan, "a")
+    assert take_all(plan) == ["clean"]
+    assert causes(plan) == {
+        "a": SUCCESS,
+        **dict.fromkeys(("repair", "tell", "more", "again"), UNTRIGGERED),
+        **dict.fromkeys(("clean", "last"), None),
+    }
+    end(plan, "clean")
+    assert run_to_end(plan) == ["last"]
+    assert plan.failures == 0
+
+
+def test_a_skip_goes_through_rules() -> None:
+    """A skipped task counts as one that has failed, for what waits for a failure, and
+    as one that has ended, for what waits for the end."""
+    plan = opened(
+        make("a"),
+        make("skipped", "a"),
+        make("clean", "skipped", trigger_rule="all_done"),
+        make("repair", "skipped", trigger_rule="one_failed"),
+        make("after", "clean"),
+    )
+    end(plan, "a", "failure")
+    assert causes(plan)["skipped"] == SKIP
+    assert take_all(plan) == ["clean", "repair"]
+    end(plan, "clean")
+    assert take_all(plan) == ["after"], "what follows a clean-up asks for that alone"
+
+
+def test_a_skip_names_what_was_not_called_for() -> None:
+    """It did not succeed either."""
+    plan = opened(
+        make("a"),
+        make("b"),
+        make("repair", "a", trigger_rule="one_failed"),
+        make("both", "b", "repair"),
+        make("other", "b"),
+    )
+    end(plan, "b", "failure")
+    assert error_of(plan.tasks["both"]) == skip_error("'b'")
+    end(plan, "a")
+    assert causes(plan)["both"] == SKIP, "the first end stands"
+
+
+def test_a_retry_is_not_the_end() -> None:
+    """What waits for a failure waits for the last attempt."""
+    plan = opened(make("a", retries=1), make("b", "a", trigger_rule="one_failed"))
+    end(plan, "a", "failure")
+    assert take_all(plan) == ["a"]
+    plan.settle(plan.tasks["a"], failure(), 1.0)
+    assert take_all(plan) == ["b"]
+
+
+@pytest.mark.parametrize("rule", ["all_done", "one_failed"])
+def test_a_stop_ends_what_has_a_rule_too(rule: str) -> None:
+    """Nothing starts after it, whatever it was to start after."""
+    plan = opened(make("a"), make("b", "a", trigger_rule=rule))
+    plan.take(0.0)
+    terminated(plan, {}, 1.0)
+    assert plan.remaining == 0 and take_all(plan) == []
+
+
+def test_a_failure_that_ends_everything_triggers_nothing() -> None:
+    """`skip` is false then."""
+    plan = opened(make("a"), make("b", "a", trigger_rule="all_done"))
+    task = plan.take(0.0)
+    assert task is not None
+    plan.settle(task, failure(), 1.0, skip=False)
+    assert take_all(plan) == [] and plan.remaining == 1
+
+
+def test_ends_that_trigger_through_many_levels() -> None:
+    """Nothing recurses, whichever way it goes through them."""
+    for rule in ("all_done", "one_failed"):
+        tasks = [make(0), make(1, 0)]
+        tasks += [make(n, n - 1, trigger_rule=rule) for n in range(2, 20_000)]
+        plan = opened(*tasks)
+        end(plan, 0, "failure")
+        assert run_to_end(plan)[0] == 2
+        assert plan.remaining == 0
+
+
+# Delays, cancels, and how ready tasks are kept ----------------------------------------
+
+
+def delayed(
+    label: Hashable, *needs: Hashable, retries: int = 1, **more: Any
+) -> Planned:
+    """A task whose attempts have time between them."""
+    retry = Retry(retries, delay=1)
+    return Planned(label, Call(nothing), needs, task_retries=retry, **more)
+
+
+def test_a_task_waits_for_the_time_of_its_next_attempt() -> None:
+    """It is not ready meanwhile; it is taken once, in its place."""
+    plan = opened(delayed("a"), make("b"), make("c"))
+    end(plan, "a", "failure")
+    assert list(plan.delayed) == [plan.tasks["a"]]
+    assert plan.take(0.0) is plan.tasks["b"]
+    plan.resume(plan.tasks["a"])
+    assert not plan.delayed
+    plan.resume(plan.tasks["a"])
+    assert take_all(plan) == ["a", "c"]
+    assert plan.tasks["a"].attempts == 2
+
+
+def test_a_task_that_ends_while_it_waits_for_the_time() -> None:
+    """It is forgotten, and its attempts are those that were made."""
+    for way in ("timeout", "cancel", "terminate"):
+        plan = opened(delayed("a"), make("b", "a"))
+        task = plan.tasks["a"]
+        end(plan, "a", "failure")
+        if way == "cancel":
+            plan.cancel(task, Outcome.cancelled(), 5.0, False)
+        elif way == "timeout":
+            plan.settle(task, Outcome.timed_out(1, NOTHING), 5.0)
+        else:
+            plan.terminate({}, 5.0)
+        plan.resume(task)
+        assert not plan.delayed and take_all(plan) == []
+        assert (task.attempts, task.last_mode, task.ended) == (1, "thread", 5.0)
+        assert plan.remaining == 0 and len(plan.ready) == 0
+
+
+@pytest.mark.parametrize("priority", [0, 1], ids=["ready", "ranked"])
+def test_a_cancel_wherever_a_task_is(priority: int) -> None:
+    """Blocked, ready, at work, ready again: it ends, and those that need it do."""
+    tasks = [make(n, retries=1, priority=priority) for n in range(3)]
+    blocked = make("blocked", 2), make("last", "blocked")
+    plan = opened(*tasks, *blocked)
+    assert isinstance(plan.ready, Ranked if priority else Ready)
+    assert [plan.take(0.0), plan.take(0.0)] == tasks[:2]
+    plan.settle(tasks[0], failure(), 1.0)
+    plan.cancel(blocked[0], Outcome.cancelled(), 2.0, False)
+    plan.cancel(tasks[0], Outcome.cancelled(), 2.0, False)
+    plan.cancel(tasks[1], Outcome.cancelled(AtHand("thread")), 2.0, True)
+    assert len(plan.ready) == 1
+    plan.cancel(tasks[2], Outcome.cancelled(), 2.0, False)
+    assert len(plan.ready) == 0 and take_all(plan) == []
+    assert plan.remaining == 0
+    assert error_of(tasks[2]) == "CancelledError: Task was cancelled"
+    assert error_of(blocked[1]) == skip_error("'blocked'")
+    assert [task.attempts for task in (*tasks, *blocked)] == [1, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("struck", [False, True])
+def test_a_cancelled_task_is_never_ready(struck: bool) -> None:
+    """Also if all that it waited for succeeds after that."""
+    plan = opened(make("a"), make("b", "a"))
+    plan.cancel(plan.tasks["b"], Outcome.cancelled(), 1.0, False)
+    if struck:
+        plan.rebuild([], 1.0)
+    end(plan, "a")
+    assert len(plan.ready) == 0 and not plan.ready.more_than(0)
+    assert plan.take(2.0) is None
+    assert len(plan.ready) == 0 and not plan.ready.more_than(0)
+
+
+def test_ready_tasks_are_ranked_only_where_something_asks_for_it() -> None:
+    """Priorities and resources do; what has no effect does not."""
+    plain = make("a", priority=0), make("b", resources={}), make("c", timeout=5)
+    assert type(opened(*plain).ready) is Ready
+    for chosen in ({"priority": 1}, {"priority": -1}):
+        assert type(opened(make("a", **chosen), make("b")).ready) is Ranked
+    plan = plan_of(make("a", resources={"db": 1}))
+    plan.check()
+    plan.open({"db": 1})
+    assert type(plan.ready) is Ranked
+
+
+# Rules, retries, delays and cancels against a model -----------------------------------
+
+RULES = "all_success", "all_done", "one_failed"
+
+
+class RuleModel:
+    """What follows, found by looking at all tasks until nothing changes any more."""
+
+    def __init__(self, tasks: list[Planned]) -> None:
+        self.tasks = sorted(tasks, key=lambda task: task.index)
+        self.ends: dict[Hashable, str] = {}  # good, bad, or none of both
+        self.running: list[Planned] = []
+        self.waiting: list[Planned] = []  # for the time
+        self.failures = dict.fromkeys(labels(tasks), 0)
+
+    def ready(self) -> list[Planned]:
+        return [task for task in self.tasks if self.is_ready(task)]
+
+    def is_ready(self, task: Planned) -> bool:
+        if task.label in self.ends or task in self.running or task in self.waiting:
+            return False
+        ends = [self.ends.get(label) for label in task.planned]
+        if task.options.trigger_rule == "all_success":
+            return all(end == "good" for end in ends)
+        if task.options.trigger_rule == "all_done":
+            return None not in ends
+        return "bad" in ends
+
+    def settle(self, task: Planned, outcome: Outcome) -> None:
+        if task in self.running:
+            self.running.remove(task)
+            if outcome.status == FAILED:
+                self.failures[task.label] += 1
+                if outcome.retry and self.failures[task.label] <= task.options.retries:
+                    if task.options.retry:
+                        self.waiting.append(task)
+                    return
+        if task in self.waiting:
+            self.waiting.remove(task)
+        self.ends[task.label] = "good" if outcome.ok else "bad"
+        self.follow()
+
+    def follow(self) -> None:
+        known = None
+        while known != len(self.ends):
+            known = len(self.ends)
+            for task in self.tasks:
+                ends = [self.ends.get(label) for label in task.planned]
+                rule = task.options.trigger_rule
+                if task.label in self.ends:
+                    continue
+                if rule == "all_success" and "bad" in ends:
+                    self.ends[task.label] = "bad"
+                elif rule == "all_success" and "none" in ends:
+                    self.ends[task.label] = "none"
+                elif rule == "one_failed" and not {"bad", None} & set(ends):
+                    self.ends[task.label] = "none"
+
+
+@st.composite
+def ruled_workloads(draw: st.DrawFn) -> list[Planned]:
+    """Tasks with rules, in any order; or without any, which is decided faster."""
+    tasks = []
+    plain = draw(st.booleans())
+    for number in range(draw(st.integers(1, 9))):
+        below = st.sampled_from(range(number + 1))
+        needs = set(draw(st.lists(below, unique=True, max_size=3))) - {number}
+        rules = RULES[:1] if plain else RULES if needs else RULES[:2]
+        rule = draw(st.sampled_from(rules))
+        retries = draw(st.integers(0, 2))
+        retry = draw(st.sampled_from([retries, Retry(retries, delay=1)]))
+        tasks.append(
+            Planned(
+                number,
+                Call(nothing),
+                tuple(needs),
+                task_retries=retry,
+                trigger_rule=rule,
+            )
+        )
+    return draw(st.permutations(tasks))
+
+
+def happened(plan: Plan) -> dict[Hashable, str]:
+    """How tasks have ended, in the words of the model."""
+    ends = {}
+    for task in plan.ended:
+        assert task.outcome is not None
+        if task.outcome.ok:
+            ends[task.label] = "good"
+        else:
+            ends[task.label] = "bad" if task.outcome.failed else "none"
+    return ends
+
+
+@settings(deadline=None, max_examples=300)
+@given(ruled_workloads(), st.data(), st.booleans())
+def test_what_follows_by_rules(
+    tasks: list[Planned], data: st.DataObject, struck: bool
+) -> None:
+    """Starts and ends are those of the model, in whatever order things happen; also if
+    all of it is made anew again and again."""
+    plan, model = opened(*tasks), RuleModel(tasks)
+    for moment in range(1, 1000):
+        if struck:
+            plan.rebuild(model.running, float(moment))
+        for task in model.ready()[: data.draw(st.integers(1, 3))]:
+            assert plan.take(float(moment)) is task
+            model.running.append(task)
+        left = [task for task in tasks if task.label not in model.ends]
+        if not left:
+            break
+        cancel = data.draw(st.integers(0, 9)) == 0
+        if cancel or not (model.running or model.waiting):
+            task = data.draw(st.sampled_from(left))
+            at_work = task in model.running
+            model.running = [each for each in model.running if each is not task]
+            model.settle(task, Outcome.cancelled())
+            plan.cancel(task, Outcome.cancelled(), float(moment), at_work)
+        elif model.waiting and (not model.running or data.draw(st.booleans())):
+            task = data.draw(st.sampled_from(model.waiting))
+            model.waiting.remove(task)
+            plan.resume(task)
+        else:
+            task = data.draw(st.sampled_from(model.running))
+            outcome = MAKERS[data.draw(OUTCOMES)]()
+            model.settle(task, outcome)
+            plan.settle(task, outcome, float(moment))
+        assert happened(plan) == model.ends
+        assert set(plan.delayed) == set(model.waiting)
+        assert len(plan.ready) == len(model.ready())
+        assert len(plan.ended) == len(model.ends), "each ends once"
+        bad = [label for label, how in model.ends.items() if how == "bad"]
+        assert plan.failures == len(bad)
+    assert plan.remaining == 0 and plan.take(0.0) is None
+    for task in tasks:
+        assert len(task.errors) == model.failures[task.label]

@@ -3,110 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from concurra.events import Events
 from concurra.outcomes import (
     ABORT,
     FAILED,
     LOST,
-    NOTHING,
     TERMINATED,
     TIMEOUT,
     UNAVAILABLE,
-    AtHand,
     Outcome,
 )
 from concurra.slots import AT_WORK, COMING, GONE, PARKED, STOPPING, Slot
 from concurra.effects import ABANDON, AT, FINISH, KILL, START, STOP
-from concurra.state import RunState
-from concurra.tasks import Task
 from concurra.timers import FOREVER
-from tests.unit.support import (
-    checked,
-    error_of,
-    failure,
-    labels,
-    make,
-    status_of,
-    success,
-)
-
-
-class Hand:
-    """A worker as the state sees it: it can be dismissed, and says what is at hand."""
-
-    def __init__(self) -> None:
-        self.at_hand = NOTHING
-        self.retired = False
-        self.dismissed = False
-
-    def dismiss(self) -> AtHand:
-        self.dismissed = True
-        return self.at_hand
-
-
-class Replay:
-    """A state, and short words for what happens to it."""
-
-    def __init__(self, *tasks: Task, **options: Any) -> None:
-        self.tasks = {task.label: task for task in tasks}
-        self.events = Events(len(tasks))
-        options.setdefault("limit", 2)
-        self.state = RunState(checked(*tasks), self.events, grace=1.0, **options)
-        self.slots: list[Slot] = []
-
-    def effects(self) -> list[tuple[Any, ...]]:
-        """What is to be done, with slots as their numbers; it is done then."""
-        found = []
-        while self.state.effects:
-            kind, slot, how = self.state.effects.popleft()
-            if slot is not None and slot not in self.slots:
-                self.slots.append(slot)
-                slot.worker = Hand()  # type: ignore[assignment]
-            number = [] if slot is None else [self.slots.index(slot)]
-            found.append((kind, *number, *([] if how is None else [how])))
-        return found
-
-    def open(self) -> list[tuple[Any, ...]]:
-        assert self.state.open()
-        self.state.call()
-        return self.effects()
-
-    def come(self, number: int, now: float = 0.0) -> Hashable:
-        """A slot comes; the label of the task that it has then."""
-        state, task = self.state.come(self.slots[number], object(), now)
-        assert state == self.slots[number].state in (AT_WORK, PARKED)
-        return None if task is None else task.label
-
-    def begin(self, number: int, transcript: object = None) -> None:
-        """The worker of a slot begins its job."""
-        self.worker(number).at_hand = AtHand("thread", transcript)
-
-    def end(self, number: int, outcome: Outcome, now: float = 0.0) -> Hashable:
-        """The job of a slot comes to its outcome; the label of the next one."""
-        slot = self.slots[number]
-        slot.outcome, slot.moment = outcome, now
-        self.state.ended(slot)
-        return None if slot.following is None else slot.following.label
-
-    def worker(self, number: int) -> Hand:
-        worker: Any = self.slots[number].worker
-        return worker  # type: ignore[no-any-return]
-
-    def states(self) -> list[int]:
-        return [slot.state for slot in self.slots]
-
-    def statuses(self) -> dict[Hashable, str | None]:
-        return {
-            label: None if task.outcome is None else status_of(task)
-            for label, task in self.tasks.items()
-        }
+from tests.unit.replay import Replay, play_to_the_end, struck_at
+from tests.unit.support import error_of, failure, labels, make, success
 
 
 def unavailable() -> Outcome:
@@ -615,36 +530,6 @@ def test_a_job_that_was_lost_before_it_began_is_excused_once() -> None:
 # Decisions that were cut short --------------------------------------------------------
 
 
-class Struck(BaseException):
-    """What a late timer raises."""
-
-
-def lines_of(run: Replay, number: int, outcome: Outcome, line: int) -> bool:
-    """Record an outcome; an exception strikes at a line; whether it came so far."""
-    import sys
-
-    left = [line]
-
-    def trace(frame: Any, event: str, arg: object) -> Any:
-        if "/concurra/" not in frame.f_code.co_filename.replace("\\", "/"):
-            return None
-        if event == "line":
-            left[0] -= 1
-            if left[0] == 0:
-                sys.settrace(None)
-                raise Struck
-        return trace
-
-    sys.settrace(trace)
-    try:
-        run.end(number, outcome, 1.0)
-    except Struck:
-        return True
-    finally:
-        sys.settrace(None)
-    return False
-
-
 @pytest.mark.parametrize("fast_fail", [False, True])
 @pytest.mark.parametrize("kind", ["success", "failure", "retry", "lost"])
 def test_a_decision_can_be_struck_at_any_line(kind: str, fast_fail: bool) -> None:
@@ -657,7 +542,7 @@ def test_a_decision_can_be_struck_at_any_line(kind: str, fast_fail: bool) -> Non
         run.open()
         assert [run.come(0), run.come(1)] == ["a", "e"]
         run.begin(0)
-        struck = lines_of(run, 0, outcome, line)
+        struck = struck_at(line, lambda: run.end(0, outcome, 1.0))
         if struck:
             run.state.rebuild(1.0)
             run.state.ended(run.slots[0])
@@ -665,36 +550,6 @@ def test_a_decision_can_be_struck_at_any_line(kind: str, fast_fail: bool) -> Non
         if not struck:
             break
     assert line > 20 and len(ends) == 1, ends
-
-
-def play_to_the_end(run: Replay) -> str:
-    """Let everything that is to be done be done, in some order; how it ended."""
-    finished = run.state.over
-    for _ in range(100):
-        for effect in run.effects():
-            finished += effect[0] == FINISH
-            if effect[0] == ABANDON:
-                run.state.abandoned()
-        for number, slot in enumerate(run.slots):
-            if slot.state == AT_WORK:
-                run.end(number, success(), 2.0)
-            elif slot.state == COMING:
-                run.come(number, 2.0)
-            elif slot.state == STOPPING:
-                run.state.gone(slot, 2.0)
-        if not (run.state.effects or run.state.slots.busy):
-            break
-    assert finished >= 1
-    assert labels(run.state.plan.ended) == list(
-        dict.fromkeys(labels(run.state.plan.ended))
-    )
-    assert run.state.plan.remaining == 0 and run.events.ended == len(run.tasks)
-    return repr(
-        [
-            (label, status_of(task), error_of(task), task.attempts, list(task.errors))
-            for label, task in run.tasks.items()
-        ]
-    )
 
 
 # Anything, in any order ---------------------------------------------------------------

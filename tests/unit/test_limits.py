@@ -1,0 +1,77 @@
+"""How many slots there may be, and what becomes of a task that no worker could do."""
+
+from __future__ import annotations
+
+import pytest
+
+from concurra.limits import AGAIN, EXCUSE, RESIGN, SETTLE, Limit
+from concurra.outcomes import LOST, UNAVAILABLE, Outcome
+from concurra.slots import Slot, Slots
+from tests.unit.support import failure, make, success
+
+
+def lacking() -> Outcome:
+    return Outcome(UNAVAILABLE, None, None, "OSError: no more processes")
+
+
+def slots_of(count: int) -> tuple[Slots, list[Slot]]:
+    """So many that have come."""
+    slots = Slots()
+    each = [slots.new() for _ in range(count)]
+    for slot in each:
+        slot.came = True
+    return slots, each
+
+
+def test_it_sinks_and_rises() -> None:
+    """With each slot that leaves for want, and each that was stopped and has gone; not
+    above what it was."""
+    limit = Limit(3)
+    assert limit.now == 3
+    limit.sink()
+    limit.sink()
+    assert limit.now == 1
+    for now in (2, 3, 3):
+        limit.gone()
+        assert limit.now == now
+
+
+@pytest.mark.parametrize("outcome", [success(), failure(), Outcome.lost("process", "")])
+def test_what_has_begun_is_settled(outcome: Outcome) -> None:
+    """Whatever became of it."""
+    slots, (slot, _) = slots_of(2)
+    assert Limit(2).verdict(slot, make("a"), outcome, slots) == SETTLE
+
+
+def test_what_was_lost_before_it_began_is_excused_once() -> None:
+    """Each task for itself."""
+    slots, (slot,) = slots_of(1)
+    limit, lost = Limit(1), Outcome(LOST, None, None, "RuntimeError: lost")
+    first, second = make("a"), make("b")
+    assert limit.verdict(slot, first, lost, slots) == EXCUSE
+    limit.excuse(first)
+    assert limit.verdict(slot, first, lost, slots) == SETTLE
+    assert limit.verdict(slot, second, lost, slots) == EXCUSE
+
+
+def test_who_lacks_a_worker_leaves_the_task_to_others() -> None:
+    """If there are any that have come, and do not leave themselves."""
+    slots, (slot, other) = slots_of(2)
+    limit, task = Limit(2), make("a")
+    limit.begin(slot)
+    assert limit.verdict(slot, task, lacking(), slots) == RESIGN
+    other.resigned = True
+    assert limit.verdict(slot, task, lacking(), slots) == SETTLE
+    other.resigned, other.came = False, False
+    assert limit.verdict(slot, task, lacking(), slots) == SETTLE, "it may not arrive"
+
+
+def test_who_lacks_a_worker_tries_again_if_one_has_gone_meanwhile() -> None:
+    """It looked a moment too early."""
+    slots, (slot, _) = slots_of(2)
+    limit, task = Limit(2), make("a")
+    limit.begin(slot)
+    limit.gone()
+    assert limit.verdict(slot, task, lacking(), slots) == AGAIN
+    limit.begin(slot)
+    assert limit.verdict(slot, task, lacking(), slots) == RESIGN
