@@ -100,7 +100,7 @@ def seconds(parameter: str, value: Any, *, zero: bool = False) -> float:
     return number
 
 
-def number(parameter: str, value: Any, least: float, most: float) -> float:
+def number(parameter: str, value: Any, least: float, most: float = math.inf) -> float:
     """A number within bounds, as a float."""
     if isinstance(value, bool) or not hasattr(type(value), "__float__"):
         raise wrong(TypeError, parameter, "a number", value)

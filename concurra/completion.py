@@ -50,10 +50,14 @@ class Completion:
         waiter.acquire()
         self._waiters.append(waiter.release)
         # Who comes too late to be released sees here that it has been reached.
-        while not self.reached:
-            left = ATTENTION if ends is None else ends - time.monotonic()
-            if left <= 0 or waiter.acquire(timeout=min(left, ATTENTION)):
-                break
+        try:
+            while not self.reached:
+                left = ATTENTION if ends is None else ends - time.monotonic()
+                if left <= 0 or waiter.acquire(timeout=min(left, ATTENTION)):
+                    break
+        finally:
+            if not self.reached:
+                self._waiters.remove(waiter.release)
         return self.reached
 
     def reach(self) -> None:

@@ -247,11 +247,10 @@ class TaskRunner(Adders, Following):
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         """Leave nothing at work: wait for a run in the background, or end it."""
-        if self._life.begun and not self.done():
-            if kind is None:
-                self.get_background_results()
-            else:
-                self.abort()
+        if kind is not None and self._life.begun and not self._life.finished:
+            self.abort()
+        elif kind is None and self._life.in_background:
+            self.get_background_results()
 
     def abort(self, verify: bool = True) -> Results:
         """Terminate all tasks that have not ended, log the report, return the results.

@@ -41,6 +41,15 @@ class Deadlines:
         self._moments = Moments(_is_stale)
         #: When the state is to be told what time it is.
         self.next = FOREVER
+        self._run_ends = FOREVER
+
+    def end_run(self, moment: float) -> None:
+        """Have the run ended at a moment.
+
+        It is not kept among the others: it never is stale, and would stand before them.
+        """
+        self._run_ends = moment
+        self._arm(moment)
 
     def add(self, kind: str, what: Any, moment: float, mark: object = None) -> None:
         """Have something done at a moment, unless it is stale by then.
@@ -53,11 +62,14 @@ class Deadlines:
     def due(self, now: float) -> Iterator[Due]:
         """What is to be done by now, one after the other: see `Moments.due`."""
         self.next = -FOREVER  # what is due is looked for here, nobody need tell
-        return self._moments.due(now)
+        yield from self._moments.due(now)
+        if self._run_ends <= now:
+            yield RUN, None
+            self._run_ends = FOREVER
 
     def look_on(self) -> None:
         """What was due has been done."""
-        self.next = self._moments.first
+        self.next = self._first
 
     def rebuild(self) -> None:
         """Make the order anew, after an addition was cut short."""
@@ -66,7 +78,11 @@ class Deadlines:
     def renew(self) -> None:
         """Tell the timer once more."""
         self.next = FOREVER
-        self._arm(self._moments.first)
+        self._arm(self._first)
+
+    @property
+    def _first(self) -> float:
+        return min(self._run_ends, self._moments.first)
 
     def _arm(self, moment: float) -> None:
         if moment < self.next:

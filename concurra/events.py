@@ -115,8 +115,12 @@ class _Cursor:
         """Read all, unless another thread is at it, which then reads these too."""
         me = threading.get_ident()
         while self.unread or self.thread == me:
-            if self._reading.setdefault("thread", me) != me or self._inside:
+            before = self.thread
+            if self._reading.setdefault("thread", me) != me:
                 return
+            if before == me and self._inside:
+                return  # a reader asks for it
+            self._inside = False  # it was struck at the end of a reader, perhaps
             try:
                 while self.unread:
                     self._read(self.unread.popleft())

@@ -7,7 +7,7 @@ from .outcomes import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import Any, Optional
 
 
 def exception_of(outcome: Outcome) -> Optional[BaseException]:
@@ -21,14 +21,18 @@ def exception_of(outcome: Outcome) -> Optional[BaseException]:
     trace = None if outcome.trace is None else str(outcome.trace)
     if isinstance(outcome.exception, bytes):
         outcome.exception = _unpickled(outcome.exception)
-        if outcome.exception is not None:
-            outcome.exception.__cause__ = RemoteTraceback(trace or "")
+        _set_cause(outcome.exception, trace)
     if outcome.exception is not None:
         return outcome.exception
     error = _error(str(outcome.error))
-    if trace:
-        error.__cause__ = RemoteTraceback(trace)
+    _set_cause(error, trace)
     return error
+
+
+def _set_cause(error: Optional[BaseException], trace: Optional[str]) -> None:
+    if error is not None and trace:  # whatever its class makes of assignments
+        cause: Any = BaseException.__dict__["__cause__"]
+        cause.__set__(error, RemoteTraceback(trace))
 
 
 def _unpickled(pickled: bytes) -> Optional[BaseException]:

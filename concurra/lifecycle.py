@@ -59,7 +59,7 @@ class LifeCycle:
         self._schedulers: List[Scheduler] = []
         self._starts = itertools.count()
         self._started_at: Optional[float] = None
-        self._cancelled: List[Task] = []  # before there was a scheduler
+        self._cancelled: Dict[Task, None] = {}  # before there was a scheduler
         #: Whether the run goes on in the background, and nobody has fetched its end.
         self.in_background = False
 
@@ -193,12 +193,12 @@ class LifeCycle:
 
         :raises LifeCycleError: this is the copy of a run that a fork has made.
         """
-        known = task in self._cancelled
         if not self.begun:
-            self._cancelled.append(task)  # first: a start may come meanwhile
-        if self.begun:
-            return self._schedulers[0].cancel(task) or not known
-        return not known
+            known = task in self._cancelled
+            self._cancelled[task] = None  # first: a start may come meanwhile
+            if not self.begun:
+                return not known
+        return self._schedulers[0].cancel(task)
 
     def stop(self, choose: Choose) -> None:
         """Terminate what has not ended, and wait for the end.

@@ -238,9 +238,11 @@ class Outcome:
         return cls._terminated(CANCEL, error, at_hand)
 
     @classmethod
-    def untriggered(cls) -> Outcome:
-        """The task was to run after a failure, and all went well."""
-        note = "Skipped: no dependency failed"
+    def untriggered(cls, note: str = "Skipped: no dependency failed") -> Outcome:
+        """The task was to run after a failure, and all went well.
+
+        :param note: what its warning says.
+        """
         return cls(UNTRIGGERED, None, None, None, None, note)
 
     @classmethod

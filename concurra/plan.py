@@ -18,11 +18,12 @@ made from it again: see `rebuild`.
 
 from __future__ import annotations
 
+from . import rules
 from .collector import collection_paused
 from .dag import Dag
 from .errors import UnknownDependencyError, hidden
 from .options import ALL_SUCCESS, DEFAULTS, ONE_FAILED, Options
-from .outcomes import FAILED, SUCCESS, TERMINATED, Outcome, SkipError
+from .outcomes import FAILED, SUCCESS, TERMINATED, Outcome
 from .ready import Ready
 from .tasks import Task
 
@@ -142,7 +143,7 @@ class Plan:
         if restored:
             self._follow_all(now)
         for task in self._order:
-            task.blockers = _blockers(task) if restored else len(task.needs)
+            task.blockers = rules.blockers(task) if restored else len(task.needs)
         self.ready.open(self._order)
 
     def width(self) -> int:
@@ -182,7 +183,12 @@ class Plan:
             self.ready.add_again(task)
 
     def settle(
-        self, task: Task, outcome: Outcome, now: float, skip: bool = True
+        self,
+        task: Task,
+        outcome: Outcome,
+        now: float,
+        skip: bool = True,
+        delay: bool = False,
     ) -> None:
         """Record how an attempt came out: the only way to an outcome.
 
@@ -192,6 +198,7 @@ class Plan:
         did not succeed, skipped.
 
         :param skip: False if `terminate` will end these, and all others.
+        :param delay: whether another attempt has to wait in any case.
         """
         if task.outcome is not None:
             return
@@ -214,7 +221,7 @@ class Plan:
                 task.errors = [*task.errors, str(outcome.error)]
             if again:
                 retry = task.options.retry
-                if retry is not None and retry.delay:
+                if delay or (retry is not None and retry.delay):
                     self.delayed[task] = None
                 else:
                     self.ready.add_again(task)
@@ -272,7 +279,7 @@ class Plan:
         if skip:
             self._follow_all(now)
         for task in tasks:
-            task.blockers = _blockers(task)
+            task.blockers = rules.blockers(task)
             if task.outcome is not None or task in at_work:
                 self.delayed.pop(task, None)
                 continue
@@ -289,22 +296,25 @@ class Plan:
         many = -1
         while many != len(self.ended):
             many = len(self.ended)
-            self._skip([task for task in self.ended if not _succeeded(task)], now)
+            self._skip([task for task in self.ended if not rules.succeeded(task)], now)
             for task in self._order if self._ruled else ():
-                if task.outcome is None and _is_untriggered(task):
+                if task.outcome is None and rules.is_untriggered(task):
                     self._end(task, Outcome.untriggered(), now)
 
     def _follow(self, task: Task, now: float) -> None:
         """Let what depends on a task that has ended follow, each by its rule."""
         wave = [task]
         while wave:
-            ended = [*wave, *self._skip([t for t in wave if not _succeeded(t)], now)]
+            ended = [
+                *wave,
+                *self._skip([t for t in wave if not rules.succeeded(t)], now),
+            ]
             wave = []
             for task in ended:
                 for dependent in task.dependents:
                     if dependent.outcome is None and dependent.blockers > 0:
                         self._trigger(dependent, task)
-                        if not dependent.blockers and _is_untriggered(dependent):
+                        if not dependent.blockers and rules.is_untriggered(dependent):
                             self._end(dependent, Outcome.untriggered(), now)
                             wave.append(dependent)
 
@@ -312,7 +322,7 @@ class Plan:
         """One that a task depends on has ended, in such a way that it does not end."""
         task.blockers -= 1
         if task.options.trigger_rule == ONE_FAILED:
-            if _failed(needed):
+            if rules.failed(needed):
                 task.blockers = -1  # it starts, whatever the others do
             elif not task.blockers:
                 return
@@ -325,16 +335,16 @@ class Plan:
         :param ended: tasks that have not succeeded.
         :return: those that end with them.
         """
-        failed = [task for task in ended if _failed(task)]
+        failed = [task for task in ended if rules.failed(task)]
         doomed = self._end_with(failed, now)
         if len(failed) < len(ended):
-            doomed += self._end_with([t for t in ended if not _failed(t)], now)
+            doomed += self._end_with([t for t in ended if not rules.failed(t)], now)
         return doomed
 
     def _end_with(self, ended: Sequence[Task], now: float) -> List[Task]:
-        failed = any(map(_failed, ended))
+        failed = any(map(rules.failed, ended))
         doomed: Dict[Task, Hashable] = {}  # with what it all began with
-        roots = {task: _root(task) for task in ended}
+        roots = {task: rules.root(task) for task in ended}
         wave = ended
         while wave:
             following = []
@@ -350,7 +360,7 @@ class Plan:
             wave = following
         for task in doomed:
             if not failed:
-                self._end(task, Outcome.untriggered(), now)
+                self._end(task, Outcome.untriggered(rules.BECAUSE), now)
                 continue
             guilty = [
                 needed.label
@@ -378,36 +388,3 @@ class Plan:
         if outcome is not None and outcome.cause is not SUCCESS:
             self.faults[outcome.status] += 1
             self.failures += outcome.failed
-
-
-def _succeeded(task: Task) -> bool:
-    return task.outcome is not None and task.outcome.ok
-
-
-def _failed(task: Task) -> bool:
-    return task.outcome is not None and task.outcome.failed
-
-
-def _root(task: Task) -> Hashable:
-    """The label of the task with whose failure it began that this one ended."""
-    error = task.outcome and task.outcome.error
-    return error.root if isinstance(error, SkipError) else task.label
-
-
-def _blockers(task: Task) -> int:
-    """How many of those that a task depends on it waits for."""
-    rule = task.options.trigger_rule
-    if task.outcome is not None:
-        return -1
-    if rule == ALL_SUCCESS:
-        return len([each for each in task.needs if not _succeeded(each)])
-    if rule == ONE_FAILED and any(map(_failed, task.needs)):
-        return -1
-    return len([each for each in task.needs if each.outcome is None])
-
-
-def _is_untriggered(task: Task) -> bool:
-    """Whether a task was to run after a failure, and there is none any more."""
-    return task.options.trigger_rule == ONE_FAILED and not any(
-        each.outcome is None or each.outcome.failed for each in task.needs
-    )

@@ -65,7 +65,7 @@ class Ranked:
         # that it had before, which are passed over.
         self._heads: List[Tuple[Rank, int, _Group]] = []
         self._shown: Set[_Group] = set()  # those that have one
-        self._blocked: Dict[str, List[Tuple[int, int, _Group]]] = {}
+        self._blocked: Dict[str, List[Tuple[Rank, int, _Group]]] = {}
         for group in self._groups.values():
             group.heap.clear()
             group.blocked = False
@@ -121,8 +121,10 @@ class Ranked:
             lacking = self._lacking(group.needs)
             if lacking is not None:
                 group.blocked = True
-                entry = group.needs[lacking], group.number, group
+                entry = rank, group.number, group
                 heappush(self._blocked.setdefault(lacking, []), entry)
+                for kind in group.needs:
+                    self._offer(kind)  # others can have what is of no use to it
                 continue
             heappop(group.heap)
             self._show(group)
@@ -156,11 +158,28 @@ class Ranked:
         """See `Ready.release`."""
         for kind, amount in held.items():
             self._free[kind] += amount
-            blocked = self._blocked.get(kind, [])
-            while blocked and blocked[0][0] <= self._free[kind]:
-                group = heappop(blocked)[2]
-                group.blocked = False
-                self._show(group)
+        for kind in held:
+            self._offer(kind)
+
+    def _offer(self, kind: str) -> None:
+        """Let groups that are blocked for want of a resource try again.
+
+        The best first, and only as many as there is enough for: if one of them lacks
+        something else, too, it is the next one's turn.
+        """
+        free, blocked = self._free[kind], self._blocked.get(kind)
+        passed = []
+        while blocked and free > 0:
+            entry = heappop(blocked)
+            group = entry[2]
+            if group.needs[kind] > free:
+                passed.append(entry)
+                continue
+            free -= group.needs[kind]
+            group.blocked = False
+            self._show(group)
+        for entry in passed:
+            heappush(blocked, entry)  # type: ignore[arg-type]
 
     def drop(self, task: Task, ready: bool = False) -> None:
         """See `Ready.drop`."""

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from . import checks
 from .wording import describe
 
+#: No delay is endless.
+_MOST = 1e9
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Optional, Tuple, Type, Union
@@ -71,12 +74,12 @@ class Retry:
         self.on = _error_types(on)
         self.delay = delay
         if not callable(delay):
-            checks.seconds("delay", delay, zero=True)
-        self.backoff = checks.number("backoff", backoff, 1, math.inf)
+            _finite("delay", checks.seconds("delay", delay, zero=True))
+        self.backoff = _finite("backoff", checks.number("backoff", backoff, 1))
         self.max_delay = max_delay
         if max_delay is not None:
             checks.seconds("max_delay", max_delay, zero=True)
-        self.jitter = checks.number("jitter", jitter, 0, 1)
+        self.jitter = checks.number("jitter", jitter, 0, most=1)
         self.attempt_timeout = attempt_timeout
         if attempt_timeout is not None:
             checks.seconds("attempt_timeout", attempt_timeout)
@@ -90,7 +93,11 @@ class Retry:
         return f"Retry({', '.join(shown)})"
 
     def __reduce__(self) -> Any:
-        return _retry, (self.retries, {name: getattr(self, name) for name in _DEFAULTS})
+        return _retry, (
+            type(self),
+            self.retries,
+            {name: getattr(self, name) for name in _DEFAULTS},
+        )
 
     def wait(self, attempts: int) -> float:
         """Seconds until the next attempt, after so many.
@@ -106,7 +113,8 @@ class Retry:
             try:
                 seconds *= self.backoff ** (attempts - 1)
             except OverflowError:
-                seconds = math.inf
+                seconds = _MOST
+            seconds = min(seconds, _MOST)
         if self.max_delay is not None:
             seconds = min(seconds, float(self.max_delay))
         if self.jitter and seconds:
@@ -144,20 +152,24 @@ _DEFAULTS = {
 }
 
 
-def _retry(retries: int, rest: Any) -> Retry:
-    return Retry(retries, **rest)
+def _retry(kind: Type[Retry], retries: int, rest: Any) -> Retry:
+    return kind(retries, **rest)
+
+
+def _finite(parameter: str, number: float) -> float:
+    if math.isinf(number):
+        raise checks.wrong(ValueError, parameter, "finite", number)
+    return number
 
 
 def _error_types(on: Any) -> Any:
     """One type of errors, a tuple of them, or a function."""
-    found = on
-    if isinstance(on, Iterable) and not isinstance(on, (type, str)):
-        found = tuple(on)
-    kinds = found if isinstance(found, tuple) else (found,)
-    if all(
+    several = isinstance(on, Iterable) and not callable(on)
+    kinds = tuple(on) if several else (on,)
+    if kinds and all(
         isinstance(each, type) and issubclass(each, BaseException) for each in kinds
     ):
-        return found
+        return kinds if several else on
     if callable(on) and not isinstance(on, type):
         return on
     raise checks.wrong(

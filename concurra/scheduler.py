@@ -223,6 +223,7 @@ class Scheduler(Serving):
         """Begin the run; on its first thread."""
         if not self._decisions.make(self._state.open, self._clock()):
             return self._perform()
+        self._perform()  # first of all, the clock
         try:
             self._workers.prepare(self._stopping)
         except BaseException as error:
@@ -262,7 +263,7 @@ class Scheduler(Serving):
             elif kind == AT:
                 self._ring()
             elif kind == DELAY:
-                self._delay_retry(how)
+                self._ask_delay(*how)
             elif kind == FINISH:
                 self._finish()
             elif kind == KILL:
@@ -294,23 +295,26 @@ class Scheduler(Serving):
             self._decisions.make(self._state.abandoned)
             self._perform()
 
-    def _delay_retry(self, task: Task) -> None:
-        """Have a task wait for its next attempt."""
+    def _ask_delay(self, task: Task, since: Optional[float]) -> None:
+        """Find out how long a task waits for its next attempt, from ``since`` on."""
         if callable(getattr(task.options.retry, "delay", None)):  # the user's
-            self._start(self._ask_delay, task)
+            self._start(self._ask_user_for_delay, task, since)
         else:
-            self._ask_delay(task)
+            self._find_delay(task, since)
 
-    def _ask_delay(self, task: Task) -> None:
-        state, now = self._state, self._clock()
-        retry = task.options.retry
+    def _ask_user_for_delay(self, task: Task, since: Optional[float]) -> None:
+        self._find_delay(task, since)
+        self._perform()
+
+    def _find_delay(self, task: Task, since: Optional[float]) -> None:
+        state, retry = self._state, task.options.retry
         try:
             seconds = 0.0 if retry is None else retry.wait(task.attempts)
         except BaseException as error:
-            self._decisions.make(state.spoil, task, error, now)
+            self._decisions.make(state.spoil, task, error, self._clock())
         else:
-            self._decisions.make(state.delay, task, seconds, now)
-        self._perform()
+            since = self._clock() if since is None else since
+            self._decisions.make(state.delay, task, seconds, since)
 
     # -- the timer ---------------------------------------------------------------------
 
@@ -372,6 +376,7 @@ class Scheduler(Serving):
             if not self.finished:
                 self._close()
         finally:
+            self._closed = True
             self._timer.close()
             self._threads.close()
             self._completion.reach()

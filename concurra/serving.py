@@ -132,7 +132,8 @@ class Serving:
         if not current.is_plain(label):
             label = name(label)
         deadline = self._state.deadline(slot, task)
-        return label, task.attempts, deadline, None if retry is None else retry.on
+        on = None if retry is None or task.attempts > retry.retries else retry.on
+        return label, task.attempts, deadline, on
 
     def _work(self, slot: Slot) -> None:
         task = slot.handed.pop() if slot.handed else self._next(slot)
@@ -140,8 +141,10 @@ class Serving:
         if task is None or worker is None:
             return
         begin, clock, visit = worker.begin, self._clock, self._decisions.visit
-        remote, events = worker.remote, self._events
+        remote, events, effects = worker.remote, self._events, self._state.effects
         while task is not None:
+            if effects:
+                self._perform()
             if events.unread:
                 self._tell_soon()
             outcome = begin(task.job, self._note(slot, task) if remote else None)
@@ -161,11 +164,11 @@ class Serving:
         self._perform()
         if self._events.unread and slot.state == COMING:
             if not self._events.quick():
-                self._delay()
+                self._let_others_come()
             self._tell()
         worker = slot.worker
         if worker is not None and worker.retired and slot.state == COMING:
-            self._delay()
+            self._let_others_come()
             worker.reap()
         state, task = self._come(slot)
         self._perform()
@@ -180,7 +183,7 @@ class Serving:
         else:
             self._start(self._tell)
 
-    def _delay(self) -> None:
+    def _let_others_come(self) -> None:
         """Let others come, as this thread has something to do that takes its time."""
         self._decisions.make(self._state.call, 1)
         self._perform()
@@ -226,11 +229,14 @@ class Serving:
             if not next(slot.tickets) & 1:
                 return  # `begin` is still to return
             self._decisions.visit(slot)
-            if not self._go_on(slot, slot.following):
-                if serving or self._serving.get(threading.get_ident()):
-                    self._start(self._serve, slot)
-                else:
-                    self._serve(slot)
+            busy = serving or self._serving.get(threading.get_ident())
+            if self._go_on(slot, slot.following):
+                if self._state.effects:
+                    self._start(self._perform)
+            elif busy:
+                self._start(self._serve, slot)
+            else:
+                self._serve(slot)
         except BaseException as error:
             self._give_up(slot, error)
 
@@ -270,7 +276,9 @@ def _is_plain(task: Task) -> bool:
 def _judge(task: Task, outcome: Outcome) -> None:
     """Ask the task's own rule whether there may be another attempt."""
     retry, error = task.options.retry, outcome.exception
-    if retry is not None and outcome.retry and isinstance(error, BaseException):
+    if retry is None or task.attempts > retry.retries:
+        return
+    if outcome.retry and isinstance(error, BaseException):
         from .retries import refusal
 
         outcome.refuse(refusal(retry.on, error))

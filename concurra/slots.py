@@ -59,9 +59,9 @@ class Slot:
     taken the task of a slot that was coming; the slot ``came`` if it has ever come.
     ``departures`` is how many had left when it took its task, ``held`` are the
     resources that it holds for it, and ``began`` is when the attempt did, if that has a
-    timeout. ``step`` is how far its
-    stop has come, and the next step is ``due`` then; it ``resigned`` if it is not
-    stopped, but leaves for want of what its worker needs; it has ``left`` once its
+    timeout. A task that is ``retrying`` waits until the slot has gone. ``step`` is how
+    far its stop has come, and the next step is ``due`` then; it ``resigned`` if it is
+    not stopped, but leaves for want of what its worker needs; it has ``left`` once its
     worker is being closed. ``handed`` has the task that a thread is to begin, and
     ``tickets`` are for two that bring the end of one job: see `serving`. ``served`` and
     ``parking`` are for the combining lock.
@@ -79,6 +79,7 @@ class Slot:
         "departures",
         "held",
         "began",
+        "retrying",
         "step",
         "due",
         "left",
@@ -101,6 +102,7 @@ class Slot:
         self.departures = 0
         self.held: Mapping[str, int] = {}
         self.began = 0.0
+        self.retrying: Optional[Task] = None
         self.step = 0
         self.due = 0.0
         self.left = False

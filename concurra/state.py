@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from .deadlines import ATTEMPT, RUN, TIMEOUT, Deadlines
+from .deadlines import ATTEMPT, TIMEOUT, Deadlines
 from .effects import DELAY, FINISH, START, STOP
 from .events import RUN_END, RUN_START, TASK_RETRY, TASK_START
 from .limits import EXCUSE, RESIGN, SETTLE, Limit
@@ -35,7 +35,7 @@ from .timers import FOREVER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Deque, Mapping, Optional, Sequence, Tuple
+    from typing import Deque, Iterable, Mapping, Optional, Tuple
 
     from .events import Events
     from .plan import Plan
@@ -70,7 +70,7 @@ class RunState(Stopping):
         resources: Optional[Mapping[str, int]] = None,
         grace: float = 1.0,
         fast_fail: bool = False,
-        cancelled: Sequence[Task] = (),
+        cancelled: Iterable[Task] = (),
         restored: Optional[Mapping[Task, Outcome]] = None,
     ) -> None:
         self.plan = plan
@@ -114,7 +114,7 @@ class RunState(Stopping):
         self._special = self._timed or held or self.events.everything
         if self._run_timeout is not None:
             self._ends_by = now + seconds_of(self._run_timeout)
-            self._deadlines.add(RUN, None, self._ends_by)
+            self._deadlines.end_run(self._ends_by)
         self.events.note(RUN_START, None, now)
         self.events.record(self.plan.ended, now)
         for task in self._cancelled:
@@ -204,6 +204,8 @@ class RunState(Stopping):
             self.plan.give_back(task)
         if slot.held:
             self._release(slot)
+        if slot.retrying is not None:
+            self._retry(slot.retrying, now)
         if stopped:
             self._limit.gone()
         self._call()
@@ -249,9 +251,10 @@ class RunState(Stopping):
                 self.effects.append((START, slot, None))
             elif slot.state == STOPPING and not slot.resigned:
                 self.effects.append((STOP, slot, slot.step > 0))
+        held = {slot.retrying for slot in self.slots.all}
         for task, moment in self.plan.delayed.items():
-            if moment is None:
-                self.effects.append((DELAY, None, task))
+            if moment is None and task not in held:
+                self.effects.append((DELAY, None, (task, None)))
         self.over = False
         self._call()
         self._check_end()
@@ -290,16 +293,37 @@ class RunState(Stopping):
         first = min(moments)
         return first if first < FOREVER else None
 
-    def _settle(self, task: Task, outcome: Outcome, now: float) -> None:
+    def _settle(
+        self,
+        task: Task,
+        outcome: Outcome,
+        now: float,
+        until_gone: Optional[Slot] = None,
+    ) -> None:
+        """Record how an attempt came out.
+
+        :param until_gone: the slot that is still at it, so the next attempt has to wait
+            until it has gone.
+        """
         plan, fast_fail = self.plan, self._fast_fail
-        plan.settle(task, outcome, now, not fast_fail)
+        plan.settle(task, outcome, now, not fast_fail, until_gone is not None)
         if fast_fail and outcome.fault and task.outcome is outcome:
             self._terminate(now)
         if task.outcome is None and task.errors:
             self.events.note(TASK_RETRY, task, now)
-            if task in plan.delayed:
-                self.effects.append((DELAY, None, task))
+            if until_gone is not None:
+                until_gone.retrying = task
+            elif task in plan.delayed:
+                self._retry(task, now)
         self.events.record(plan.ended, now)
+
+    def _retry(self, task: Task, now: float) -> None:
+        """Have a task wait for its next attempt, as long as it is to."""
+        retry = task.options.retry
+        if retry is None or not retry.delay:
+            self.plan.resume(task)
+        elif task in self.plan.delayed:
+            self.effects.append((DELAY, None, (task, now)))
 
     def _give_back(self, slot: Slot, task: Task, outcome: Outcome) -> bool:
         """Give back a task that has not begun, if there may be a worker for it."""

@@ -51,7 +51,13 @@ class Stopping:
         """Nobody serves a slot any more."""
         raise NotImplementedError
 
-    def _settle(self, task: Task, outcome: Outcome, now: float) -> None:
+    def _settle(
+        self,
+        task: Task,
+        outcome: Outcome,
+        now: float,
+        until_gone: Optional[Slot] = None,
+    ) -> None:
         raise NotImplementedError
 
     def _slot_of(self, task: Task) -> Optional[Slot]:
@@ -77,11 +83,7 @@ class Stopping:
         """It is now so late: end what has taken too long, take the next steps."""
         for kind, what in self._deadlines.due(now):
             if kind == GRACE:
-                (
-                    self._abandon(what, now)
-                    if what.step
-                    else self._take_step(what, now, True)
-                )
+                self._go_on_stopping(what, now)
             elif kind == TIMEOUT:
                 self._time_out(what, now)
             elif kind == ATTEMPT:
@@ -171,7 +173,7 @@ class Stopping:
         retry = task.options.retry
         assert retry is not None and retry.attempt_timeout is not None
         outcome = Outcome.attempt_timed_out(retry.attempt_timeout, slot.dismiss())
-        self._settle(task, outcome, now)
+        self._settle(task, outcome, now, slot)
         if slot.state == AT_WORK:
             self._stop_slot(slot, now)
 
@@ -215,6 +217,13 @@ class Stopping:
         self.slots.move(slot, STOPPING)
         slot.task = None
         self._take_step(slot, now, force)
+
+    def _go_on_stopping(self, slot: Slot, now: float) -> None:
+        """The grace period of a slot is over."""
+        if slot.step:
+            self._abandon(slot, now)
+        else:
+            self._take_step(slot, now, True)
 
     def _take_step(self, slot: Slot, now: float, force: bool) -> None:
         slot.step = int(force)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import List, Optional, Tuple
+    from typing import Any, List, Optional, Tuple
 
 PICKLE_WARNING = "Task was not picklable and thread fallback is disabled"
 PICKLE_HINT = """\
@@ -14,6 +16,12 @@ arguments of that kind. With fallback_to_thread_on_pickle_error=True the rest is
 threads.)
 """
 FALLBACK_WARNING = "Task was not picklable; ran in thread fallback"
+
+#: What has exceptions in it: from Python 3.11 on there is such a thing.
+_GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())
+
+#: The flags of the code of generators, see `inspect`.
+_GENERATORS = 0x20 | 0x200
 
 #: The packages whose frames are left out of tracebacks.
 _OWN = ("concurra", "concurra.workers")
@@ -93,9 +101,7 @@ def stripped(error: BaseException) -> BaseException:
     Never raises.
     """
     try:
-        from traceback import clear_frames
-
-        error.__traceback__, _ = _foreign(error)
+        BaseException.with_traceback(error, _foreign(error)[0])
         chain: List[Optional[BaseException]] = [error]
         seen = set()
         while chain:
@@ -103,12 +109,24 @@ def stripped(error: BaseException) -> BaseException:
             if each is None or id(each) in seen:
                 continue
             seen.add(id(each))
-            clear_frames(each.__traceback__)
+            _clear(each.__traceback__)
             chain += (each.__cause__, each.__context__)
-            chain += getattr(each, "exceptions", None) or ()  # of a group
+            if isinstance(each, _GROUP):
+                chain += each.exceptions
     except BaseException:  # the user's own attributes may do anything
         pass
     return error
+
+
+def _clear(frames: Optional[TracebackType]) -> None:
+    """Let go of the variables of frames that are done."""
+    while frames is not None:
+        frame, frames = frames.tb_frame, frames.tb_next
+        if not frame.f_code.co_flags & _GENERATORS:  # it may go on
+            try:
+                frame.clear()
+            except RuntimeError:
+                pass  # it is at work
 
 
 def ending(exitcode: Optional[int]) -> str:

@@ -122,9 +122,11 @@ def serve(
     # inherit that. There is no public way to say that it is none.
     threading.current_thread()._daemonic = False  # type: ignore[attr-defined]
     unshared(pipe)
-    surroundings = Surroundings()
     try:
         pipe.send(pipe.pack("ready", plain=True))
+        if initializer is not None:
+            initializer()  # first: what it has set up is how each task finds it
+        surroundings = Surroundings()
         while not surroundings.spoiled:
             reply = _do(pipe, initializer)
             surroundings.restore()

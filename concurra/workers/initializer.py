@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 
+from ..tasks import Call
+from .thread import perform
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Optional, Tuple
@@ -34,7 +37,7 @@ class Initializer:
             pass
         local.failure = None
         try:
-            self._function(*self._args)
+            perform(Call(self._function, self._args))
         except BaseException as error:
             local.failure = error
         failure = local.failure

@@ -46,6 +46,7 @@ class Replay:
             if slot is not None and slot not in self.slots:
                 self.slots.append(slot)
                 slot.worker = Hand()  # type: ignore[assignment]
+            how = how[0] if kind == DELAY else how  # the task, without the moment
             number = [] if slot is None else [self.slots.index(slot)]
             found.append((kind, *number, *([] if how is None else [how])))
         return found

@@ -58,7 +58,7 @@ def test_who_lacks_a_worker_leaves_the_task_to_others() -> None:
     """If there are any that have come, and do not leave themselves."""
     slots, (slot, other) = slots_of(2)
     limit, task = Limit(2), make("a")
-    limit.begin(slot)
+    slot.departures = limit.departures
     assert limit.verdict(slot, task, lacking(), slots) == RESIGN
     other.resigned = True
     assert limit.verdict(slot, task, lacking(), slots) == SETTLE
@@ -70,8 +70,8 @@ def test_who_lacks_a_worker_tries_again_if_one_has_gone_meanwhile() -> None:
     """It looked a moment too early."""
     slots, (slot, _) = slots_of(2)
     limit, task = Limit(2), make("a")
-    limit.begin(slot)
+    slot.departures = limit.departures
     limit.gone()
     assert limit.verdict(slot, task, lacking(), slots) == AGAIN
-    limit.begin(slot)
+    slot.departures = limit.departures
     assert limit.verdict(slot, task, lacking(), slots) == RESIGN

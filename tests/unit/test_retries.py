@@ -56,6 +56,9 @@ def test_defaults() -> None:
         ({"delay": "1"}, "delay must be a number of seconds, not '1'"),
         ({"delay": math.nan}, "delay must be a number of seconds, 0 or more, not nan"),
         ({"delay": True}, "delay must be a number of seconds, not True"),
+        ({"delay": math.inf}, "delay must be finite, not inf"),
+        ({"backoff": math.inf}, "backoff must be finite, not inf"),
+        ({"on": []}, "on must be a type of exceptions, several, or a function"),
         ({"backoff": 0.5}, "backoff must be at least 1, not 0.5"),
         ({"backoff": "2"}, "backoff must be a number, not '2'"),
         ({"backoff": None}, "backoff must be a number, not None"),
@@ -113,11 +116,11 @@ def test_no_delay_exceeds_the_greatest() -> None:
     assert Retry(9, delay=10, max_delay=0).wait(1) == 0
 
 
-@pytest.mark.parametrize("backoff", [2, 10.0, math.inf])
+@pytest.mark.parametrize("backoff", [2, 10.0])
 def test_a_delay_beyond_all_numbers(backoff: float) -> None:
-    """It is infinite, or the greatest; it never raises."""
+    """It is very long, or the greatest; it never raises, and is never endless."""
     assert Retry(9, delay=1, backoff=backoff).wait(1) == 1
-    assert Retry(9, delay=1, backoff=backoff).wait(10_000) == math.inf
+    assert Retry(9, delay=1, backoff=backoff).wait(10_000) == 1e9
     assert Retry(9, delay=1, backoff=backoff, max_delay=7).wait(10_000) == 7
     assert Retry(9, delay=0, backoff=backoff).wait(10_000) == 0
 
@@ -200,7 +203,6 @@ def test_a_delay_of_the_users_that_raises() -> None:
         ([TimeoutError, ConnectionError], True),
         ({TimeoutError, OSError}, True),
         ((kind for kind in (OSError,)), True),
-        ((), False),
         (lambda error: "reset" in str(error), True),
         (lambda error: "lost" in str(error), False),
         (lambda error: [], False),

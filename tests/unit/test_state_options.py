@@ -66,20 +66,21 @@ def attempts(timeout: float = 2, retries: int = 1, **more: Any) -> Any:
 
 
 def test_an_attempt_that_takes_too_long_has_failed() -> None:
-    """Its worker is stopped, and the next attempt goes to another at once."""
+    """Its worker is stopped, and the next attempt begins when that has gone."""
     run = Replay(make("a", **attempts()), limit=1)
     run.open()
     run.come(0, 1.0)
     assert run.effects() == [(AT, 3.0)]
     run.begin(0, "so far")
     run.state.expire(3.0)
-    assert run.effects() == [(STOP, 0, False), (START, 1)]
+    assert run.effects() == [(STOP, 0, False)]
     task = run.tasks["a"]
     assert task.outcome is None
     assert task.errors == ["TimeoutError: Attempt exceeded 2 seconds"]
+    run.state.gone(run.slots[0], 3.4)
+    assert run.effects() == [(START, 1)]
     assert run.come(1, 3.5) == "a"
     run.begin(1, "again")
-    run.state.gone(run.slots[0], 3.6)
     run.state.expire(4.0)
     run.effects()
     assert run.state.next_moment == 5.5
@@ -124,6 +125,7 @@ def test_the_timeout_of_the_task_covers_its_attempts() -> None:
     run.begin(0)
     assert run.state.deadline(run.slots[0], run.tasks["a"]) == 2.0
     run.state.expire(2.0)
+    run.state.gone(run.slots[0], 2.0)
     run.effects()
     run.come(1, 2.0)
     run.begin(1)
