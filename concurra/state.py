@@ -248,7 +248,7 @@ class RunState(Stopping):
             if slot.state == COMING:  # whoever comes first serves it
                 self.effects.append((START, slot, None))
             elif slot.state == STOPPING and not slot.resigned:
-                self.effects.append((STOP, slot, slot.step > 0))
+                self.effects.append((STOP, slot, slot.step))
         for task, moment in self.plan.delayed.items():
             if moment is None:
                 self.effects.append((DELAY, None, task))

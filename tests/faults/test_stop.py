@@ -156,12 +156,24 @@ def test_pipeline_whose_child_holds_the_pipe(way: str, tmp_path: Path) -> None:
     timeout = 1.0 if way == "timeout" else None
     runner = make("command", timeout=timeout, terminate_timeout=0.2)
     child = f"trap '' TERM; echo $$ > $$.tmp; mv $$.tmp $$.pid; sleep {LINGER:g}"
-    runner.add_shell_command(f"cd {tmp_path}; sh -c {quote(child)} | cat & exit 0")
+    runner.add_shell_command(f"cd {tmp_path}; sh -c {quote(child)} | cat & wait")
     if way == "timeout":
         results = runner.run(verify=False)
     else:
         _, results = abort_when_arrived(runner, tmp_path, 1)
     assert results[0]["status"] == "Terminated"
+    gone(arrived(tmp_path, 1))
+
+
+def test_pipeline_that_holds_the_pipe_of_a_shell_that_has_ended(tmp_path: Path) -> None:
+    """The result is taken all the same, and who holds the pipe ends with the run."""
+    runner = make("command", timeout=LINGER / 2, terminate_timeout=0.2)
+    child = f"echo $$ > $$.tmp; mv $$.tmp $$.pid; sleep {LINGER:g}"
+    line = f"cd {tmp_path}; sh -c {quote(child)} | cat & echo ready"
+    runner.add_shell_command(line)
+    result = runner.run(verify=False)[0]
+    assert result["result"]["stdout"] == "ready\n"
+    assert "cat (pid " in result["warning"]
     gone(arrived(tmp_path, 1))
 
 
