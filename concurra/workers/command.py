@@ -150,7 +150,7 @@ class CommandWorker:
             await_end(process.pid)
             raise
         finally:
-            group.reap(process.wait, leftovers=True)
+            group.reap(process.wait, leftovers=True, probe=waker.read_end)
             self._let_go(ends, held)
             group.tell_survivors(self._remark)
         result = _result(command, returncode, transcript)

@@ -117,7 +117,9 @@ class ProcessGroup:
                     _signal_group(group, number, leader=False)
         return living
 
-    def reap(self, reap: Callable[[], object], leftovers: bool = False) -> None:
+    def reap(
+        self, reap: Callable[[], object], leftovers: bool = False, probe: int = -1
+    ) -> None:
         """Reap the leader, which has ended; return when its session has ended, too.
 
         After a stop, the others of the session may take their time until the stop is
@@ -125,6 +127,7 @@ class ProcessGroup:
         long as the run does.
 
         :param reap: does not wait, as the leader has ended: a stop would wait for it.
+        :param probe: see `sessions.is_used`.
         """
         with self._lock:
             if not (leftovers or self.stopped):
@@ -136,7 +139,7 @@ class ProcessGroup:
             self._outlast()
         with self._lock:
             self._gone.set()
-        self.guardian.dismiss(self.pid, leftovers and sessions.is_used(self.pid))
+        self.guardian.dismiss(self.pid, leftovers and sessions.is_used(self.pid, probe))
         _alive.discard(self)
 
     def _signal(self, number: int, leader: bool = True) -> None:

@@ -35,23 +35,26 @@ DYING = 1.0
 NAMED = 3
 
 
-def is_used(number: int) -> bool:
-    """Whether a process, a group or a session has this id, for all we know."""
-    if SEES:
-        try:
+def is_used(number: int, probe: int = -1) -> bool:
+    """Whether a process, a group or a session has this id, for all we know.
+
+    :param probe: an open file, if there is one at hand that nobody owns.
+    """
+    if not SEES:
+        return group_exists(number)
+    file = probe
+    try:
+        if probe < 0:
             file = os.open(os.devnull, os.O_RDONLY)
-        except OSError:
-            return True
-        try:
-            fcntl.fcntl(file, fcntl.F_SETOWN, -number)  # refuses an id that is free
-        except ProcessLookupError:
-            return False
-        except OSError:
-            pass
-        finally:
+        fcntl.fcntl(file, fcntl.F_SETOWN, -number)  # refuses an id that is free
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    finally:
+        if file != probe:
             os.close(file)
-        return True
-    return group_exists(number)
+    return True
 
 
 def group_exists(group: int) -> bool:
