@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .plan import Plan
     from .retries import Retry
     from .tasks import Job
+    from .types import Arguments
 
     Labels = Union[str, Iterable[Hashable], None]
 
@@ -151,7 +152,7 @@ class Adders:
 
     def add_command(
         self,
-        command: Union[List[str], List[AnyPath], Tuple[AnyPath, ...]],
+        command: Arguments[AnyPath],
         label: Hashable = None,
         depends_on: Labels = None,
         cwd: Optional[AnyPath] = None,

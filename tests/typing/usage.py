@@ -152,7 +152,7 @@ def main() -> None:
     add_everything(runner)
     results = runner.execute()
     assert_type(results, Dict[Any, concurra.Result])
-    assert [look_at(result) for result in results.values()].count("Successful") == 12
+    assert [look_at(result) for result in results.values()].count("Successful") == 15
     assert look_at_command(results["list"]) == 1
     assert results["cube"]["result"] == 9
     assert read_only(results) == 1
