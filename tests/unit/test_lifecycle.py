@@ -249,7 +249,7 @@ def test_an_interrupt() -> None:
         life.go()
     assert life.calls == ["start", "wait", "interrupt", "wait"]
     assert life.broken == 1
-    assert life.told == [(caught.value, "stop")]
+    assert life.told == [(caught.value, "interrupt")]
 
 
 def test_an_interrupt_of_the_word_about_an_interrupt() -> None:
@@ -264,7 +264,7 @@ def test_an_interrupt_of_the_word_about_an_interrupt() -> None:
 
     with pytest.raises(KeyboardInterrupt, match="^$"):
         life.run(life.choose, broken)
-    assert life.calls == ["start", "wait", "stop", "kill", "wait"]
+    assert life.calls == ["start", "wait", "interrupt", "kill", "wait"]
     assert life.broken == 1
 
 
