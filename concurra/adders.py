@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import FunctionType
 
-from . import checks
+from . import checks, command_checks
 from .errors import hidden
 from .options import ALL_SUCCESS, ATTRIBUTE, NOTHING, ONE_FAILED, Chosen, Options
 from .options import OwnOptions, check_resources, choose, split
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Hashable, Iterable, List, Mapping
     from typing import Optional, Sequence, Tuple, Union
 
-    from .checks import StrPath
+    from .command_checks import AnyPath
     from .lifecycle import LifeCycle
     from .plan import Plan
     from .retries import Retry
     from .tasks import Job
+    from .types import Arguments
 
     Labels = Union[str, Iterable[Hashable], None]
 
@@ -151,11 +152,11 @@ class Adders:
 
     def add_command(
         self,
-        command: Union[List[str], Tuple[str, ...]],
+        command: Arguments[AnyPath],
         label: Hashable = None,
         depends_on: Labels = None,
-        cwd: Optional[StrPath] = None,
-        env: Optional[Mapping[str, str]] = None,
+        cwd: Optional[AnyPath] = None,
+        env: Optional[Mapping[str, Optional[str]]] = None,
         check: bool = True,
         capture_output: bool = True,
         text: bool = True,
@@ -166,25 +167,46 @@ class Adders:
         resources: Optional[Mapping[str, int]] = None,
         trigger_rule: Optional[str] = None,
         name: Optional[str] = None,
+        stop_signal: Union[str, int, None] = None,
+        input: Union[str, bytes, None] = None,
+        stderr: Optional[str] = None,
+        pass_fds: Iterable[int] = (),
     ) -> TaskRef:
         """Add an external command.
 
         Its result is a dict with ``command``, ``shell``, ``returncode``, ``stdout``,
-        ``stderr`` and ``cwd``. It reads nothing: its standard input is empty.
+        ``stderr`` and ``cwd``.
 
-        :param command: the program and its arguments, a list or tuple of strings.
+        :param command: the program and its arguments, a list or tuple of strings. Paths
+            and bytes are taken, too; the result has them as strings.
         :param cwd: the directory to run in; None for this process's.
-        :param env: variables that are set beside those of this process.
+        :param env: variables that are set beside those of this process; None as a value
+            unsets one.
         :param check: whether a return code other than 0 makes the task fail. The
             result is there all the same.
         :param capture_output: whether the output goes into the result; otherwise it
             goes where this process prints.
         :param text: whether the output is decoded, by the locale's encoding, and has
             its line ends as ``\\n``; what cannot be decoded is kept as backslash
-            escapes. For the others, and for errors, see `add_task`.
+            escapes.
+        :param stop_signal: what asks it to end when it is to stop, such as
+            ``"SIGINT"``: a name, a number, or a `signal.Signals`; None for SIGTERM.
+            SIGKILL follows after ``terminate_timeout``.
+        :param input: what it reads from its standard input, a string or bytes; None
+            for nothing. It is a file to the command, so it may be large.
+        :param stderr: ``"stdout"`` has errors printed where all else is, in order; the
+            result's ``stderr`` is empty then. None keeps them apart.
+        :param pass_fds: descriptors that it inherits, under the same numbers. They must
+            be open when it starts. For the others, and for errors, see `add_task`.
         """
-        argv = checks.exec_argv(command)
-        options = checks.command(argv, cwd, env, check, capture_output, text)
+        argv = command_checks.exec_argv(command)
+        options = command_checks.options(
+            *(cwd, env, check, capture_output, text),
+            stop_signal=stop_signal,
+            input=input,
+            stderr=stderr,
+            pass_fds=pass_fds,
+        )
         chosen = choose(
             timeout=timeout,
             task_retries=task_retries,
@@ -193,15 +215,15 @@ class Adders:
             trigger_rule=trigger_rule,
             name=name,
         )
-        return self._add(Command(*options), label, depends_on, chosen)
+        return self._add(Command(argv, **options), label, depends_on, chosen)
 
     def add_shell_command(
         self,
         command: str,
         label: Hashable = None,
         depends_on: Labels = None,
-        cwd: Optional[StrPath] = None,
-        env: Optional[Mapping[str, str]] = None,
+        cwd: Optional[AnyPath] = None,
+        env: Optional[Mapping[str, Optional[str]]] = None,
         check: bool = True,
         capture_output: bool = True,
         text: bool = True,
@@ -212,13 +234,27 @@ class Adders:
         resources: Optional[Mapping[str, int]] = None,
         trigger_rule: Optional[str] = None,
         name: Optional[str] = None,
+        stop_signal: Union[str, int, None] = None,
+        input: Union[str, bytes, None] = None,
+        stderr: Optional[str] = None,
+        executable: Optional[AnyPath] = None,
+        pass_fds: Iterable[int] = (),
     ) -> TaskRef:
         """Add a line for the system's shell, with pipes, redirections and so on.
 
-        For parameters and errors, see `add_command`.
+        :param executable: the shell to use instead of ``/bin/sh``, by its path.
+
+        For other parameters and errors, see `add_command`.
         """
-        argv = checks.shell_argv(command)
-        options = checks.command(argv, cwd, env, check, capture_output, text)
+        argv = command_checks.shell_argv(command)
+        options = command_checks.options(
+            *(cwd, env, check, capture_output, text),
+            stop_signal=stop_signal,
+            input=input,
+            stderr=stderr,
+            executable=executable,
+            pass_fds=pass_fds,
+        )
         chosen = choose(
             timeout=timeout,
             task_retries=task_retries,
@@ -227,7 +263,7 @@ class Adders:
             trigger_rule=trigger_rule,
             name=name,
         )
-        return self._add(Command(*options), label, depends_on, chosen)
+        return self._add(Command(argv, **options), label, depends_on, chosen)
 
     def _add_call(
         self,

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
     StrPath = Union[str, os.PathLike[str]]
     CallParts = Tuple[Any, Tuple[Any, ...], Dict[str, Any]]
-    CommandParts = Tuple[
-        Union[str, List[str]], Optional[str], Optional[Dict[str, str]], bool, bool, bool
-    ]
 
 
 def text(parameter: str, value: Any, default: Optional[str] = None) -> str:
@@ -285,93 +282,6 @@ def work(items: Any) -> List[Tuple[CallParts, Optional[Hashable]]]:
         except TypeError as error:
             raise TypeError(f"{where}: {error}") from None
     return checked
-
-
-def command(
-    argv: Union[str, List[str]],
-    cwd: Optional[StrPath],
-    env: Optional[Mapping[str, str]],
-    check: bool,
-    capture_output: bool,
-    text: bool,
-) -> CommandParts:
-    """What makes a command: ``argv``, which has been checked, and its options."""
-    return (
-        argv,
-        directory(cwd),
-        environ(env),
-        flag("check", check),
-        flag("capture_output", capture_output),
-        flag("text", text),
-    )
-
-
-def exec_argv(argv: Any) -> List[str]:
-    """A program and its arguments."""
-    if isinstance(argv, str):
-        hint = "a list of strings (add_shell_command takes a string)"
-        raise wrong(TypeError, "command", hint, argv)
-    if not isinstance(argv, (list, tuple)):
-        raise wrong(TypeError, "command", "a list or tuple of strings", argv)
-    if not argv:
-        raise wrong(ValueError, "command", "at least the name of a program", argv)
-    for part in argv:
-        if not isinstance(part, str):
-            raise wrong(TypeError, "command", "a list of strings only", argv)
-        _passable("command", part)
-    if not argv[0]:
-        raise wrong(ValueError, "command", "the name of a program first", argv)
-    return list(argv)
-
-
-def shell_argv(argv: Any) -> str:
-    """A line for the shell."""
-    if not isinstance(argv, str):
-        hint = "a string (add_command takes a list)"
-        raise wrong(TypeError, "command", hint, argv)
-    if not argv.strip():
-        raise wrong(ValueError, "command", "a line for the shell", argv)
-    _passable("command", argv)
-    return argv
-
-
-def directory(value: Optional[StrPath]) -> Optional[str]:
-    """The path of a directory; whether it exists shows when the command starts."""
-    if value is None:
-        return None
-    path = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if not isinstance(path, str):
-        raise wrong(TypeError, "cwd", "a path", value)
-    _passable("cwd", path)
-    return path
-
-
-def environ(value: Optional[Mapping[str, str]]) -> Optional[Dict[str, str]]:
-    """Environment variables."""
-    if value is None:
-        return None
-    if not isinstance(value, Mapping):
-        raise wrong(TypeError, "env", "a mapping of strings to strings", value)
-    checked = dict(value)
-    for pair in checked.items():
-        if not all(isinstance(part, str) for part in pair):
-            raise wrong(TypeError, "env", "a mapping of strings to strings", value)
-        for part in pair:
-            _passable("env", part)
-        if not pair[0] or "=" in pair[0]:
-            raise wrong(ValueError, "env", "named by names without '='", pair[0])
-    return checked
-
-
-def _passable(parameter: str, value: str) -> None:
-    """Refuse what no operating system can pass to a program."""
-    try:
-        encoded = os.fsencode(value)
-    except UnicodeEncodeError:
-        encoded = b"\0"
-    if b"\0" in encoded:
-        expected = "text that can be passed to a program, without NUL"
-        raise wrong(ValueError, parameter, expected, value)
 
 
 def wrong(kind: type, parameter: str, expected: str, value: Any) -> Exception:

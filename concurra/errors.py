@@ -19,7 +19,7 @@ Wrong arguments are plain ``TypeError`` and ``ValueError``.
 
 from __future__ import annotations
 
-from .wording import name, quote, show
+from .wording import ending, name, quote, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ __all__ = [
     "UnknownDependencyError",
 ]
 
-#: A failed command's message quotes at most this many characters of its output.
+#: A failed command's message quotes at most so many characters, the output's last.
 QUOTED = 500
 
 
@@ -48,7 +48,7 @@ class ConcurraError(Exception):
 
 
 class CommandExecutionError(ConcurraError, RuntimeError):
-    """A command ended with a return code other than 0.
+    """A command ended with a return code other than 0, or by a signal.
 
     No call raises it: a failed command's ``error`` has its name and message.
 
@@ -57,10 +57,12 @@ class CommandExecutionError(ConcurraError, RuntimeError):
 
     def __init__(self, result: Mapping[str, Any]) -> None:
         self.result = result
-        message = f"Command exited with return code {self.returncode}"
+        message = f"Command {_ending(self.returncode)}"
         output = _text(self.stderr).strip() or _text(self.stdout).strip()
+        if len(output) > QUOTED:  # tools say last what went wrong
+            output = f"... {output[-QUOTED:]}"
         if output:
-            message += f": {output[:QUOTED]}"
+            message += f": {output}"
         super().__init__(message)
 
     @property
@@ -198,6 +200,12 @@ def hidden(caught: Any) -> bool:
     be put into a module as ``__tracebackhide__``.
     """
     return issubclass(getattr(caught, "type", ConcurraError), ConcurraError)
+
+
+def _ending(code: Optional[int]) -> str:
+    if code is not None and code < 0:
+        return ending(code)
+    return f"exited with return code {code}"
 
 
 def _text(output: Union[str, bytes, None]) -> str:

@@ -92,7 +92,10 @@ class Reader:
         return {}
 
     def close(self) -> None:
-        """The run has ended, and all has been read."""
+        """The run has ended, all has been read, and all workers have been closed.
+
+        May do what `read` may.
+        """
 
 
 class _Cursor:
@@ -126,6 +129,18 @@ class _Cursor:
                     self._read(self.unread.popleft())
             finally:
                 self._reading.clear()
+
+    def close(self) -> None:
+        """Let the readers know that there is nothing more to come."""
+        self._reading["thread"] = threading.get_ident()
+        try:
+            for reader in self.readers:
+                try:
+                    reader.close()
+                except BaseException as error:
+                    report(error)
+        finally:
+            self._reading.clear()
 
     def quick(self) -> bool:
         """Whether all that is unread is read in no time."""
@@ -217,18 +232,14 @@ class Events:
         for cursor in self._cursors:
             cursor.advance()
 
+    def close(self) -> None:
+        """Everything has been told, and nothing more is to come; not under the lock."""
+        for cursor in self._cursors:
+            cursor.close()
+
     def quick(self) -> bool:
         """Whether to tell takes no time now."""
         return all(each.quick() for each in self._cursors)
-
-    def close(self) -> None:
-        """Let all readers know that there will be no more."""
-        for cursor in self._cursors:
-            for reader in cursor.readers:
-                try:
-                    reader.close()
-                except BaseException as error:
-                    report(error)
 
     @property
     def waiting(self) -> bool:

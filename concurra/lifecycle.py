@@ -17,6 +17,7 @@ from .errors import LifeCycleError, hidden
 from .events import Events
 from .outcomes import FAILED, TERMINATED
 from .scheduler import Scheduler
+from .steps import INTERRUPT, KILL, TERMINATE
 from .tasks import CALL, COMMAND
 from .threads import ThreadCache
 from .workers.pool import Pool
@@ -233,10 +234,11 @@ class LifeCycle:
                 if refusal is not None:
                     break
         except BaseException as error:
+            first = INTERRUPT if isinstance(error, KeyboardInterrupt) else TERMINATE
             try:
-                self._terminate(partial(broken, error))
+                self._terminate(partial(broken, error), first)
             except BaseException:  # the next one comes before that has even begun
-                self._terminate(partial(broken, error))
+                self._terminate(partial(broken, error), first)
             raise
         if refusal is not None:
             raise refusal
@@ -270,8 +272,8 @@ class LifeCycle:
                 raise scheduler.failure
         return refusal
 
-    def _terminate(self, ending: Callable[[], Ending]) -> None:
-        """End the run, if there is one.
+    def _terminate(self, ending: Callable[[], Ending], first: int) -> None:
+        """End the run, if there is one; ``first`` is the step to begin with.
 
         A second Ctrl-C kills at once, and after a third nobody waits any longer.
         """
@@ -279,10 +281,10 @@ class LifeCycle:
             return
         scheduler = self._schedulers[0]
         tell, conclude = ending()
-        for force in (False, True):
+        for force in (first, KILL):
             try:
                 scheduler.stop(force)
-                if not force:
+                if force != KILL:
                     tell()
                 scheduler.wait()
                 break

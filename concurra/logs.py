@@ -13,7 +13,7 @@ from .wording import describe, quote
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
-    from typing import Callable, Optional, Tuple
+    from typing import Callable, List, Optional, Tuple
 
     from .events import Event
     from .run_options import RunOptions
@@ -185,6 +185,7 @@ class ErrorReader(Reader):
         self._errors = options.log_errors or options.fast_fail
         self._fast_fail = options.fast_fail
         self._registry = registry
+        self._growing: List[Task] = []  # whose warning may come later
 
     def read(self, event: Event) -> None:
         """Log what went wrong with the task of an event, and how else it was run."""
@@ -207,11 +208,29 @@ class ErrorReader(Reader):
         if task.last_mode == "thread_fallback":
             name = one_line(quote(task.label))
             warn(self._log, f"Task {name} was not picklable; ran in thread fallback")
+        elif outcome.grows:
+            self._growing.append(task)
+        elif outcome.mode is not None:
+            self._warn(task)
         if outcome.fault and self._errors:
             entry = self._registry.entry(task)
             emit(self._log, "error", lambda: summary.failure(entry))
             if self._fast_fail:
                 emit(self._log, "error", lambda: "terminating execution!")
+
+    def close(self) -> None:
+        """Log what could not be known before."""
+        for task in self._growing:
+            self._warn(task)
+        self._growing.clear()
+
+    def _warn(self, task: Task) -> None:
+        outcome = task.outcome
+        if outcome is not None and outcome.warning and str(outcome.warning):
+            from .sanitize import one_line
+
+            name, note = one_line(quote(task.label)), one_line(str(outcome.warning))
+            warn(self._log, f"Task {name}: {note}")
 
 
 class ProgressReader(Reader):

@@ -68,20 +68,37 @@ STATUS: Dict[str, Status] = {
 _INNOCENT = (SUCCESS, ABORT, CANCEL, SKIP, UNTRIGGERED)
 
 
+class Remark:
+    """A text that may come later; empty until then."""
+
+    __slots__ = ("text",)
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class AtHand:
     """What a worker is at: one immutable value, so that nobody sees half of it.
 
     :param mode: how the job is run; None if none has begun.
     :param transcript: what it has printed so far, by ``str()``; None for nothing.
+    :param remark: what is to be noted of it if it is terminated; None for nothing.
     """
 
-    __slots__ = ("mode", "transcript")
+    __slots__ = ("mode", "transcript", "remark")
 
     def __init__(
-        self, mode: Optional[ExecutionMode], transcript: Optional[object] = None
+        self,
+        mode: Optional[ExecutionMode],
+        transcript: Optional[object] = None,
+        remark: Optional[Remark] = None,
     ) -> None:
         self.mode = mode
         self.transcript = transcript
+        self.remark = remark
 
 
 NOTHING: Final = AtHand(None)
@@ -96,7 +113,8 @@ class Outcome:
     :param error: ``"ExcType: message"``, or an object whose ``str()`` is that.
     :param trace: text that helps to understand the error, or an object whose
         ``str()`` does: a terminated command may go on printing until it is dead.
-    :param warning: a note for the user.
+    :param warning: a note for the user, or an object whose ``str()`` is that: what
+        could not be killed shows later; empty for none.
 
     ``exception`` is the error itself, if it is known: without the frames' variables, or
     as it was pickled in another process. ``final`` tells that the task's own rule
@@ -115,7 +133,7 @@ class Outcome:
         value: Any = None,
         error: Optional[object] = None,
         trace: Optional[object] = None,
-        warning: Optional[str] = None,
+        warning: Optional[object] = None,
     ) -> None:
         self.cause = cause
         self.mode = mode
@@ -166,8 +184,10 @@ class Outcome:
 
     @property
     def grows(self) -> bool:
-        """Whether the trace may not be complete yet."""
+        """Whether the trace or the warning may not be complete yet."""
         told = self.trace is None or isinstance(self.trace, str)
+        if isinstance(self.warning, Remark):
+            return True
         return self.status is TERMINATED and not told
 
     def refuse(self, refusal: Optional[str]) -> None:
@@ -204,12 +224,16 @@ class Outcome:
 
     @classmethod
     def exited(
-        cls, mode: ExecutionMode, result: CommandResult, trace: object
+        cls,
+        mode: ExecutionMode,
+        result: CommandResult,
+        trace: object,
+        warning: Optional[str] = None,
     ) -> Outcome:
         """A command that is checked ended with a code other than 0."""
         error = CommandExecutionError(result)
         text = f"{type(error).__name__}: {error}"
-        outcome = cls(EXIT, mode, result, text, trace)
+        outcome = cls(EXIT, mode, result, text, trace, warning)
         outcome.exception = error
         return outcome
 
@@ -263,7 +287,8 @@ class Outcome:
     @classmethod
     def _terminated(cls, cause: str, error: str, at_hand: AtHand) -> Outcome:
         mode = at_hand.mode
-        return cls(cause, mode, None, error, at_hand.transcript, warning_of(mode))
+        warning = at_hand.remark or warning_of(mode)
+        return cls(cause, mode, None, error, at_hand.transcript, warning)
 
 
 class SkipError:

@@ -63,7 +63,7 @@ class Recorder:
             "has_failed": cause is not SUCCESS and cause is not UNTRIGGERED,
             "output": outcome.value,
             "execution_mode": mode,
-            "warning": warning,
+            "warning": str(warning) or None if warning else None,
             "attempts": attempts,
             "task_retries": task.options.retries,
             "retried": attempts > 1,

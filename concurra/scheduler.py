@@ -20,6 +20,7 @@ import time
 from collections import deque
 from functools import partial
 
+from . import steps
 from .completion import Completion
 from .decisions import Decisions, Question
 from .errors import LifeCycleError
@@ -70,7 +71,7 @@ class Scheduler(Serving):
         self._decisions = Decisions(self._state, clock)
         self._timer = Timer(self._threads.start_own)
         self._halting = False
-        self._forcing = False
+        self._forcing: int = steps.INTERRUPT
         self._questions: Deque[Question] = deque()
 
         self._closing = threading.RLock()
@@ -132,20 +133,22 @@ class Scheduler(Serving):
         """Call it, once or twice, when the run has finished; in any thread."""
         self._completion.then(callback)
 
-    def stop(self, force: bool = False) -> None:
+    def stop(self, force: int = steps.TERMINATE) -> None:
         """End every task that has not ended; returns without waiting for it.
 
-        :param force: kill at once, without the grace period.
+        :param force: the step to begin with, one of `steps`.
         :raises LifeCycleError: this is a copy, see `refusal`.
         """
         refusal = self._completion.refusal()
         if refusal is not None:
             raise refusal
         if self._closed:
-            if force and not self.finished:  # what is being closed takes its time
+            if (
+                force == steps.KILL and not self.finished
+            ):  # what is being closed takes its time
                 self._kill()
             return
-        self._forcing = self._forcing or force
+        self._forcing = max(self._forcing, force)
         main = threading.current_thread() is threading.main_thread()
         if main or self._decisions.holds():  # a finalizer, in the midst of a decision
             self._halting = True  # for the timer
@@ -352,7 +355,7 @@ class Scheduler(Serving):
     def _end_without_timer(self) -> None:
         """There can be no more threads: end everything at once, without any grace."""
         self._halting = False
-        self._decisions.make(self._state.stop, self._clock(), True)
+        self._decisions.make(self._state.stop, self._clock(), steps.KILL)
         self._perform()
         while self._state.next_moment < FOREVER:
             self._decisions.make(self._state.expire, self._state.next_moment)

@@ -250,7 +250,7 @@ class RunState(Stopping):
             if slot.state == COMING:  # whoever comes first serves it
                 self.effects.append((START, slot, None))
             elif slot.state == STOPPING and not slot.resigned:
-                self.effects.append((STOP, slot, slot.step > 0))
+                self.effects.append((STOP, slot, slot.step))
         held = {slot.retrying for slot in self.slots.all}
         for task, moment in self.plan.delayed.items():
             if moment is None and task not in held:

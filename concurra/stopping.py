@@ -12,6 +12,7 @@ counts first, however late it is recorded.
 
 from __future__ import annotations
 
+from . import steps
 from .deadlines import ATTEMPT, GRACE, RETRY, TIMEOUT
 from .effects import ABANDON, KILL, STOP
 from .outcomes import NOTHING, AtHand, Outcome
@@ -83,7 +84,7 @@ class Stopping:
         """It is now so late: end what has taken too long, take the next steps."""
         for kind, what in self._deadlines.due(now):
             if kind == GRACE:
-                self._go_on_stopping(what, now)
+                self._take_step(what, now, what.step + 1)
             elif kind == TIMEOUT:
                 self._time_out(what, now)
             elif kind == ATTEMPT:
@@ -130,19 +131,18 @@ class Stopping:
         self._check_end()
         return True
 
-    def stop(self, now: float, force: bool = False) -> None:
+    def stop(self, now: float, force: int = steps.TERMINATE) -> None:
         """End every task that has not ended.
 
-        :param force: without any grace period.
+        :param force: the step to begin with, one of `steps`.
         """
         self.stopped = True
-        if force:
-            for slot in self.slots.all:
-                if slot.state == STOPPING and not slot.step:
-                    self._take_step(slot, now, force)
+        for slot in self.slots.all:
+            if slot.state == STOPPING and slot.step < force:
+                self._take_step(slot, now, force)
         self._terminate(now, force)
         self.events.record(self.plan.ended, now)
-        if force:
+        if force == steps.KILL:
             self.effects.append((KILL, None, None))
         self._check_end()
 
@@ -187,7 +187,10 @@ class Stopping:
         self.events.record(self.plan.ended, now)
 
     def _terminate(
-        self, now: float, force: bool = False, timeout: Optional[float] = None
+        self,
+        now: float,
+        force: int = steps.TERMINATE,
+        timeout: Optional[float] = None,
     ) -> None:
         """End all tasks, and stop all slots that are at one, or on their way.
 
@@ -213,22 +216,19 @@ class Stopping:
         for slot in stopping:
             self._stop_slot(slot, now, force)
 
-    def _stop_slot(self, slot: Slot, now: float, force: bool = False) -> None:
+    def _stop_slot(self, slot: Slot, now: float, force: int = steps.TERMINATE) -> None:
         self.slots.move(slot, STOPPING)
         slot.task = None
         self._take_step(slot, now, force)
 
-    def _go_on_stopping(self, slot: Slot, now: float) -> None:
-        """The grace period of a slot is over."""
-        if slot.step:
-            self._abandon(slot, now)
-        else:
-            self._take_step(slot, now, True)
-
-    def _take_step(self, slot: Slot, now: float, force: bool) -> None:
-        slot.step = int(force)
+    def _take_step(self, slot: Slot, now: float, force: int) -> None:
+        if force > steps.KILL:
+            return self._abandon(slot, now)
+        # An interrupt and what follows it share one grace period.
+        shared = steps.INTERRUPT in (force, slot.step) and force != steps.KILL
+        slot.step = force
         self.effects.append((STOP, slot, force))
-        slot.due = now + self._grace
+        slot.due = now + self._grace / (2 if shared else 1)
         self._deadlines.add(GRACE, slot, slot.due, slot.due)
 
     def _abandon(self, slot: Slot, now: float) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from signal import SIGTERM
 
 from .options import DEFAULTS, Options
 from .wording import show
@@ -16,7 +17,7 @@ from .wording import show
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Final, Hashable, List, Mapping, Optional
-    from typing import Sequence, Union
+    from typing import Sequence, Tuple, Union
 
     from .outcomes import Outcome
     from .types import ExecutionMode
@@ -71,9 +72,16 @@ class Call:
 
 
 class Command:
-    """An external command; ``argv`` is a string if the shell is to read it."""
+    """An external command; ``argv`` is a string if the shell is to read it.
 
-    __slots__ = ("argv", "cwd", "env", "check", "capture_output", "text")
+    ``env`` has variables to set, and None for those to unset. What is ``merged`` prints
+    its errors where it prints all else. ``executable`` is the shell to use.
+    """
+
+    __slots__ = (
+        *("argv", "cwd", "env", "check", "capture_output", "text"),
+        *("stop_signal", "input", "merged", "executable", "pass_fds"),
+    )
 
     kind = COMMAND
 
@@ -81,10 +89,16 @@ class Command:
         self,
         argv: Union[str, List[str]],
         cwd: Optional[str] = None,
-        env: Optional[Dict[str, str]] = None,
+        env: Optional[Dict[str, Optional[str]]] = None,
         check: bool = True,
         capture_output: bool = True,
         text: bool = True,
+        *,
+        stop_signal: int = SIGTERM,
+        input: Optional[bytes] = None,
+        merged: bool = False,
+        executable: Optional[str] = None,
+        pass_fds: Tuple[int, ...] = (),
     ) -> None:
         self.argv = argv
         self.cwd = cwd
@@ -92,6 +106,11 @@ class Command:
         self.check = check
         self.capture_output = capture_output
         self.text = text
+        self.stop_signal = stop_signal
+        self.input = input
+        self.merged = merged
+        self.executable = executable
+        self.pass_fds = pass_fds
 
     @property
     def shell(self) -> bool:

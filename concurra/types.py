@@ -1,11 +1,36 @@
-"""What editors and type checkers are told of results; plain dicts at run time."""
+"""What editors and type checkers are told of arguments and results."""
 
 from __future__ import annotations
 
-from typing import Any, List, Literal, Optional, TypedDict, Union
+from typing import (
+    Any,
+    Iterator,
+    List,
+    Literal,
+    Optional,
+    Protocol,
+    TypeVar,
+    TypedDict,
+    Union,
+)
 
 Status = Literal["Successful", "Failed", "Terminated"]
 ExecutionMode = Literal["thread", "process", "thread_fallback", "subprocess"]
+
+
+_Item = TypeVar("_Item", covariant=True)
+
+
+class Arguments(Protocol[_Item]):
+    """A list or tuple: what a string, which is a sequence of strings, is not."""
+
+    def __getitem__(self, index: int, /) -> _Item: ...
+
+    def __contains__(self, value: object, /) -> bool: ...
+
+    def __iter__(self) -> Iterator[_Item]: ...
+
+    def __len__(self) -> int: ...
 
 
 class Result(TypedDict):

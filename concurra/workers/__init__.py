@@ -4,8 +4,8 @@
 worker     runs a job                  stops it
 =========  ==========================  =======================================
 thread     in the calling thread       cannot: it is left alone
-process    in a process of its own     SIGTERM, then SIGKILL, to its group
-command    as a program of its own     SIGTERM, then SIGKILL, to its group
+process    in a process of its own     SIGTERM, then SIGKILL, to its session
+command    as a program of its own     the same, or another signal first
 =========  ==========================  =======================================
 
 A worker does one job after another. It knows its job and nothing else: no label, no
@@ -17,6 +17,8 @@ once, from `Worker.begin`, or by a call of ``done`` from any thread::
 """
 
 from __future__ import annotations
+
+from ..steps import TERMINATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,13 +73,13 @@ class Worker(Protocol):
     def dismiss(self) -> AtHand:
         """Begin no further job; what is at hand. Never blocks, for any thread."""
 
-    def stop(self, force: bool = False) -> bool:
+    def stop(self, force: int = TERMINATE) -> bool:
         """Make the job at hand end soon; False if that is not possible.
 
         Total, idempotent, and for any thread at any moment, also before `begin` and
         after `close`. It never waits for what may not end.
 
-        :param force: stop what would not stop when it was asked to.
+        :param force: one of `steps`; each stops what has not heeded the one before.
         """
 
     def abandon(self) -> None:

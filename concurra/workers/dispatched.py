@@ -23,6 +23,7 @@ from functools import partial
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
 from ..outcomes import LOST, UNAVAILABLE, Outcome
+from ..steps import KILL
 from ..tasks import Call
 from ..threads import report
 from ..wording import describe
@@ -125,7 +126,7 @@ class DispatchedWorker(ProcessWorker):
     def break_off(self, how: str) -> None:
         """Nobody serves this worker any more: its process is killed, its job lost."""
         try:
-            self.stop(force=True)
+            self.stop(KILL)
         finally:
             job = self._take_if_ended()
             if job is not None:

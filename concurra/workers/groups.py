@@ -3,17 +3,17 @@
 ::
 
     this process ── pipe ──> guardian (sh, in a session of its own)
-         │                      │ at the pipe's end: SIGKILL to all groups
-         ├── worker   (leads a group of its own)
-         └── command  (leads a group of its own)
+         │                      │ at the pipe's end: SIGKILL to all sessions
+         ├── worker   (leads a session of its own)
+         └── command  (leads a session of its own)
 
 Three hazards are settled, each in one place:
 
 - *Half-made pipes*, which a fork in the same moment would keep open: see `forks`.
 - *Recycled ids.* A signal is sent to a process or group only while its id cannot
   have been given to another: until the leader is reaped, by whomever, and after that
-  only while no process has its id. (A group that has members keeps the id from being
-  given to a new process.)
+  only while no process has its id. (A group or session that has members keeps the id
+  from being given to a new process.)
 - *The death of this process*, by any means: see `guardian`.
 """
 
@@ -23,30 +23,37 @@ import atexit
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 
+from ..steps import KILL, TERMINATE
+from . import sessions
 from .forks import POSIX, refuse_starts
 from .guardian import Guardian
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Optional, Set
+    from typing import Any, Callable, Dict, List, Optional, Set
+
+    from ..outcomes import Remark
+    from .sessions import Member
 
 #: Seconds that children are given at the end of the program, all together.
 AT_EXIT = 1.0
+
+#: Where there is none, every signal ends a process at once.
+_SIGKILL = getattr(signal, "SIGKILL", 0)
 
 _alive: Set[ProcessGroup] = set()
 
 
 class ProcessGroup:
-    """A process that leads a group of its own, and whoever belongs to that.
+    """A process that leads a session and a group, and whoever belongs to these.
 
-    :param pid: its id, which is also that of its group once it has come that far.
-    :param guardian: told of it, for as long as there is anything to kill.
-    :param lost: says whether somebody else has reaped it, as far as that can be known.
-        A fork server does, and so does the system for a program that ignores SIGCHLD.
+    :param pid: its id, which is also that of both once it has come that far.
+    :param guardian: told of it, to end it when this process is gone.
+    :param lost: whether somebody else has reaped it, so that its id may be another's.
+    :param stop_signal: what asks it to end.
     """
 
     def __init__(
@@ -54,66 +61,135 @@ class ProcessGroup:
         pid: int,
         guardian: Guardian,
         lost: Callable[[], bool] = lambda: False,
+        stop_signal: int = signal.SIGTERM,
     ) -> None:
         self.pid = pid
         self.guardian = guardian
+        self._survivors = ""  # who is known to be left after all that could be done
         self._lock = threading.Lock()
         self._reaped = False
         self._lost = lost
+        self._stop_signal = stop_signal
+        self._signals: List[int] = []  # that were sent, in order
+        self._told: Dict[int, int] = {}  # other groups, and the last signal of each
         self._gone = threading.Event()
         self._forced = threading.Event()
         self.stopped = False
         guardian.watch(pid)
         _alive.add(self)
 
-    def stop(self, force: bool = False) -> None:
-        """Signal the whole group: SIGTERM, or SIGKILL with ``force``."""
+    def stop(self, force: int = TERMINATE) -> None:
+        """Signal the group, with each signal once; see `sweep` for the others.
+
+        :param force: a step: SIGINT, the signal to stop, or SIGKILL.
+        """
+        number = self._stop_signal
+        if force != TERMINATE:
+            number = _SIGKILL if force == KILL else signal.SIGINT
         with self._lock:
             self.stopped = True
-            if not self._gone.is_set():
-                self._signal(force)
-        if force:
+            if number not in self._signals:
+                self._signals.append(number)
+                if not self._gone.is_set():
+                    self._signal(number)
+        if force == KILL:
             self._forced.set()
 
-    def reap(self, reap: Callable[[], object], leftovers: bool = False) -> None:
-        """Reap the leader, which has ended; return when its group has ended, too.
+    def sweep(self, asked: Optional[float] = None) -> Optional[List[Member]]:
+        """Pass the last signal on to the session's other groups, each once.
 
-        After a stop, the others of the group may take their time until the stop is
+        Takes milliseconds. Returns who lives in the session; None if nobody can tell.
+
+        :param asked: see `Census.members`.
+        """
+        members = sessions.census.members(self.pid, asked)
+        if members is None:
+            return None
+        with self._lock:
+            if self._is_recycled():
+                return []
+            living = [each for each in members if not each[-1]]
+            sessions.reap_orphans(each for each in members if each[0] != self.pid)
+            number = self._signals[-1] if self._signals else _SIGKILL
+            for group in {each[2] for each in living} - {self.pid}:
+                if self._told.get(group) != number:
+                    self._told[group] = number
+                    _signal_group(group, number, leader=False)
+        return living
+
+    def reap(
+        self, reap: Callable[[], object], leftovers: bool = False, probe: int = -1
+    ) -> None:
+        """Reap the leader, which has ended; return when its session has ended, too.
+
+        After a stop, the others of the session may take their time until the stop is
         forced. Otherwise they are killed; with ``leftovers`` they may live on for as
         long as the run does.
 
         :param reap: does not wait, as the leader has ended: a stop would wait for it.
+        :param probe: see `sessions.is_used`.
         """
         with self._lock:
             if not (leftovers or self.stopped):
-                self._signal(force=True, leader=False)
+                self._signal(_SIGKILL, leader=False)
+                self._forced.set()
             reap()
             self._reaped = True
-        if self.stopped:
+        if self.stopped or not leftovers:
             self._outlast()
         with self._lock:
             self._gone.set()
-        self.guardian.dismiss(self.pid, leftovers and _group_exists(self.pid))
+        self.guardian.dismiss(self.pid, leftovers and sessions.is_used(self.pid, probe))
         _alive.discard(self)
 
-    def _signal(self, force: bool, leader: bool = True) -> None:
-        reaped = self._reaped or self._lost()
-        if not (reaped and _exists(self.pid)):
-            _signal_group(self.pid, force, leader and not reaped)
+    def _signal(self, number: int, leader: bool = True) -> None:
+        if not self._is_recycled():
+            reaped = self._reaped or self._lost()
+            _signal_group(self.pid, number, leader and not reaped)
+
+    def _is_recycled(self) -> bool:
+        """Whether its id may be another's by now."""
+        return (self._reaped or self._lost()) and _exists(self.pid)
 
     def _outlast(self) -> None:
-        # No event tells that a group has become empty, so this looks again and again,
+        # No event tells that a session has become empty, so this looks again and again,
         # for the grace period at the most, and only if the leader did not end last.
         # Mostly the others end with it, and are reaped before the first look.
-        delay = 0.001
-        while _group_exists(self.pid) and not self._forced.wait(delay):
-            if not _census.lists(self.pid):
-                break
+        delay, patience = 0.001, sessions.DYING
+        living: Optional[List[Member]] = []
+        while sessions.is_used(self.pid) and patience > 0:
+            if self._forced.wait(delay):
+                time.sleep(delay)
+                patience -= delay
+            living = self.sweep()
+            if living == [] or (living is None and self._forced.is_set()):
+                return
             delay = min(2 * delay, 0.05)
+        if living and patience <= 0:
+            self._name_survivors(living)
 
     def wait(self, timeout: float) -> None:
         """Wait until another thread has reaped it, at most ``timeout`` seconds."""
         self._gone.wait(max(0.0, timeout))
+
+    def look_for_survivors(self) -> None:
+        """Look who is left after a stop that was forced; takes a while if it is any."""
+        self.wait(sessions.DYING)
+        if not self._gone.is_set():
+            living = self.sweep()
+            if living is None:
+                living = [(self.pid, 0, 0, False)]
+            self._name_survivors(living)
+
+    def _name_survivors(self, living: List[Member]) -> None:
+        if living:
+            self._survivors = sessions.names([pid for pid, *_ in living], "a process")
+
+    def tell_survivors(self, remark: Remark) -> None:
+        """Tell who is left of those that could not be killed."""
+        if self._survivors:
+            who = self._survivors
+            remark.text = f"Still running, as it could not be killed: {who}"
 
 
 def watch(
@@ -121,6 +197,7 @@ def watch(
     guardian: Guardian,
     lost: Callable[[], bool],
     reap: Callable[[], object],
+    stop_signal: int = signal.SIGTERM,
 ) -> ProcessGroup:
     """The group of a process that has just been started.
 
@@ -129,7 +206,7 @@ def watch(
     :raises ChildProcessError: it has been killed. What it had done until then is done.
     """
     try:
-        return ProcessGroup(pid, guardian, lost)
+        return ProcessGroup(pid, guardian, lost, stop_signal)
     except BaseException as error:
         destroy(pid, reap)
         raise ChildProcessError(
@@ -139,7 +216,7 @@ def watch(
 
 def destroy(pid: int, reap: Callable[[], object]) -> None:
     """Kill a child that nobody has waited for yet, and reap it."""
-    _signal_group(pid, force=True, leader=True)
+    _signal_group(pid, _SIGKILL, leader=True)
     reap()
 
 
@@ -147,7 +224,7 @@ def kill_all(guardian: Guardian) -> None:
     """Kill all groups that ``guardian`` watches over."""
     for group in list(_alive):
         if group.guardian is guardian:
-            group.stop(force=True)
+            group.stop(KILL)
 
 
 def await_end(pid: int) -> Optional[Any]:
@@ -164,20 +241,19 @@ def await_end(pid: int) -> Optional[Any]:
     return None
 
 
-def _signal_group(pid: int, force: bool, leader: bool) -> None:
-    """Signal the group of ``pid``; with ``leader``, or ``pid`` before it has one."""
+def _signal_group(group: int, number: int, leader: bool) -> None:
+    """Signal a group; with ``leader``, or its leader before that has made it."""
     if not POSIX:
         if leader:
-            tree = ["taskkill", "/F", "/T", "/PID", str(pid)]
+            tree = ["taskkill", "/F", "/T", "/PID", str(group)]
             subprocess.run(tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return
-    number = signal.SIGKILL if force else signal.SIGTERM
     try:
-        os.killpg(pid, number)
+        os.killpg(group, number)
     except ProcessLookupError:
         if leader:
             try:
-                os.kill(pid, number)
+                os.kill(group, number)
             except OSError:
                 pass
     except PermissionError:
@@ -194,70 +270,7 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def _group_exists(pid: int) -> bool:
-    if not POSIX:
-        return False
-    try:
-        os.killpg(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return sys.platform != "darwin"
-    return True
-
-
-class _Census:
-    """Who is in which group; many may ask at once, and few have to look.
-
-    Zombies stay in their group until they are reaped, and in many a container nobody
-    reaps orphans. Where that can be seen they are not counted.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._began = -1.0
-        self._groups: Set[int] = set()
-
-    def lists(self, group: int) -> bool:
-        """Whether a group that exists has members other than zombies, for all we know.
-
-        A look at all processes takes milliseconds, and what it has found answers all
-        who asked before it began: those who have waited for another's look.
-        """
-        if not sys.platform.startswith("linux"):
-            return True
-        asked = time.monotonic()
-        with self._lock:
-            if self._began <= asked:
-                began = time.monotonic()
-                try:
-                    self._groups = _living_groups()
-                except OSError:  # no descriptor is left, or there is no /proc
-                    return True
-                self._began = began
-            return group in self._groups
-
-
-def _living_groups() -> Set[int]:
-    """The groups of all processes that are no zombies."""
-    groups = set()
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-                state, _, group = file.read(1024).rpartition(b")")[2].split(None, 3)[:3]
-        except (FileNotFoundError, ProcessLookupError, PermissionError, ValueError):
-            continue  # it has just ended, or it is none of ours
-        if state not in (b"Z", b"X"):
-            groups.add(int(group))
-    return groups
-
-
-_census = _Census()
-
-
 def _in_child() -> None:
-    global _census
-    _census = _Census()
     _alive.clear()
 
 
@@ -276,8 +289,11 @@ def stop_all() -> None:
     groups = list(_alive)
     for group in groups:
         group.stop()
-    until = time.monotonic() + AT_EXIT
+    asked = time.monotonic()
+    for group in groups:
+        group.sweep(asked)
+    until = asked + AT_EXIT
     for group in groups:
         group.wait(until - time.monotonic())
     for group in groups:
-        group.stop(force=True)
+        group.stop(KILL)

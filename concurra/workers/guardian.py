@@ -5,7 +5,7 @@
     this process ──> table, a file: a line for each child, replaced where it stands
          │                            │ read once, in the end
          └───────── pipe ───────> guardian (sh, in a session of its own)
-                                      at its end, or a line: SIGKILL to all groups
+                                      at its end, or a line: SIGKILL to all sessions
 
 Handlers do not run on SIGKILL or `os._exit`, so what must survive those lives outside.
 The guardian sleeps until the end of the pipe, whose write end only this process holds;
@@ -21,10 +21,11 @@ import threading
 from contextlib import contextmanager, suppress
 
 from .forks import POSIX, close_unshared, starting, unshared
+from .sessions import reap_killed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterator, List, Optional, Tuple
+    from typing import Dict, Iterator, List, Optional, Set, Tuple
 
 if not hasattr(os, "memfd_create"):
     # Not when it is needed: a program that forks while another thread imports has
@@ -47,18 +48,32 @@ class Guardian:
     _SHELL: Tuple[str, ...] = ("/bin/sh",)
 
     # The table is its standard output, as shells know only descriptors of one digit.
+    # The variables ours_1, ours_2, ... name the sessions that are to end.
     #
     # A leftover's leader is reaped. If a process with that id is there all the same,
     # the id has been recycled, and the group is another's. Whoever holds the pipe of a
     # new child is one, or a child of it, except for this process, should it be alive.
-    _SCRIPT = """
+    #
+    # What is killed may have forked meanwhile, so there is a second look.
+    _SCRIPT = r"""
+    emulate sh
     trap '' HUP INT QUIT TERM
     finish() { kill -s KILL -- "-$1" || kill -s KILL "$1"; }
+    sweep() {
+        for stat in /proc/[0-9]*/stat; do
+            read -r line < "$stat" || continue
+            set -- ${line##*)}
+            case $1$3$4 in Z* | X* | ?*[!0-9]*) continue ;; esac
+            eval "[ \"\$ours_$4\" ]" && kill -s KILL -- "-$3"
+        done
+    }
     read -r nothing
     while read -r what id; do
         case $what in
-            +) finish "$id" ;;
-            =) kill -s 0 "$id" || kill -s KILL -- "-$id" ;;
+            +) finish "$id"; any=1; eval "ours_$id=1" ;;
+            =) if ! kill -s 0 "$id"; then
+                   kill -s KILL -- "-$id"; any=1; eval "ours_$id=1"
+               fi ;;
             @) ls -l /proc/[0-9]*/fd | while read -r line; do
                    case $line in
                        /proc/*:) pid=${line#/proc/} pid=${pid%/fd:} ;;
@@ -67,7 +82,11 @@ class Guardian:
                done ;;
         esac
     done <&1
+    [ "$any" ] && sweep && sweep
     """
+
+    #: What `ps` shows of it, which is not the script.
+    NAME = "concurra-guardian"
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -75,6 +94,7 @@ class Guardian:
         self._pipe: Optional[_End] = None
         self._table: Optional[_Table] = None
         self._useless = not POSIX
+        self._leftovers: Set[int] = set()  # whose sessions may have members
 
     def start(self) -> None:
         """Be there; called before each child is started."""
@@ -102,11 +122,13 @@ class Guardian:
             self._remove("@", inode)
 
     def watch(self, pid: int) -> None:
-        """Kill the group of ``pid`` when this process ends."""
+        """Kill the session of ``pid`` when this process ends."""
         self._add("+", pid)
 
     def dismiss(self, pid: int, leftovers: bool) -> None:
-        """The leader is reaped: forget it, or with ``leftovers`` see to its group."""
+        """The leader is reaped: forget it, or with ``leftovers`` see to its session."""
+        if leftovers:
+            self._leftovers.add(pid)
         self._remove("+", pid, "=" if leftovers else "")
 
     def close(self) -> None:
@@ -120,6 +142,8 @@ class Guardian:
                 close_unshared(end)
         if self._shell is not None:
             self._shell.wait()
+        if self._leftovers:
+            reap_killed(self._leftovers)
 
     def _say_the_end(self) -> None:
         # The pipe may not end: a child that was forked behind Python's back has a copy.
@@ -154,12 +178,12 @@ class Guardian:
             unshared(self._pipe)
             try:
                 self._shell = subprocess.Popen(
-                    [*self._SHELL, "-c", self._SCRIPT],
+                    [*self._SHELL, "-c", 'eval "$script"', self.NAME],
                     stdin=read_end,
                     stdout=table.fd,
                     stderr=subprocess.DEVNULL,
                     cwd="/",
-                    env={},  # shells obey some: TMOUT would end its sleep
+                    env={"script": self._SCRIPT},  # others, such as TMOUT, are obeyed
                     start_new_session=True,
                 )
             finally:
@@ -185,7 +209,7 @@ class _Table(_End):
     WIDTH = 16
 
     def __init__(self) -> None:
-        super().__init__(_nameless_file())
+        super().__init__(nameless_file())
         self._lines: Dict[Tuple[str, int], int] = {}  # those that may be replaced
         self._free: List[int] = []
         self._length = 0
@@ -219,7 +243,7 @@ class _Table(_End):
             os.pwrite(self.fd, f"{text:{width - 1}}\n".encode(), line * width)
 
 
-def _nameless_file() -> int:
+def nameless_file() -> int:
     """A new file that is gone with its last descriptor, in memory if possible."""
     try:
         return os.memfd_create("concurra")

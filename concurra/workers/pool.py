@@ -11,63 +11,23 @@ from __future__ import annotations
 import threading
 
 from ..outcomes import LOST, NOTHING, UNAVAILABLE, UNPICKLABLE, AtHand, Outcome
+from ..steps import KILL, TERMINATE
 from ..tasks import CALL, COMMAND
 from .thread import FallbackWorker, ThreadWorker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
-    from typing import Any, Callable, Collection, Dict, List, Optional, Protocol, Set
+    from typing import Any, Callable, Collection, Dict, List, Optional, Set
 
     from ..current import Note
     from ..tasks import Job
     from ..threads import ThreadCache
-    from ..types import ExecutionMode
     from . import Done, Worker
     from .dispatcher import Dispatcher
     from .initializer import Initializer
+    from .kinds import Kind
     from .process import ProcessWorker
-else:
-    Protocol = object
-
-
-class Kind(Protocol):
-    """What does jobs of one kind, one after another, for a `PooledWorker`."""
-
-    mode: ExecutionMode
-
-    #: Whether it can do no more jobs.
-    spent: bool
-
-    #: Whether ``done`` is called for the last job, whatever has become of `run`. Its
-    #: owner sets it to False before `run`.
-    sent: bool
-
-    #: What goes with the next job, see `Worker.remote`. Its owner sets it before `run`.
-    note: Optional[Note]
-
-    def is_quick(self, job: Any) -> bool:
-        """See `Worker.is_quick`."""
-
-    def present(self, job: Any) -> AtHand:
-        """What is at hand when this job is run next."""
-
-    def run(self, job: Any, at_hand: AtHand, done: Done) -> Optional[Outcome]:
-        """Do the job; its outcome, or None if ``done`` is called with it.
-
-        Never raises. Once it has been stopped, no job begins.
-
-        :param at_hand: what `present` returned for this job.
-        """
-
-    def stop(self, force: bool = False) -> bool:
-        """See `Worker.stop`."""
-
-    def retire(self) -> None:
-        """See `Worker.retire`."""
-
-    def close(self) -> None:
-        """See `Worker.close`."""
 
 
 class Pool:
@@ -116,6 +76,7 @@ class Pool:
         self._lock = threading.Lock()
         self._dispatcher: Optional[Dispatcher] = None
         self._guardian: Any = None
+        self._drain: Any = None
         # What is not needed is not imported. What is needed is imported here: a program
         # that forks while another thread imports has half a module in the child.
         if commands or context is not None:
@@ -126,8 +87,10 @@ class Pool:
             self._guardian = guardian = Guardian()
         if commands:
             from .command import CommandWorker
+            from .output import Drain
 
-            self._makers[COMMAND] = lambda: CommandWorker(guardian)
+            self._drain = drain = Drain(threads.start_own)
+            self._makers[COMMAND] = lambda: CommandWorker(guardian, drain)
         if context is not None:
             options = {
                 "max_tasks": max_tasks,
@@ -201,6 +164,8 @@ class Pool:
             self._dispatcher.close()
         if self._guardian is not None:
             self._guardian.close()
+        if self._drain is not None:
+            self._drain.close()
         self._makers.clear()  # which refer to this
         self.unpicklable.clear()
         self._start = None
@@ -292,7 +257,7 @@ class PooledWorker:
         self._dismissed = True
         return self.at_hand
 
-    def stop(self, force: bool = False) -> bool:
+    def stop(self, force: int = TERMINATE) -> bool:
         """See `Worker.stop`."""
         self._dismissed = True
         spent = self._spent
@@ -309,12 +274,14 @@ class PooledWorker:
         active = self._current()
         for kind, worker in list(self._kinds.items()):
             if worker is not active and self._kinds.pop(kind, None) is not None:
-                worker.stop(force=True)
+                worker.stop(KILL)
                 _close(worker)
         spent = self._spent
         if spent is not None:
-            spent.stop(force=True)
+            spent.stop(KILL)
             self.reap()
+        if active is not None:
+            active.abandon()
 
     def close(self) -> None:
         """See `Worker.close`."""

@@ -28,7 +28,8 @@ from contextlib import suppress
 from importlib import import_module
 from multiprocessing import process
 
-from ..outcomes import ERROR, SUCCESS, UNPICKLABLE, AtHand, Outcome
+from ..outcomes import ERROR, SUCCESS, UNPICKLABLE, AtHand, Remark, Outcome
+from ..steps import KILL, TERMINATE
 from ..tasks import Call
 from ..wording import describe, ending
 from .child import ANSWERING, CALLING, DONE, LAST, RECEIVING, not_recorded, serve
@@ -63,7 +64,7 @@ def import_start_method(context: BaseContext) -> None:
 
 
 class ProcessWorker:
-    """Owns one process for life; see `pool.Kind`.
+    """Owns one process for life; see `kinds.Kind`.
 
     :param context: how to start the process.
     :param guardian: told of it.
@@ -74,7 +75,6 @@ class ProcessWorker:
     """
 
     mode: ExecutionMode = "process"
-    _AT_HAND = AtHand("process")
 
     def __init__(
         self,
@@ -91,6 +91,8 @@ class ProcessWorker:
         self.sent = False
         #: See `Kind.note`.
         self.note: Optional[Note] = None
+        self._remark = Remark()  # of a job that was stopped, which is the last one
+        self._at_hand = AtHand(self.mode, None, self._remark)
         self._ends_by = 0.0
         self._left = max_tasks
         self._grace = grace
@@ -154,7 +156,7 @@ class ProcessWorker:
 
     def present(self, call: Call) -> AtHand:
         """See `Kind.present`."""
-        return self._AT_HAND
+        return self._at_hand
 
     def run(
         self, call: Call, at_hand: AtHand, done: Optional[Done] = None
@@ -168,17 +170,22 @@ class ProcessWorker:
             return Outcome.stopped()
         return self._exchange(message, done)
 
-    def stop(self, force: bool = False) -> bool:
-        """See `Worker.stop`."""
-        self._group.stop(force)
+    def stop(self, force: int = TERMINATE) -> bool:
+        """See `Worker.stop`; an interrupt terminates."""
+        self._group.stop(max(force, TERMINATE))
         return True
+
+    def abandon(self) -> None:
+        """See `Kind.abandon`."""
+        self._group.look_for_survivors()
+        self._group.tell_survivors(self._remark)
 
     def close(self) -> None:
         """End the process and all that is left of its group."""
         if not self._reaped:
             self.retire()
             if not self._exit.wait(max(0.0, self._ends_by - time.monotonic())):
-                self._group.stop(force=True)
+                self._group.stop(KILL)
             self._reap()
 
     @property
@@ -261,7 +268,7 @@ class ProcessWorker:
         self.spent = True
         mode = self.mode if began else None
         if not self._exit.wait(PATIENCE) and self._process.is_alive():
-            self._group.stop(force=True)
+            self._group.stop(KILL)
             self._reap()
             how = "was ended because it had closed its connection"
             return Outcome.lost(mode, how)
@@ -282,6 +289,7 @@ class ProcessWorker:
         close_unshared(self._pipe)
         self._exit.wait_without_reaping(self._group.pid)
         self._group.reap(self._process.join)
+        self._group.tell_survivors(self._remark)
         self._exit.close()  # not before: who stops it looks there
         exitcode = self._process.exitcode
         if exitcode is None:

@@ -7,6 +7,7 @@ import sys
 from types import CoroutineType
 
 from ..outcomes import NOTHING, SUCCESS, AtHand, Outcome
+from ..steps import TERMINATE
 from ..tasks import Call
 from ..wording import FALLBACK_WARNING
 
@@ -82,7 +83,7 @@ if hasattr(os, "register_at_fork"):
 class ThreadWorker:
     """A worker whose jobs cannot be stopped: a stop leaves its thread alone.
 
-    It is also a `pool.Kind`.
+    It is also a `kinds.Kind`.
     """
 
     spent = False
@@ -150,7 +151,7 @@ class ThreadWorker:
     def abandon(self) -> None:
         """Nothing is held."""
 
-    def stop(self, force: bool = False) -> bool:
+    def stop(self, force: int = TERMINATE) -> bool:
         """See `Worker.stop`: prevents the next job; the one at hand goes on."""
         self._dismissed = True
         return False

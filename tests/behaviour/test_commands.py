@@ -219,12 +219,15 @@ def test_the_error_of_a_command_shows_what_it_said(command, end):
 
 @POSIX
 def test_the_error_of_a_command_is_cut_at_500_characters():
-    """The result has all of it."""
-    result = python("import sys; print('x' * 2000, file=sys.stderr); sys.exit(7)")
-    start = "CommandExecutionError: Command exited with return code 7: "
-    assert re.fullmatch(re.escape(start) + r"x{490,500}(\.\.\.|…)?", result["error"])
-    assert len(result["error"]) <= len(start) + 503
-    assert result["result"]["stderr"] == "x" * 2000 + "\n"
+    """The end is kept, where tools say the cause; the result has all of it."""
+    code = "import sys; print('x' * 2000 + 'ERROR: disk full', file=sys.stderr)"
+    result = python(f"{code}; sys.exit(7)", task_retries=1)
+    cut = "... " + "x" * 484 + "ERROR: disk full"
+    text = f"CommandExecutionError: Command exited with return code 7: {cut}"
+    assert result["retry_errors"] == [text, text]
+    assert result["result"]["stderr"] == "x" * 2000 + "ERROR: disk full\n"
+    code = "import sys; print('x' * 500, file=sys.stderr); sys.exit(7)"
+    assert python(code)["error"].endswith("return code 7: " + "x" * 500)
 
 
 def test_with_check_off_a_return_code_is_a_result():
@@ -238,9 +241,12 @@ def test_with_check_off_a_return_code_is_a_result():
 @POSIX
 def test_a_signal_is_a_negative_return_code():
     """A command that is killed from elsewhere has failed."""
-    result = shell("kill -9 $$")
+    result = shell("echo half done; ulimit -c 0; kill -s SEGV $$")
     assert result["status"] == "Failed"
-    assert result["result"]["returncode"] == -signal.SIGKILL
+    assert result["result"]["returncode"] == -signal.SIGSEGV
+    assert result["error"] == (
+        "CommandExecutionError: Command was killed by SIGSEGV: half done"
+    )
 
 
 @pytest.mark.parametrize("check_", [True, False])
@@ -341,6 +347,100 @@ def test_stdin_is_closed(typed):
     assert result["result"]["stdout"] == "''\n"
 
 
+# Keyword-only options ---------------------------------------------------------
+
+
+def test_paths_are_arguments(tmp_path):
+    """As `subprocess` takes them; the result has them as strings."""
+    path = tmp_path / "file"
+    path.write_text("content\n")
+    result = run_one("add_command", [pathlib.Path("/bin/cat"), path, b"/dev/null"])
+    assert result["result"]["stdout"] == "content\n"
+    assert result["result"]["command"] == ["/bin/cat", str(path), "/dev/null"]
+
+
+def test_a_variable_is_unset(monkeypatch):
+    """By None."""
+    monkeypatch.setenv("CONCURRA_A", "inherited")
+    result = python(SHOW_ENV, env={"CONCURRA_A": None, "CONCURRA_B": "own"})
+    assert result["result"]["stdout"] == "None own\n"
+
+
+@pytest.mark.parametrize("text", ["ü\n", "ü\n".encode()])
+def test_input(text):
+    """A string or bytes; every attempt has all of it."""
+    code = "import sys; data = sys.stdin.buffer.read(); print(ascii(data)); sys.exit(7)"
+    result = python(code, input=text, task_retries=1)
+    assert result["attempts"] == 2
+    assert result["result"]["stdout"] == ascii("ü\n".encode()) + "\n"
+
+
+@POSIX
+def test_errors_go_where_all_else_goes():
+    """In order."""
+    result = shell("echo a; echo b >&2; echo c", stderr="stdout")["result"]
+    assert (result["stdout"], result["stderr"]) == ("a\nb\nc\n", "")
+
+
+@POSIX
+def test_another_shell_reads_the_line():
+    """Which is named by its path."""
+    result = shell('echo "$0"', executable=pathlib.Path("/bin/sh"))
+    assert result["result"]["stdout"] == "/bin/sh\n"
+
+
+@POSIX
+def test_descriptors_are_passed_on():
+    """Under the same numbers."""
+    read_end, write_end = os.pipe()
+    code = f"import os; os.write({write_end}, b'passed')"
+    assert python(code, pass_fds=[write_end])["status"] == "Successful"
+    assert os.read(read_end, 100) == b"passed"
+    os.close(read_end)
+    os.close(write_end)
+
+
+@POSIX
+@pytest.mark.parametrize("way", ["timeout", "abort"])
+def test_a_command_is_stopped_by_the_signal_of_its_choice(tmp_path, way):
+    """At a timeout and at an abort."""
+    timeout = 1 if way == "timeout" else None
+    runner = concurra.TaskRunner(
+        timeout=timeout, terminate_timeout=20, progress_stats=False
+    )
+    line = "trap 'echo tidy; exit' HUP; trap 'echo no; exit' TERM; "
+    line += "echo $$ > x; mv x pid; sleep 60 & wait"
+    runner.add_shell_command(line, label="a", cwd=tmp_path, stop_signal="SIGHUP")
+    runner.execute_in_background()
+    read(tmp_path / "pid")
+    if way == "abort":
+        runner.abort()
+    result = runner.get_background_results(verify=False)["a"]
+    check(result)
+    assert result["trace"] == "stdout:\ntidy\n"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stop_signal": "SIGNOTHING"},
+        {"input": 5},
+        {"stderr": "null"},
+        {"pass_fds": [0]},
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("add", ["add_command", "add_shell_command"])
+def test_keyword_only_options_are_checked_at_the_call(add, options):
+    """By name, and nothing is added."""
+    runner = concurra.TaskRunner()
+    command = ["ls"] if add == "add_command" else "ls"
+    (name,) = options
+    with pytest.raises((TypeError, ValueError), match=name):
+        getattr(runner, add)(command, **options)
+    assert len(runner) == 0
+
+
 # What is refused --------------------------------------------------------------
 
 REFUSED = [
@@ -388,7 +488,7 @@ def test_the_refusal_points_to_the_other_adder(add, command):
         {"env": [1]},
         {"env": "A=b"},
         {"env": {"A": 1}},
-        {"env": {"A": None}},
+        {"env": {None: "A"}},
         {"env": {1: "a"}},
     ],
     ids=repr,

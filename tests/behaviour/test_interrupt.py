@@ -221,6 +221,69 @@ def test_what_ends_a_run_is_named(log):
     assert report.startswith("Execution Failed")
 
 
+TOOL = """
+import os, signal, sys, time
+
+def say(what):
+    print(what, flush=True)
+
+signal.signal(signal.SIGTERM, lambda *args: say("SIGTERM"))
+open("ready.part", "w").close()
+os.rename("ready.part", "ready")
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    say("KeyboardInterrupt")
+    if sys.argv[1] == "stubborn":
+        time.sleep(60)
+finally:
+    say("tidied up")
+"""
+
+STOPPED = """
+import os, signal, sys, threading, time
+import concurra
+
+how, tool, manner = sys.argv[1:]
+runner = concurra.TaskRunner(progress_stats=False, terminate_timeout=1)
+runner.add_command([sys.executable, "-c", tool, manner], label="tool")
+
+def stop():
+    while not os.path.exists("ready"):
+        time.sleep(0.01)
+    if how == "interrupt":
+        os.kill(os.getpid(), signal.SIGINT)
+    else:
+        runner.abort()
+
+thread = threading.Thread(target=stop)
+thread.start()
+began = time.monotonic()
+try:
+    runner.run(verify=False)
+except KeyboardInterrupt:
+    pass
+thread.join()
+print(" ".join(str(runner.results_registry["tool"]["trace"]).split()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "manner", "said"),
+    [
+        ("interrupt", "", "KeyboardInterrupt tidied up"),
+        ("interrupt", "stubborn", "KeyboardInterrupt SIGTERM"),
+        ("abort", "stubborn", "SIGTERM"),
+    ],
+)
+def test_an_interrupt_reaches_commands_as_in_a_terminal(how, manner, said):
+    """SIGINT, so that a tool tidies up; then SIGTERM, which is all that others send."""
+    with start_script(STOPPED, how, TOOL, manner, env=SAME_LIBRARY) as script:
+        assert script.wait() == 0, str(script)
+        assert script.stdout() == f"stdout: {said}\n"
+        assert script.survivors() == []
+
+
 SILENT = """
 import _thread
 import threading
@@ -259,10 +322,10 @@ def test_two_interrupts_at_once(monkeypatch):
     interrupts = iter([KeyboardInterrupt])
     gate = threading.Event()
 
-    def interrupted(life, broken):
+    def interrupted(life, broken, first):
         for interrupt in interrupts:
             raise interrupt
-        terminate(life, broken)
+        terminate(life, broken, first)
 
     monkeypatch.setattr(LifeCycle, "_terminate", interrupted)
     runner = concurra.TaskRunner(1, progress_stats=False)

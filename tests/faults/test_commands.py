@@ -191,13 +191,12 @@ def test_output_with_nul_bytes() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
 def test_a_command_that_a_signal_ends(number: signal.Signals) -> None:
-    """The return code is the negative signal number."""
+    """The return code is the negative signal number, and the error names it."""
     result = run_command(f"ulimit -c 0; kill -{int(number)} $$")
     assert result["status"] == "Failed"
     assert result["result"]["returncode"] == -number
-    assert result["error"] == (
-        f"CommandExecutionError: Command exited with return code {-number}"
-    )
+    error = f"CommandExecutionError: Command was killed by {number.name}"
+    assert result["error"].startswith(error)
 
 
 def test_a_command_that_kills_its_own_group() -> None:
@@ -240,6 +239,76 @@ def test_a_command_that_stops_itself() -> None:
     check_all(results)
     assert results["it"]["status"] == "Terminated"
     assert results["after"]["status"] == "Successful"
+
+
+def test_programs_that_are_written_while_others_start(tmp_path: Path) -> None:
+    """A fork holds a file open for a moment, and it cannot run then: it runs later."""
+
+    def write(path: Path) -> None:
+        with path.open("w") as file:
+            file.write("#!/bin/sh\necho fine\n")
+            os.fchmod(file.fileno(), 0o755)
+
+    runner = concurra.TaskRunner(8, progress_stats=False)
+    for number in range(300):
+        path = tmp_path / f"{number}.sh"
+        runner.add_task(write, path, label=f"write {number}")
+        runner.add_command([path], label=number, depends_on=f"write {number}")
+    results = runner.run(verify=False)
+    check_all(results)
+    assert {result["error"] for result in results.values()} == {None}
+    assert {result["attempts"] for result in results.values()} == {1}
+
+
+@pytest.mark.parametrize("use", [False, True], ids=["threads", "processes"])
+def test_a_server_that_holds_the_output(tmp_path: Path, use: bool) -> None:
+    """Its command succeeds long before the timeout, and it is there for the others."""
+    runner = concurra.TaskRunner(
+        2, timeout=30, progress_stats=False, use_multiprocessing=use
+    )
+    line = f"sleep 600 & echo $! > {tmp_path}/pid; echo ready"
+    runner.add_shell_command(line, label="server")
+    runner.add_task(abs, -1, label="between", depends_on="server")
+    test = f"kill -0 $(cat {tmp_path}/pid)"
+    runner.add_shell_command(test, label="client", depends_on="between")
+    results = runner.run(verify=False)
+    check_all(results)
+    assert {result["status"] for result in results.values()} == {"Successful"}
+    server = results["server"]
+    assert server["result"]["stdout"] == "ready\n"
+    pid = int((tmp_path / "pid").read_text())
+    assert f"held open by sleep (pid {pid}):" in server["warning"]
+    assert server["duration_seconds"] < 20
+    wait_until(lambda: not alive(pid), what="the end of the server")
+
+
+ADOPTING = """
+    import ctypes, os, sys
+    import concurra
+
+    if __name__ == "__main__":
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # as the first process of a container
+        for line in (
+            "sleep 60 & sleep 60 & wait",
+            "timeout 60 sleep 60 & wait",
+            "sleep 60 >/dev/null 2>&1 & echo left behind",
+        ):
+            runner = concurra.TaskRunner(2, timeout=0.5, progress_stats=False)
+            runner.add_shell_command(line)
+            runner.add_shell_command(line)
+            runner.run(verify=False)
+            try:
+                print(os.waitpid(-1, os.WNOHANG))
+            except ChildProcessError:
+                print("none is left")
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl is Linux's")
+def test_orphans_of_commands_that_this_program_adopts() -> None:
+    """They are reaped: those of commands that were killed, and what was left behind."""
+    done = run_script(ADOPTING, env=SAME_LIBRARY, check=True)
+    assert done.stdout.splitlines() == ["none is left"] * 3
 
 
 NO_CHILDREN = """

@@ -34,7 +34,7 @@ from tests.faults.stage import (
 )
 from tests.faults.stage import started_script, stubborn
 from tests.behaviour.support import SAME_LIBRARY
-from tests.helpers import START_METHODS, alive, run_script, wait_until
+from tests.helpers import HAS_PROC, START_METHODS, alive, run_script, wait_until
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="there are no POSIX signals")
 
@@ -156,12 +156,42 @@ def test_pipeline_whose_child_holds_the_pipe(way: str, tmp_path: Path) -> None:
     timeout = 1.0 if way == "timeout" else None
     runner = make("command", timeout=timeout, terminate_timeout=0.2)
     child = f"trap '' TERM; echo $$ > $$.tmp; mv $$.tmp $$.pid; sleep {LINGER:g}"
-    runner.add_shell_command(f"cd {tmp_path}; sh -c {quote(child)} | cat & exit 0")
+    runner.add_shell_command(f"cd {tmp_path}; sh -c {quote(child)} | cat & wait")
     if way == "timeout":
         results = runner.run(verify=False)
     else:
         _, results = abort_when_arrived(runner, tmp_path, 1)
     assert results[0]["status"] == "Terminated"
+    gone(arrived(tmp_path, 1))
+
+
+@pytest.mark.skipif(not HAS_PROC, reason="only seen with /proc")
+@pytest.mark.parametrize("way", ["timeout", "abort"])
+@pytest.mark.parametrize("own", ["timeout {0} {1}", "set -m; {1} & wait"])
+def test_a_group_of_its_own_within_a_line(way: str, own: str, tmp_path: Path) -> None:
+    """It belongs to the command's session, and ends with the command."""
+    timeout = 1.0 if way == "timeout" else None
+    runner = make("command", timeout=timeout, terminate_timeout=0.2)
+    child = f"echo $$ > $$.tmp; mv $$.tmp $$.pid; sleep {LINGER:g}"
+    inner = own.format(int(LINGER) + 1, f"sh -c {quote(child)}")
+    runner.add_shell_command(f"cd {tmp_path}; {inner}; echo done")
+    if way == "timeout":
+        results = runner.run(verify=False)
+    else:
+        _, results = abort_when_arrived(runner, tmp_path, 1)
+    assert results[0]["status"] == "Terminated"
+    gone(arrived(tmp_path, 1))
+
+
+def test_pipeline_that_holds_the_pipe_of_a_shell_that_has_ended(tmp_path: Path) -> None:
+    """The result is taken all the same, and who holds the pipe ends with the run."""
+    runner = make("command", timeout=LINGER / 2, terminate_timeout=0.2)
+    child = f"echo $$ > $$.tmp; mv $$.tmp $$.pid; sleep {LINGER:g}"
+    line = f"cd {tmp_path}; sh -c {quote(child)} | cat & echo ready"
+    runner.add_shell_command(line)
+    result = runner.run(verify=False)[0]
+    assert result["result"]["stdout"] == "ready\n"
+    assert "cat (pid " in result["warning"]
     gone(arrived(tmp_path, 1))
 
 

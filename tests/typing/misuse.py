@@ -39,6 +39,8 @@ runner.add_command(["sleep", 1])  # E: strings only
 runner.add_command(["env"], env={"LEVEL": 1})  # E: strings only
 runner.add_command(["env"], shell=True)  # E: see add_shell_command
 runner.add_shell_command(["echo", "hello"])  # E: a string
+runner.add_command(["make"], executable="/bin/bash")  # E: for shell lines
+runner.add_command(["make"], stop_signal=1.5)  # E: a signal
 
 results = runner.run()
 result = results["a"]

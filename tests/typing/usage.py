@@ -8,6 +8,7 @@ It runs as well, so that nothing is promised here that does not work.
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Literal, Mapping
@@ -53,6 +54,9 @@ def add_everything(runner: concurra.TaskRunner) -> None:
     runner.add_command(command, label="list", cwd=Path("."), env={"LANG": "C"})
     runner.add_command((sys.executable, "-c", ""), "tuple", text=False, check=False)
     runner.add_shell_command("exit 3", label="shell", cwd=".", capture_output=False)
+    runner.add_command([Path("/bin/cat"), b"-"], input="text", env={"LANG": None})
+    runner.add_command(["true"], stop_signal=signal.SIGINT, stderr="stdout")
+    runner.add_shell_command("true", executable="/bin/sh", pass_fds=[], input=b"")
 
 
 def look_at(result: concurra.Result) -> str:
@@ -148,7 +152,7 @@ def main() -> None:
     add_everything(runner)
     results = runner.execute()
     assert_type(results, Dict[Any, concurra.Result])
-    assert [look_at(result) for result in results.values()].count("Successful") == 12
+    assert [look_at(result) for result in results.values()].count("Successful") == 15
     assert look_at_command(results["list"]) == 1
     assert results["cube"]["result"] == 9
     assert read_only(results) == 1

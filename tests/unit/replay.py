@@ -35,7 +35,8 @@ class Replay:
         self.tasks = {task.label: task for task in tasks}
         self.events = Events(len(tasks))
         options.setdefault("limit", 2)
-        self.state = RunState(checked(*tasks), self.events, grace=1.0, **options)
+        options = {"grace": 1.0, **options}
+        self.state = RunState(checked(*tasks), self.events, **options)
         self.slots: list[Slot] = []
 
     def effects(self) -> list[tuple[Any, ...]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import pathlib
 from collections import OrderedDict
 from decimal import Decimal
 from fractions import Fraction
@@ -31,13 +30,6 @@ class Mute:
 
     def __float__(self) -> float:
         raise ArithmeticError
-
-
-class Raw:
-    """A path, but in bytes."""
-
-    def __fspath__(self) -> bytes:
-        return b"/tmp"
 
 
 def refused(kind: type[Exception], start: str, check: Callable[..., Any]) -> None:
@@ -256,78 +248,3 @@ def test_what_is_no_workload(bad: Any) -> None:
 def test_a_bad_item_is_named_by_its_number(item: Any, kind: type[Exception]) -> None:
     """So that it can be found."""
     refused(kind, "workload item 1", lambda: checks.work([(nothing,), item]))
-
-
-# Commands -----------------------------------------------------------------------------
-
-
-def test_programs() -> None:
-    """A list or tuple of strings becomes a list of its own."""
-    argv = ["a", "b c"]
-    assert checks.exec_argv(argv) == argv
-    assert checks.exec_argv(argv) is not argv
-    assert checks.exec_argv(("a",)) == ["a"]
-
-
-@pytest.mark.parametrize(
-    ("bad", "kind", "hint"),
-    [
-        ("ls -l", TypeError, "add_shell_command"),
-        (5, TypeError, "list or tuple"),
-        ({"ls"}, TypeError, "list or tuple"),
-        ([], ValueError, "name of a program"),
-        (["ls", 5], TypeError, "strings only"),
-        ([b"ls"], TypeError, "strings only"),
-    ],
-)
-def test_what_is_no_program(bad: Any, kind: type[Exception], hint: str) -> None:
-    """Says what is."""
-    with pytest.raises(kind, match=hint):
-        checks.exec_argv(bad)
-
-
-@pytest.mark.parametrize(
-    ("bad", "kind", "hint"),
-    [
-        (["ls"], TypeError, "add_command"),
-        (b"ls", TypeError, "a string"),
-        ("", ValueError, "a line for the shell, not ''"),
-        (" \n", ValueError, "a line for the shell, not ' .n'"),
-    ],
-)
-def test_shell_lines(bad: Any, kind: type[Exception], hint: str) -> None:
-    """A string that is not empty."""
-    assert checks.shell_argv("ls | wc") == "ls | wc"
-    with pytest.raises(kind, match=hint):
-        checks.shell_argv(bad)
-
-
-def test_directories() -> None:
-    """A string or a path."""
-    assert checks.directory(None) is None
-    assert checks.directory("/tmp") == "/tmp"
-    assert checks.directory(pathlib.PurePosixPath("/tmp/x")) == "/tmp/x"
-    bad_ones: list[Any] = [b"/tmp", 5, Raw()]
-    for bad in bad_ones:
-        refused(TypeError, "cwd must be a path", lambda: checks.directory(bad))
-
-
-def test_environments() -> None:
-    """Strings to strings, copied."""
-    env = {"A": "1"}
-    assert checks.environ(None) is None
-    assert checks.environ(env) == env
-    assert checks.environ(env) is not env
-    bad_ones: list[Any] = [{"A": 1}, {1: "A"}, ["A=1"], "A=1"]
-    for bad in bad_ones:
-        refused(TypeError, "env must be a mapping", lambda: checks.environ(bad))
-
-
-def test_commands() -> None:
-    """Options become truth values."""
-    options: Any = 1, 0, None
-    argv, cwd, env, *flags = checks.command(
-        ["ls"], pathlib.Path("x"), {"A": "1"}, *options
-    )
-    assert flags == [True, False, False]
-    assert (argv, cwd, env) == (["ls"], "x", {"A": "1"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import signal
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +24,7 @@ from concurra.errors import (
     quote,
     show,
 )
+from concurra.wording import ending
 
 
 class Unprintable:
@@ -123,12 +125,13 @@ def test_a_command_error_carries_the_result() -> None:
         ("", "", ""),
         ("  out\n", "", ": out"),
         (b"out", b"\xff!", ": \\xff!"),
-        ("", "e" * 501, ": " + "e" * 500),
+        ("", "first" + "e" * 500, ": ... " + "e" * 500),
+        (b"first" + b"o" * 495 + b"last\n", "", ": ... t" + "o" * 495 + "last"),
         ("o" * 500, "", ": " + "o" * 500),
     ],
 )
 def test_a_command_error_quotes_the_output(stdout: Any, stderr: Any, told: str) -> None:
-    """Of stderr, or else of stdout, at most 500 characters."""
+    """Of stderr, or else of stdout, the last 500 characters."""
     error = failed(3, stdout, stderr)
     assert str(error) == f"Command exited with return code 3{told}"
 
@@ -138,6 +141,14 @@ def test_a_command_error_of_an_empty_result() -> None:
     error = CommandExecutionError({})
     assert (error.command, error.returncode, error.stdout, error.stderr) == (None,) * 4
     assert str(error) == "Command exited with return code None"
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_command_error_names_the_signal(number: signal.Signals) -> None:
+    """In the words that lost workers have."""
+    told = str(failed(-number, "", "half done"))
+    assert told == f"Command {ending(-number)}: half done"
+    assert told.startswith(f"Command was killed by {number.name}")
 
 
 UNIQUE = "labels must be unique."

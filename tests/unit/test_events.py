@@ -216,3 +216,31 @@ def test_telling_is_quick_if_each_reader_is() -> None:
     together = Events(3, [Odd(step=1)])
     together.record(tasks, 0.0)
     assert not together.quick()
+
+
+class Leaver(Reader):
+    """Wants to know when it is over; the first time it raises."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def close(self) -> None:
+        self.calls += 1
+        if self.calls == 1:
+            raise ValueError("not yet")
+
+
+def test_readers_are_told_when_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them, in a thread that counts as reading, whatever one of them raises."""
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+    told: list[bool] = []
+
+    class Last(Reader):
+        def close(self) -> None:
+            told.append(events.is_reader())
+
+    first = Leaver()
+    events = Events(1, [first, Last()])
+    events.close()
+    assert (first.calls, told) == (1, [True])
+    assert not events.is_reader()

@@ -11,6 +11,7 @@ from concurra.errors import LifeCycleError, UnknownDependencyError
 from concurra.lifecycle import LifeCycle
 from concurra.run_options import RunOptions
 from concurra.plan import Plan
+from concurra.steps import INTERRUPT, KILL, TERMINATE
 from concurra.tasks import Call, Task
 from tests.behaviour.support import SAME_LIBRARY
 from tests.helpers import run_script
@@ -34,8 +35,9 @@ class Scheduler:
     def start(self) -> None:
         self.calls.append("start")
 
-    def stop(self, force: bool = False) -> None:
-        self.calls.append("kill" if force else "stop")
+    def stop(self, force: int = TERMINATE) -> None:
+        words = {INTERRUPT: "interrupt", TERMINATE: "stop", KILL: "kill"}
+        self.calls.append(words[force])
 
     def refusal(self) -> LifeCycleError | None:
         return self.refused
@@ -245,9 +247,9 @@ def test_an_interrupt() -> None:
     life = broken_at(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt) as caught:
         life.go()
-    assert life.calls == ["start", "wait", "stop", "wait"]
+    assert life.calls == ["start", "wait", "interrupt", "wait"]
     assert life.broken == 1
-    assert life.told == [(caught.value, "stop")]
+    assert life.told == [(caught.value, "interrupt")]
 
 
 def test_an_interrupt_of_the_word_about_an_interrupt() -> None:
@@ -262,8 +264,16 @@ def test_an_interrupt_of_the_word_about_an_interrupt() -> None:
 
     with pytest.raises(KeyboardInterrupt, match="^$"):
         life.run(life.choose, broken)
-    assert life.calls == ["start", "wait", "stop", "kill", "wait"]
+    assert life.calls == ["start", "wait", "interrupt", "kill", "wait"]
     assert life.broken == 1
+
+
+def test_an_exception_of_a_signal_handler() -> None:
+    """Is no Ctrl-C: everything is terminated as by an abort."""
+    life = broken_at(SystemExit(3))
+    with pytest.raises(SystemExit):
+        life.go()
+    assert life.calls == ["start", "wait", "stop", "wait"]
 
 
 def test_an_interrupt_of_the_end() -> None:
@@ -271,7 +281,7 @@ def test_an_interrupt_of_the_end() -> None:
     life = broken_at(KeyboardInterrupt(), KeyboardInterrupt("second"))
     with pytest.raises(KeyboardInterrupt):
         life.go()
-    assert life.calls == ["start", "wait", "stop", "wait", "kill", "wait"]
+    assert life.calls == ["start", "wait", "interrupt", "wait", "kill", "wait"]
     assert life.broken == 1
 
 

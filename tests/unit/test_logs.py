@@ -14,7 +14,7 @@ import pytest
 from concurra import logs
 from concurra.errors import ExecutionError
 from concurra.events import END, Event
-from concurra.outcomes import ABORT, NOTHING, SUCCESS, Outcome
+from concurra.outcomes import ABORT, NOTHING, SUCCESS, AtHand, Outcome, Remark
 from concurra.results import Recorder, Registry
 from concurra.run_options import RunOptions
 from concurra.tasks import Call, Task
@@ -328,6 +328,28 @@ def test_an_event_that_is_for_others() -> None:
     task = ended("a", Outcome(ABORT, None, error="RuntimeError: x"))
     task.mode = "thread_fallback"
     assert told(task) == []
+
+
+def test_a_warning_is_told() -> None:
+    """With the task's name; but not that of a task that could not be pickled."""
+    task = ended("a", Outcome(SUCCESS, "subprocess", 1, warning="left something"))
+    assert told(task, log_errors=False) == [("warning", "Task 'a': left something")]
+    assert told(ended("a", Outcome.unpicklable("x", "y")), log_errors=False) == []
+
+
+@pytest.mark.parametrize("text", ["", "Still running"])
+def test_a_warning_that_may_come_later(text: str) -> None:
+    """Is told when all is over, if it has come by then; once."""
+    remark = Remark()
+    task = ended("a", Outcome.stopped(AtHand("subprocess", None, remark)))
+    log: Any = Log()
+    reader = logs.ErrorReader(RunOptions(chosen(log=log)), registry_of(task))
+    reader.read(event(task))
+    assert log.lines == []
+    remark.text = text
+    reader.close()
+    reader.close()
+    assert log.lines == ([("warning", f"Task 'a': {text}")] if text else [])
 
 
 def test_a_label_that_breaks(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from concurra.plan import Plan
 from concurra.results import Recorder, Registry, duration
-from concurra.outcomes import ERROR, NOTHING, SKIP, SUCCESS, AtHand, Outcome
+from concurra.outcomes import ERROR, NOTHING, SKIP, SUCCESS, AtHand, Outcome, Remark
 from concurra.tasks import Command, Task
 from concurra.wording import FALLBACK_WARNING
 from tests.unit.support import Planned, failure, make, opened, success
@@ -171,6 +171,16 @@ def test_a_warning() -> None:
     outcome = success(42)
     outcome.warning = "careful"
     assert record(make("a"), outcome) == {**FIELDS, "warning": "careful"}
+
+
+def test_a_warning_that_may_come_later() -> None:
+    """Is None until it has; a result that was made before is made anew."""
+    remark = Remark()
+    outcome = Outcome.stopped(AtHand("subprocess", None, remark))
+    assert outcome.grows
+    assert record(make("a"), outcome)["warning"] is None
+    remark.text = "Still running"
+    assert record(make("a"), outcome)["warning"] == "Still running"
 
 
 def test_results_are_independent() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from concurra import steps
 from concurra.outcomes import (
     ABORT,
     FAILED,
@@ -19,6 +20,7 @@ from concurra.outcomes import (
 )
 from concurra.slots import AT_WORK, COMING, GONE, PARKED, STOPPING, Slot
 from concurra.effects import ABANDON, AT, FINISH, KILL, START, STOP
+from concurra.steps import INTERRUPT, TERMINATE
 from concurra.timers import FOREVER
 from tests.unit.replay import Replay, play_to_the_end, struck_at
 from tests.unit.support import error_of, failure, labels, make, success
@@ -173,6 +175,38 @@ def test_a_stop_in_every_state(force: bool) -> None:
     assert None not in run.statuses().values()
     run.state.stop(10.0, force)
     assert [each for each in run.effects() if each[0] == STOP] == []
+
+
+def test_an_interrupt_goes_further_step_by_step() -> None:
+    """It is asked as Ctrl-C asks, then to stop, then killed: in one grace period."""
+    run = Replay(make("a"), grace=4.0)
+    run.open()
+    run.come(0), run.begin(0)
+    run.state.stop(10.0, INTERRUPT)
+    assert run.effects() == [(STOP, 0, INTERRUPT), (AT, 12.0)]
+    run.state.expire(11.9)
+    assert run.effects() == []
+    run.state.expire(12.0)
+    assert run.effects() == [(STOP, 0, TERMINATE)]
+    assert run.state.next_moment == 14.0
+    run.state.expire(14.0)
+    assert run.effects() == [(STOP, 0, steps.KILL)]
+    assert run.state.next_moment == 18.0
+    run.state.expire(18.0)
+    assert run.effects() == [(ABANDON, 0)]
+
+
+@pytest.mark.parametrize("force", [TERMINATE, steps.KILL])
+def test_a_stop_after_an_interrupt(force: int) -> None:
+    """Takes its own step at once, and a second one of the same kind takes none."""
+    run = Replay(make("a"), grace=4.0)
+    run.open()
+    run.come(0), run.begin(0)
+    run.state.stop(10.0, INTERRUPT)
+    run.effects()
+    for expected in ([(STOP, 0, force)], []):
+        run.state.stop(11.0, force)
+        assert [each for each in run.effects() if each[0] == STOP] == expected
 
 
 def test_a_stop_of_one_that_waits() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import sys
@@ -16,9 +17,11 @@ import pytest
 
 from concurra.outcomes import ERROR, FAILED, UNAVAILABLE
 from concurra.tasks import Command
-from concurra.workers import command, groups
+from concurra.threads import ThreadCache
+from concurra.workers import command, groups, launch, sessions
 from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
+from concurra.workers.output import Drain
 from tests.helpers import alive, wait_until
 from tests.workers.support import (
     BOUND,
@@ -126,8 +129,8 @@ def test_a_program_that_is_killed(worker: CommandWorker) -> None:
     """Its return code is the negative number of the signal."""
     outcome = run(worker, sh("kill -s KILL $$"))
     assert outcome.value["returncode"] == -signal.SIGKILL
-    error = "CommandExecutionError: Command exited with return code -9"
-    assert outcome.error == error
+    error = "CommandExecutionError: Command was killed by SIGKILL (signal 9, "
+    assert outcome.error == f"{error}probably out of memory)"
 
 
 def test_without_capture_there_is_no_output(
@@ -290,14 +293,14 @@ def test_a_stop_does_not_wait_for_a_program_to_start(
 ) -> None:
     """It may lie on a disk that does not answer. Once it is there, it is stopped."""
     starting, may_start = threading.Event(), threading.Event()
-    real_start = command._start
+    real_start = launch.start
 
     def start_late(*args: Any) -> Any:
         starting.set()
         assert may_start.wait(BOUND)
         return real_start(*args)
 
-    monkeypatch.setattr(command, "_start", start_late)
+    monkeypatch.setattr(launch, "start", start_late)
     running = Running(worker, Command(["sleep", "60"]))
     assert starting.wait(BOUND)
     worker.stop()
@@ -352,9 +355,13 @@ if os.fork() == 0:
 
 @pytest.mark.parametrize("forced_only", [True, False])
 def test_one_that_has_escaped_with_the_pipe_cannot_hold_up_a_forced_stop(
-    worker: CommandWorker, tmp_path: Path, forced_only: bool
+    worker: CommandWorker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    forced_only: bool,
 ) -> None:
     """It is in another session, and has the command's output open."""
+    monkeypatch.setattr(command, "LINGER", BOUND)
     files = [str(tmp_path / name) for name in ("pid", "until")]
     running = Running(worker, Command([sys.executable, "-c", ESCAPE, *files]))
     pid = int(read(files[0]))
@@ -368,17 +375,172 @@ def test_one_that_has_escaped_with_the_pipe_cannot_hold_up_a_forced_stop(
     wait_for_end_of(pid)
 
 
-def test_one_that_has_escaped_with_the_pipe_is_waited_for(
-    worker: CommandWorker, tmp_path: Path
+# Output that others hold open ---------------------------------------------------------
+
+
+def test_one_that_holds_the_output_for_a_while_is_waited_for(
+    worker: CommandWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a stop: its output belongs to the command's."""
-    files = [str(tmp_path / name) for name in ("pid", "until")]
-    running = Running(worker, Command([sys.executable, "-c", ESCAPE, *files]))
-    pid = read(files[0])
+    """What it prints belongs to the command's output, and there is nothing to note."""
+    monkeypatch.setattr(command, "LINGER", BOUND)
+    until = shlex.quote(str(tmp_path / "until"))
+    later = f"(until [ -e {until} ]; do sleep 0.01; done; echo later) &"
+    running = Running(worker, sh(f"echo now; {later} {leave_pid(tmp_path / 'pid')}"))
+    wait_for_end_of(read(tmp_path / "pid"))
     assert not running.over
-    write(files[1], "now")
-    assert running.outcome().ok
+    write(tmp_path / "until", "now")
+    outcome = running.outcome()
+    assert outcome.value["stdout"] == "now\nlater\n"
+    assert outcome.warning is None
+
+
+HOLDS = "(trap '' TERM; {0}; until [ -e {1} ]; do sleep 0.01; done) &"
+
+
+def hold(folder: Path, before: str = "echo ready;", after: str = "") -> str:
+    """A line that leaves a process behind, which holds the output open."""
+    until = shlex.quote(str(folder / "until"))
+    own = f"exec sh -c {shlex.quote(leave_pid(folder / 'pid'))}"
+    return f"{before} {HOLDS.format(f'({own})', until)} {after}"
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_one_that_holds_the_output_longer_is_named(
+    worker: CommandWorker, tmp_path: Path, code: int
+) -> None:
+    """The command has ended when its process has, and its result is what it is."""
+    running = Running(worker, sh(hold(tmp_path, after=f"exit {code}")))
+    outcome = running.outcome()
+    assert outcome.ok is (code == 0)
+    assert outcome.value["returncode"] == code
+    assert outcome.value["stdout"] == "ready\n"
+    assert re.fullmatch(
+        r"Command has ended, but its output is still held open by sh \(pid \d+\)"
+        r"(, sleep \(pid \d+\))?: the result has what was printed until then",
+        str(outcome.warning),
+    )
+    write(tmp_path / "until", "now")
+
+
+def test_who_holds_the_output_may_not_be_seen(
+    worker: CommandWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On some systems; it is another process in any case."""
+    monkeypatch.setattr(sessions, "SEES", False)
+    outcome = run(worker, sh(hold(tmp_path)))
+    assert "held open by another process:" in str(outcome.warning)
+    write(tmp_path / "until", "now")
+
+
+def test_a_server_in_the_background_can_go_on_printing(tmp_path: Path) -> None:
+    """More than a pipe holds, until the run ends, with which it goes."""
+    pool = TestPool(None)
+    worker = pool.hire()
+    done = shlex.quote(str(tmp_path / "done"))
+    code = f"while ! [ -e {done} ]; do sleep 0.01; done; {FLOOD}"
+    code += f"; {leave_pid(tmp_path / 'pid')}; sleep 60"
+    try:
+        for _ in range(2):
+            outcome = run(worker, sh(f"sh -c {shlex.quote(code)} & echo ready"))
+            assert outcome.ok and outcome.warning
+            write(tmp_path / "done", "now")
+            pid = int(read(tmp_path / "pid"))
+            assert alive(pid)
+            os.remove(tmp_path / "done"), os.remove(tmp_path / "pid")
+    finally:
+        worker.close()
+        pool.close()
     wait_for_end_of(pid)
+
+
+FLOOD = "n=0; while [ $n -lt 3000 ]; do n=$((n + 1)); printf '%0100d\n' 0; done"
+
+
+def test_the_last_words_of_those_that_are_stopped(
+    worker: CommandWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Count as long as they have time to end, though the command has ended before."""
+    monkeypatch.setattr(command, "LINGER", 0.01)
+    until = shlex.quote(str(tmp_path / "until"))
+    tidy = f"until [ -e {until} ]; do sleep 0.01; done; echo tidied up; exit"
+    child = f"trap {shlex.quote(tidy)} TERM; {leave_pid(tmp_path / 'pid')}; "
+    child += "while :; do sleep 0.01; done"
+    job = sh(f"sh -c {shlex.quote(child)} & {leave_pid(tmp_path / 'leader')}; wait")
+    at_hand = worker.present(job)
+    running = Running(worker, job, at_hand)
+    leader = read(tmp_path / "leader")
+    read(tmp_path / "pid")
+    worker.stop()
+    wait_for_end_of(leader)
+    assert not running.over
+    write(tmp_path / "until", "now")
+    running.outcome()
+    assert "tidied up\n" in str(at_hand.transcript)
+
+
+def test_without_a_sign_of_the_end_a_thread_waits_for_it(
+    worker: CommandWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are no pidfds: all of it works the same."""
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    assert run(worker, sh("echo out; exit 3")).value["returncode"] == 3
+    assert run(worker, sh("exit 4", capture_output=False)).value["returncode"] == 4
+    outcome = run(worker, sh(hold(tmp_path)))
+    assert outcome.ok and outcome.warning
+    write(tmp_path / "until", "now")
+    running = Running(worker, sh(f"{leave_pid(tmp_path / 'x')}; sleep 60"))
+    read(tmp_path / "x")
+    worker.stop()
+    running.outcome()
+
+
+# The drain ----------------------------------------------------------------------------
+
+
+def pipe_to(drain: Drain) -> int:
+    """The end to write to of a pipe that the drain has taken."""
+    read_end, write_end = os.pipe()
+    drain.take([read_end])
+    return write_end
+
+
+def test_a_drain_takes_what_comes_until_it_is_closed() -> None:
+    """Pipes that end are closed then, others at its end."""
+    threads = ThreadCache()
+    drain = Drain(threads.start_own)
+    ends = [pipe_to(drain) for _ in range(3)]
+    for end in ends:
+        os.write(end, b"x" * 30_000)
+        os.write(end, b"x" * 60_000)
+    os.close(ends.pop())
+    drain.close()
+    threads.close()
+    ends.append(pipe_to(drain))
+    for end in ends:
+        with pytest.raises(BrokenPipeError):
+            os.write(end, b"x")
+        os.close(end)
+
+
+def test_a_drain_that_was_not_used_has_nothing() -> None:
+    """No thread, and no file."""
+    drain = Drain(lambda call: pytest.fail("a thread"))
+    drain.close()
+
+
+def test_a_drain_without_a_thread_closes_what_it_takes() -> None:
+    """Which is not good for those who print there, but costs nobody else."""
+
+    def refuse(call: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    drain = Drain(refuse)
+    for _ in range(2):
+        end = pipe_to(drain)
+        with pytest.raises(BrokenPipeError):
+            os.write(end, b"x")
+        os.close(end)
+    drain.close()
 
 
 # Leftovers ----------------------------------------------------------------------------
@@ -454,7 +616,7 @@ def test_a_stop_does_not_wait_for_a_program_that_does_not_end(
         assert ends.wait(BOUND)
         return real_wait(pid)
 
-    monkeypatch.setattr(command, "_read", fail)
+    monkeypatch.setattr(command.Output, "read", fail)
     monkeypatch.setattr(command, "await_end", wait)
     running = Running(worker, Command(["sleep", "60"]))
     assert waiting.wait(BOUND)

@@ -13,11 +13,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from concurra.tasks import Command
-from concurra.workers import groups
+from concurra.workers import groups, sessions
 from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
 from concurra.workers.process import ProcessWorker
@@ -51,23 +52,30 @@ def test_one_look_answers_all_who_have_waited_for_another(
         readings.append(time.monotonic())
         return readings[-1]
 
-    def look() -> set[int]:
+    def look() -> dict[int, list[Any]]:
         looks.append(len(looks) + 1)
         assert go.wait(BOUND)
-        return set(looks)
+        return {number: [number] for number in looks}
 
-    monkeypatch.setattr(groups, "time", SimpleNamespace(monotonic=clock))
-    monkeypatch.setattr(groups, "_living_groups", look)
-    census = groups._Census()
+    monkeypatch.setattr(sessions, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(sessions, "_sessions", look)
+    census = sessions.Census()
     with ThreadPoolExecutor(11) as pool:
-        early = pool.submit(census.lists, 2)
+        early = pool.submit(census.members, 2)
         wait_until(lambda: looks, what="the first look")
-        late = [pool.submit(census.lists, 2) for _ in range(10)]
+        late = [pool.submit(census.members, 2) for _ in range(10)]
         wait_until(lambda: len(readings) == 2 + len(late), what="those who ask")
         go.set()
         assert not early.result(BOUND), "it has its own answer"
         assert all(each.result(BOUND) for each in late), "none has an older one"
     assert looks == [1, 2]
+
+
+def living(session: int) -> set[int]:
+    """Who of a session is no zombie."""
+    members = sessions.Census().members(session)
+    assert members is not None
+    return {pid for pid, _, _, zombie in members if not zombie}
 
 
 def test_who_is_left_is_seen(tmp_path: Path) -> None:
@@ -77,13 +85,13 @@ def test_who_is_left_is_seen(tmp_path: Path) -> None:
     group = process.pid
     try:
         member = int(read(tmp_path / "pid"))
-        assert groups._Census().lists(group)
+        assert living(group) == {group, member}
         os.kill(member, signal.SIGKILL)
         wait_for_end_of(member)
-        assert groups._Census().lists(group), "the leader lives"
+        assert living(group) == {group}
         process.kill()
         os.waitid(os.P_PID, group, os.WEXITED | os.WNOWAIT)
-        assert not groups._Census().lists(group)
+        assert living(group) == set()
         os.killpg(group, 0)
     finally:
         os.killpg(group, signal.SIGKILL)
@@ -97,7 +105,7 @@ def test_who_cannot_be_seen_may_be_alive(monkeypatch: pytest.MonkeyPatch) -> Non
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(os, "listdir", no_more)
-    assert groups._Census().lists(os.getpgrp())
+    assert sessions.Census().members(os.getsid(0)) is None
 
 
 # Recycled ids -------------------------------------------------------------------------
@@ -227,7 +235,7 @@ def test_no_process_starts_when_the_program_is_ending() -> None:
     code = """
     import atexit
     from concurra.tasks import Command
-    from concurra.workers import groups
+    from concurra.workers import groups, sessions
     from concurra.workers.command import CommandWorker
 
     groups.stop_all()

@@ -20,7 +20,7 @@ import pytest
 from concurra.outcomes import ABORT, FAILED, LOST, NOTHING, TERMINATED, UNAVAILABLE
 from concurra.tasks import CALL
 from concurra.wording import PICKLE_WARNING
-from concurra.workers import command
+from concurra.workers import launch
 from concurra.workers.dispatcher import can_dispatch
 from concurra.workers.guardian import Guardian
 from concurra.workers.process import ProcessWorker
@@ -525,7 +525,7 @@ def test_what_is_at_hand_is_never_that_of_an_earlier_job(
     """Who is dismissed when a command begins shows nothing of the one before it."""
     worker = pool().hire()
     seen: list[Any] = []
-    real_start = command._start
+    real_start = launch.start
 
     def start(*args: Any) -> Any:
         seen.append(worker.dismiss())
@@ -535,7 +535,7 @@ def test_what_is_at_hand_is_never_that_of_an_earlier_job(
         assert run(worker, sh("echo secret")).ok
         assert str(worker.at_hand.transcript) == "stdout:\nsecret\n"
         worker.at_hand = NOTHING
-        monkeypatch.setattr(command, "_start", start)
+        monkeypatch.setattr(launch, "start", start)
         worker.begin(sh("true"))
     finally:
         worker.close()
