@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 def exception_of(outcome: Outcome) -> Optional[BaseException]:
     """What a task has raised, or an error that says what befell it; None for success.
 
-    One from another process has its traceback as ``__cause__``. Where the exception
-    could not be sent, and where there was none, one is made of the text.
+    It has the traceback as ``__cause__``, unless it has been given another one. Where
+    the exception could not be sent, and where there was none, one is made of the text.
     """
     if not outcome.failed:
         return None
     trace = None if outcome.trace is None else str(outcome.trace)
     if isinstance(outcome.exception, bytes):
         outcome.exception = _unpickled(outcome.exception)
-        if outcome.exception is not None:
-            outcome.exception.__cause__ = RemoteTraceback(trace or "")
     if outcome.exception is not None:
+        if trace and outcome.exception.__cause__ is None:
+            outcome.exception.__cause__ = RemoteTraceback(trace)
         return outcome.exception
     error = _error(str(outcome.error))
     if trace:

@@ -264,6 +264,8 @@ class ProgressReader(Reader):
         """Call ``show`` no more, as the run has been cut short."""
         self._show = _nothing
 
+    close = mute
+
     def _wants(self, event: Event) -> bool:
         due = not event.ended % self.step or event.ended == self._total
         return due and event.kind == END

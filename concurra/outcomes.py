@@ -98,8 +98,8 @@ class Outcome:
         ``str()`` does: a terminated command may go on printing until it is dead.
     :param warning: a note for the user.
 
-    ``exception`` is the error itself, if it is known: without the frames' variables, or
-    as it was pickled in another process. ``final`` tells that the task's own rule
+    ``exception`` is the error itself, if it is known: without a traceback, or as it was
+    pickled in another process. ``final`` tells that the task's own rule
     speaks against another attempt.
     """
 

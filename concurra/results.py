@@ -51,7 +51,7 @@ class Recorder:
             mode = task.last_mode
             warning = warning or warning_of(mode)
         return {
-            "task_name": task.options.name or task.job.name,
+            "task_name": task.name,
             "start_time": times.get(start) or self._timestamp(start),
             "end_time": times.get(end) or self._timestamp(end),
             "duration": words.get(seconds) or self._duration(seconds),

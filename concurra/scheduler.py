@@ -121,9 +121,7 @@ class Scheduler(Serving):
 
         :raises LifeCycleError: see `refusal`.
         """
-        refusal = self.refusal()
-        if refusal is not None:
-            raise refusal
+        _refuse(self.refusal())
         if self._events.is_reader():
             return self.finished
         return self._completion.wait(timeout)
@@ -138,9 +136,7 @@ class Scheduler(Serving):
         :param force: kill at once, without the grace period.
         :raises LifeCycleError: this is a copy, see `refusal`.
         """
-        refusal = self._completion.refusal()
-        if refusal is not None:
-            raise refusal
+        _refuse(self._completion.refusal())
         if self._closed:
             if force and not self.finished:  # what is being closed takes its time
                 self._kill()
@@ -250,7 +246,9 @@ class Scheduler(Serving):
 
     def _perform(self) -> None:
         """Do what is to be done, in order; whoever has left the lock does it."""
-        effects = self._state.effects
+        effects, dropped = self._state.effects, self._state.plan.dropped
+        if dropped and self._serving.get(threading.get_ident()):
+            dropped.clear()  # may call finalizers, for which the timer has no time
         while effects:
             try:
                 kind, slot, how = effects.popleft()
@@ -380,6 +378,7 @@ class Scheduler(Serving):
 
     def _close(self) -> None:
         self._closed = True
+        self._state.plan.close()
         for slot in self._state.slots.all:
             if slot.worker is not None:
                 slot.worker.retire()  # all of them first: they have one period to end
@@ -392,3 +391,12 @@ class Scheduler(Serving):
                     report(error)
         self._workers.close()
         self._events.close()
+
+
+def _refuse(refusal: Optional[LifeCycleError]) -> None:
+    """Raise it, if there is one, without a cycle of its traceback and a frame."""
+    try:
+        if refusal is not None:
+            raise refusal
+    finally:
+        del refusal

@@ -88,14 +88,11 @@ def _foreign(error: BaseException) -> Tuple[Optional[TracebackType], str]:
 
 
 def stripped(error: BaseException) -> BaseException:
-    """The same error, whose traceback keeps no variable of any frame alive.
+    """The same error without tracebacks: each frame would keep all of its callers.
 
-    Never raises.
+    Their variables have the arguments of the job, and the run. Never raises.
     """
     try:
-        from traceback import clear_frames
-
-        error.__traceback__, _ = _foreign(error)
         chain: List[Optional[BaseException]] = [error]
         seen = set()
         while chain:
@@ -103,7 +100,7 @@ def stripped(error: BaseException) -> BaseException:
             if each is None or id(each) in seen:
                 continue
             seen.add(id(each))
-            clear_frames(each.__traceback__)
+            each.__traceback__ = None
             chain += (each.__cause__, each.__context__)
             chain += getattr(each, "exceptions", None) or ()  # of a group
     except BaseException:  # the user's own attributes may do anything
