@@ -288,7 +288,7 @@ def test_a_finalizer_runs_outside_of_the_lock():
     runner.add_task(nothing, label="b")
     results = runner.run(verify=False)
     assert results["a"]["status"] == "Successful"
-    assert found == [False]
+    wait_until(lambda: found == [False], BOUND, "the finalizer, which needed no lock")
 
 
 @pytest.mark.parametrize("mode", ["thread", *START_METHODS])
