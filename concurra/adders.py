@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from types import FunctionType
 
 from . import checks
@@ -13,6 +14,7 @@ from .tasks import Call, Command, Task, TaskRef
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from contextvars import Context
     from typing import Any, Callable, Dict, Hashable, Iterable, List, Mapping
     from typing import Optional, Sequence, Tuple, Union
 
@@ -30,6 +32,7 @@ __tracebackhide__ = hidden
 class Adders:
     """The methods of `TaskRunner` that add tasks; one that raises adds nothing."""
 
+    _context: Context  # in which the last function was added
     _life: LifeCycle
     _options: Options  # of each task that is given none of its own
     _plan: Plan
@@ -51,7 +54,8 @@ class Adders:
         """Add a call of ``task(*args, **kwargs)``.
 
         :param task: a function, or anything callable. If it is ``async def``, it is
-            awaited, in an event loop of its own.
+            awaited, in an event loop of its own. In a thread each attempt runs in a
+            copy of the context (see `contextvars`) in which it was added.
         :param args: its arguments. What another adder has returned, or `ref`, stands
             for the result of that task, also directly within a list, tuple, set or
             dict; and the call depends on it.
@@ -80,7 +84,7 @@ class Adders:
         if references:
             job: Call = self._referring(task, args, kwargs, chosen, references)
         else:
-            job = Call(task, args, kwargs)
+            job = Call(task, args, kwargs, self._context_now())
         return self._add(job, label, depends_on, chosen, references)
 
     def add_func(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> TaskRef:
@@ -135,6 +139,7 @@ class Adders:
         """
         items = checks.work(workload)
         self._life.check_open()  # not before: the caller's generator may take its time
+        context = self._context_now()
         tasks: List[Task] = []
         for number, ((func, args, kwargs), label) in enumerate(items, len(self)):
             func, chosen = split(func)
@@ -145,7 +150,7 @@ class Adders:
                     f"workload item {len(tasks)} must be without references: use "
                     "add_task for what depends on other tasks"
                 )
-            tasks.append(Task(label, Call(func, args, kwargs), options))
+            tasks.append(Task(label, Call(func, args, kwargs, context), options))
         self._plan.add_all(tasks)
         return list(tasks)
 
@@ -242,7 +247,7 @@ class Adders:
         if references:
             job: Call = self._referring(func, args, kwargs, chosen, references)
         else:
-            job = Call(func, args, kwargs)
+            job = Call(func, args, kwargs, self._context_now())
         return self._add(job, label, depends_on, chosen, references)
 
     def _referring(
@@ -259,7 +264,14 @@ class Adders:
                 f"{references[0]!r} as an argument: it may have no result. Name it in "
                 "depends_on alone, and let the function look at results_registry"
             )
-        return ReferringCall(func, args, kwargs)
+        return ReferringCall(func, args, kwargs, self._context_now())
+
+    def _context_now(self) -> Context:
+        """A copy of the caller's context; the last one, if that is the same."""
+        now = copy_context()
+        if (now or self._context) and not _are_same(now, self._context):
+            self._context = now
+        return self._context
 
     def _add(
         self,
@@ -307,3 +319,10 @@ class Adders:
                 "nothing would never start"
             )
         return options
+
+
+def _are_same(one: Context, other: Context) -> bool:
+    """Whether the same variables are set, to the very same values."""
+    return len(one) == len(other) and all(
+        var in other and other[var] is value for var, value in one.items()
+    )

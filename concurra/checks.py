@@ -210,7 +210,7 @@ def labels(value: Any) -> Tuple[Hashable, ...]:
 
 def label(value: Any) -> Hashable:
     """Something hashable, as a label has to be."""
-    if not _is_hashable(value):
+    if type(value) is not str and not _is_hashable(value):
         raise wrong(TypeError, "label", "hashable", value)
     checked: Hashable = value
     return checked

@@ -13,6 +13,7 @@ from .lifecycle import LifeCycle
 from .options import Options
 from .run_options import RunOptions
 from .plan import Plan
+from .tasks import EMPTY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ class TaskRunner(Adders, Following):
         self.checkpoint = checkpoint
         self.max_concurrency = checks.concurrency(max_concurrency)
 
+        self._context = EMPTY
         self._options = Options()  # of each task that was given none of its own
         self._check_options()
         self._plan = Plan(self._options)
@@ -276,6 +278,7 @@ class TaskRunner(Adders, Following):
         """The run's options as they are now, and the groups of those who follow it."""
         options = self._check_options()
         self._keeping = options.keep_results
+        self._context = EMPTY  # its values are let go of; who adds more takes it anew
         readers: List[Reader] = [logs.ErrorReader(options, self._registry)]
         if options.progress_stats and len(self):
             ours = type(self).show_progress is TaskRunner.show_progress

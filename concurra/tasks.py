@@ -8,6 +8,7 @@ monotonic clock.
 from __future__ import annotations
 
 import os
+from contextvars import Context
 from functools import partial
 
 from .options import DEFAULTS, Options
@@ -28,10 +29,17 @@ CALL: Final = "call"
 COMMAND: Final = "command"
 
 
-class Call:
-    """A Python function with its arguments; ``kwargs`` is None for none."""
+#: In which no variable is set. Many calls share one context; each runs in a copy.
+EMPTY = Context()
 
-    __slots__ = ("func", "args", "kwargs")
+
+class Call:
+    """A Python function with its arguments; ``kwargs`` is None for none.
+
+    Each attempt runs in a copy of ``context``.
+    """
+
+    __slots__ = ("func", "args", "kwargs", "context")
 
     kind = CALL
 
@@ -40,10 +48,12 @@ class Call:
         func: Callable[..., Any],
         args: Sequence[Any] = (),
         kwargs: Optional[Mapping[str, Any]] = None,
+        context: Context = EMPTY,
     ) -> None:
         self.func = func
         self.args = args
         self.kwargs = kwargs or None
+        self.context = context
 
     @property
     def name(self) -> str:

@@ -26,19 +26,22 @@ _forks = 0
 def perform(call: Call) -> Any:
     """Call the function; if it is ``async def``, wait for it in a loop of its own.
 
+    What it sets of the context is gone after that, as it is a copy.
+
     A function may fork, and its child come back from it as well. The child's way ends
     here: it must not go on as if it were the runner.
     """
     forks = _forks
+    run = call.context.copy().run
     try:
         if call.kwargs is None:
-            value = call.func(*call.args)
+            value = run(call.func, *call.args)
         else:
-            value = call.func(*call.args, **call.kwargs)
+            value = run(call.func, *call.args, **call.kwargs)
         if type(value) is CoroutineType:
             import asyncio
 
-            return asyncio.run(value)
+            return run(asyncio.run, value)
         return value
     finally:
         if _forks != forks:
