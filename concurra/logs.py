@@ -8,7 +8,7 @@ import threading
 from .errors import ExecutionError, hidden
 from .events import END, Reader
 from .outcomes import SUCCESS
-from .wording import describe, quote
+from .wording import GENERATOR_WARNING, describe, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -207,6 +207,9 @@ class ErrorReader(Reader):
         if task.last_mode == "thread_fallback":
             name = one_line(quote(task.label))
             warn(self._log, f"Task {name} was not picklable; ran in thread fallback")
+        if outcome.warning and outcome.warning.endswith(GENERATOR_WARNING):
+            name = one_line(quote(task.label))
+            warn(self._log, f"Task {name} {GENERATOR_WARNING}")
         if outcome.fault and self._errors:
             entry = self._registry.entry(task)
             emit(self._log, "error", lambda: summary.failure(entry))

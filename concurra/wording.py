@@ -14,6 +14,7 @@ arguments of that kind. With fallback_to_thread_on_pickle_error=True the rest is
 threads.)
 """
 FALLBACK_WARNING = "Task was not picklable; ran in thread fallback"
+GENERATOR_WARNING = "returned a generator: nothing of its body has run"
 
 #: The packages whose frames are left out of tracebacks.
 _OWN = ("concurra", "concurra.workers")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from types import CoroutineType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
 from ..outcomes import NOTHING, SUCCESS, AtHand, Outcome
 from ..tasks import Call
-from ..wording import FALLBACK_WARNING
+from ..wording import FALLBACK_WARNING, GENERATOR_WARNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +46,27 @@ def perform(call: Call) -> Any:
     finally:
         if _forks != forks:
             _leave(sys.exc_info()[1])
+
+
+def has_not_begun(value: Any) -> bool:
+    """Whether it is a generator of whose body nothing has run."""
+    if type(value) is GeneratorType:
+        kind = "gi"
+    elif type(value) is AsyncGeneratorType:
+        kind = "ag"
+    else:
+        return False
+    frame = getattr(value, f"{kind}_frame")
+    if frame is None or getattr(value, f"{kind}_running"):
+        return False  # it has ended, or another thread is at it
+    suspended: Optional[bool] = getattr(value, f"{kind}_suspended", None)
+    if suspended is not None:
+        return not suspended
+    if frame.f_lasti < 0:
+        return True
+    from opcode import opmap  # Python 3.11 does not say it of asynchronous ones
+
+    return frame.f_code.co_code[frame.f_lasti] == opmap.get("RETURN_GENERATOR")
 
 
 def _leave(error: Optional[BaseException]) -> NoReturn:
@@ -129,7 +150,10 @@ class ThreadWorker:
             return Outcome.raised(self.mode, error)
         if value is None:
             return self._returned_none
-        return Outcome(SUCCESS, self.mode, value)
+        outcome = Outcome(SUCCESS, self.mode, value)
+        if has_not_begun(value):
+            outcome.warning = GENERATOR_WARNING
+        return outcome
 
     def present(self, call: Call) -> AtHand:
         """See `Kind.present`."""
@@ -171,5 +195,6 @@ class FallbackWorker(ThreadWorker):
     def begin(self, call: Call, note: Optional[Note] = None) -> Outcome:
         """See `Worker.begin`."""
         outcome = super().begin(call)
-        outcome.warning = FALLBACK_WARNING
+        notes = FALLBACK_WARNING, outcome.warning
+        outcome.warning = "; ".join(filter(None, notes))
         return outcome
