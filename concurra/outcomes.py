@@ -193,8 +193,16 @@ class Outcome:
         return outcome
 
     @classmethod
-    def unpicklable(cls, error: str, trace: str) -> Outcome:
-        """The job cannot be sent to another process, so it never began."""
+    def unpicklable(
+        cls, error: str, trace: str, cause: Optional[str] = None
+    ) -> Outcome:
+        """The job cannot be sent to another process, so it never began.
+
+        :param cause: words for what is known of the cause.
+        """
+        if cause is not None:
+            error = f"{error} ({cause})"
+            return cls(UNPICKLABLE, None, None, error, trace, PICKLE_WARNING)
         return cls(UNPICKLABLE, None, None, error, trace + PICKLE_HINT, PICKLE_WARNING)
 
     @classmethod

@@ -66,7 +66,8 @@ def has_not_begun(value: Any) -> bool:
         return True
     from opcode import opmap  # Python 3.11 does not say it of asynchronous ones
 
-    return frame.f_code.co_code[frame.f_lasti] == opmap.get("RETURN_GENERATOR")
+    code = frame.f_code.co_code[frame.f_lasti]
+    return bool(code == opmap.get("RETURN_GENERATOR"))
 
 
 def _leave(error: Optional[BaseException]) -> NoReturn:
