@@ -162,6 +162,20 @@ def main_guard(start_method: Union[str, BaseContext, None]) -> None:
         )
 
 
+def may_have_children(tasks: Iterable[Task]) -> None:
+    """Refuse functions for processes in a process that Python lets have none."""
+    from multiprocessing.process import current_process
+
+    # A command has no module, and is a process of another kind.
+    if current_process().daemon and any(hasattr(t.job, "module") for t in tasks):
+        raise LifeCycleError(
+            "A daemonic process, such as a worker of multiprocessing.Pool or celery, "
+            "cannot have processes for functions: run them in threads "
+            "(use_multiprocessing=False), or start the run in a process that is not "
+            "daemonic (those of concurrent.futures.ProcessPoolExecutor are not)"
+        )
+
+
 def being_imported() -> FrozenSet[str]:
     """The names of the modules whose import the calling thread is in the midst of."""
     names = set()

@@ -182,8 +182,9 @@ class TaskRunner(Adders, Following):
         :raises TypeError, ValueError: tasks depend on labels that were never added, or
             an attribute was changed to what is wrong. Nothing has been started, and it
             can still be mended.
-        :raises RuntimeError: the runner has been started before; or a task for a
-            process is a function of a module whose import waits for this call.
+        :raises RuntimeError: the runner has been started before; or there are tasks for
+            processes, and one is a function of a module whose import waits for this
+            call, or this is a daemonic process, which cannot have any.
         """
         wanted = checks.report_options(verify, raise_exception, error_message)
         self._life.run(self._choose, self._break)

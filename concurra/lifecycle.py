@@ -336,6 +336,7 @@ class LifeCycle:
         options.check_tasks(self._plan.own)
         if options.use_multiprocessing:
             checks.main_guard(options.mp_context)
+            checks.may_have_children(self._plan.tasks.values())
             checks.imported(self._plan.tasks.values())
 
     def _make(
