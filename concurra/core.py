@@ -280,6 +280,7 @@ class TaskRunner(Adders, Following):
         options = self._check_options()
         self._keeping = options.keep_results
         self._context = EMPTY  # its values are let go of; who adds more takes it anew
+        self._registry.begin()
         readers: List[Reader] = [logs.ErrorReader(options, self._registry)]
         if options.progress_stats and len(self):
             ours = type(self).show_progress is TaskRunner.show_progress
@@ -333,7 +334,11 @@ class TaskRunner(Adders, Following):
 
     @property
     def results_registry(self) -> Mapping[Any, Dict[str, Any]]:
-        """For each label the task's result, or ``{}`` as long as it has none."""
+        """For each label the task's result, or ``{}`` as long as it has none.
+
+        In a task in a process, what is not there yet raises a ``RuntimeError``: a copy
+        would never have it.
+        """
         return self._registry
 
     def verify(

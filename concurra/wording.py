@@ -15,6 +15,7 @@ threads.)
 """
 FALLBACK_WARNING = "Task was not picklable; ran in thread fallback"
 GENERATOR_WARNING = "returned a generator: nothing of its body has run"
+COPY = "This is the copy of a runner that a fork has made"
 
 #: The packages whose frames are left out of tracebacks.
 _OWN = ("concurra", "concurra.workers")
