@@ -5,15 +5,17 @@ from __future__ import annotations
 from contextvars import copy_context
 from types import FunctionType
 
-from . import checks
+from . import checks, logs, spelling
 from .errors import hidden
 from .options import ALL_SUCCESS, ATTRIBUTE, NOTHING, ONE_FAILED, Chosen, Options
 from .options import OwnOptions, check_resources, choose, split
 from .references import ReferringCall, referred
 from .tasks import Call, Command, Task, TaskRef
+from .wording import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import logging
     from contextvars import Context
     from typing import Any, Callable, Dict, Hashable, Iterable, List, Mapping
     from typing import Optional, Sequence, Tuple, Union
@@ -32,6 +34,7 @@ __tracebackhide__ = hidden
 class Adders:
     """The methods of `TaskRunner` that add tasks; one that raises adds nothing."""
 
+    log: logging.Logger
     _context: Context  # in which the last function was added
     _life: LifeCycle
     _options: Options  # of each task that is given none of its own
@@ -80,6 +83,8 @@ class Adders:
             task, chosen = split(checks.function(task))
         if task_retries is not None:
             chosen = Chosen({**chosen, **choose(task_retries=task_retries)})
+        if kwargs:
+            self._warn_of_slips("add_task", task, kwargs)
         references = referred(args, kwargs) if args or kwargs else ()
         if references:
             job: Call = self._referring(task, args, kwargs, chosen, references)
@@ -95,6 +100,8 @@ class Adders:
         key = kwargs.pop("key", None)
         checks.function(func)
         func, chosen = split(func)
+        if kwargs:
+            self._warn_of_slips("add_func", func, kwargs)
         return self._add_call(func, args, kwargs, key, None, chosen)
 
     def add_function(
@@ -265,6 +272,17 @@ class Adders:
                 "depends_on alone, and let the function look at results_registry"
             )
         return ReferringCall(func, args, kwargs, self._context_now())
+
+    def _warn_of_slips(self, own: str, func: Any, kwargs: Mapping[str, Any]) -> None:
+        for keyword, meant in spelling.suspects(func, kwargs, own):
+            hint = f"did you mean '{meant}'?"
+            if own == "add_func" and meant != "key":
+                hint = f"add_func() takes 'key' alone, add_task() takes '{meant}'"
+            name = quote(Call(func).name)
+            note = (
+                f"{own}() passes '{keyword}' on to {name}, which has no such parameter"
+            )
+            logs.warn(self.log, f"{note}: {hint}")
 
     def _context_now(self) -> Context:
         """A copy of the caller's context; the last one, if that is the same."""
