@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 #: What `add_task` takes itself.
 TAKEN = ("label", "depends_on", "task_retries")
 
+#: Options of `task` whose names mean little else.
+OPTIONS = ("timeout", "priority", "resources", "trigger_rule")
+
 
 def suspects(func: Any, keywords: Iterable[str], own: str) -> Iterator[Tuple[str, str]]:
     """The keywords that are no parameters of ``func``, each with what was meant.
@@ -26,16 +29,17 @@ def suspects(func: Any, keywords: Iterable[str], own: str) -> Iterator[Tuple[str
 
 @lru_cache(maxsize=512)
 def _meant(keyword: str, own: str) -> Optional[str]:
-    for name in TAKEN:
-        if _are_close(keyword, name) or (own == "add_func" and keyword == name):
+    for name in TAKEN + OPTIONS:
+        exact = own == "add_func" and keyword == name and name in TAKEN
+        if exact or _are_close(keyword, name):
             return name
     return "key" if own == "add_func" and keyword in ("kye", "yek", "keys") else None
 
 
 def _are_close(keyword: str, name: str) -> bool:
     """Whether it is the name with a slip, or begins as the name does."""
-    if keyword == name or keyword == f"{name}s":  # a likely name by itself
-        return False
+    if keyword == name or f"{keyword}s" == name or keyword == f"{name}s":
+        return False  # a likely name by itself
     one, other = _plain(keyword), _plain(name)
     start = _common(one, other)
     end = min(_common(one[::-1], other[::-1]), len(one) - start, len(other) - start)

@@ -15,6 +15,9 @@ threads.)
 """
 FALLBACK_WARNING = "Task was not picklable; ran in thread fallback"
 GENERATOR_WARNING = "returned a generator: nothing of its body has run"
+#: Characters of a value that a refusal shows.
+SHOWN = 60
+
 COPY = "This is the copy of a runner that a fork has made"
 
 #: The packages whose frames are left out of tracebacks.
@@ -32,6 +35,18 @@ def show(value: object) -> str:
         raise
     except BaseException:
         return f"<unprintable {kind(value)}>"
+
+
+def brief(value: object) -> str:
+    """A value as refusals show it: cut, and of what holds others no more than its type.
+
+    What these are may be secret, and is not what is wrong.
+    """
+    holds = hasattr(type(value), "__iter__") and not isinstance(value, (str, bytes))
+    text = show(value)
+    if holds and len(text) > 2:  # of an empty one nothing is told
+        return f"a value of type {kind(value)}"
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 def name(value: object) -> str:

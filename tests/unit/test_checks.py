@@ -184,7 +184,7 @@ def test_labels(value: Any, labels: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize("bad", [0, 1, True, object(), [["a"]], [{}]])
 def test_what_are_no_labels(bad: Any) -> None:
     """No collection, or one of what cannot be a label."""
-    refused(TypeError, "depends_on must be ", lambda: checks.labels(bad))
+    refused(TypeError, "depends_on", lambda: checks.labels(bad))
 
 
 # Functions ----------------------------------------------------------------------------
@@ -331,3 +331,38 @@ def test_commands() -> None:
     )
     assert flags == [True, False, False]
     assert (argv, cwd, env) == (["ls"], "x", {"A": "1"})
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    "act, told",
+    [
+        (lambda: checks.labels([SECRET, [SECRET], SECRET]), "depends_on[1] must be "),
+        (lambda: checks.labels([SECRET, None]), "depends_on[1] must be "),
+        (lambda: checks.call(nothing, {SECRET: SECRET}), "args must be "),
+        (lambda: checks.call(nothing, (), [SECRET]), "kwargs must be "),
+        (lambda: checks.call(nothing, (), {SECRET: 1, 5: SECRET}), "not 5"),
+        (lambda: checks.work([(nothing, (SECRET,)), [SECRET]]), "workload item 1 must"),
+        (lambda: checks.work([(nothing, (), {}, 0, SECRET)]), "elements, not 5"),
+        (lambda: checks.work([(nothing, (), {5: SECRET})]), "workload item 0: kwargs"),
+        (lambda: checks.work([(nothing, (), {}, [SECRET])]), "workload item 0: label"),
+        (lambda: checks.work({SECRET: SECRET}), "workload must be "),
+        (lambda: checks.amounts("resources", [SECRET]), "resources must be "),
+    ],
+)
+def test_a_refusal_tells_what_is_wrong_and_no_more(act: Any, told: str) -> None:
+    """The key or position at fault; nothing else of what a container holds."""
+    with pytest.raises((TypeError, ValueError)) as caught:
+        act()
+    assert told in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_refusal_is_short() -> None:
+    """Whatever the value is."""
+    for value in ("x" * 10_000, ["x"] * 10_000, b"x" * 10_000):
+        with pytest.raises(TypeError) as caught:
+            checks.seconds("timeout", value)
+        assert len(str(caught.value)) < 200

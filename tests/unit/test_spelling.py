@@ -29,6 +29,8 @@ def wrapper(*args: Any, **kwargs: Any) -> None: ...
         *[(name, "depends_on") for name in ("dependencies", "dependency")],
         *[(name, "task_retries") for name in ("task_retry", "taskretries")],
         *[(name, "task_retries") for name in ("task_retires", "tasks_retries")],
+        *[("time_out", "timeout"), ("priorty", "priority"), ("resorces", "resources")],
+        *[("triger_rule", "trigger_rule"), ("triggerRule", "trigger_rule")],
     ],
 )
 def test_slips(keyword: str, meant: str) -> None:
@@ -40,7 +42,20 @@ def test_slips(keyword: str, meant: str) -> None:
 @pytest.mark.parametrize(
     "keyword",
     ["labels", "retries", "timeout", "key", "Key", "name", "on", "task", "url", "x"]
-    + ["deposit", "table", "tables", "data", "retry", "max_retries", "", "level"],
+    + [
+        "priority",
+        "resources",
+        "resource",
+        "timeouts",
+        "deposit",
+        "table",
+        "tables",
+        "data",
+        "retry",
+        "max_retries",
+        "",
+        "level",
+    ],
 )
 def test_other_names(keyword: str) -> None:
     """They are the function's, whatever it is."""
