@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from types import FunctionType
 
-from . import checks, command_checks
+from . import checks, command_checks, logs, spelling
 from .errors import hidden
 from .options import ALL_SUCCESS, ATTRIBUTE, NOTHING, ONE_FAILED, Chosen, Options
 from .options import OwnOptions, check_resources, choose, split
 from .references import ReferringCall, referred
 from .tasks import Call, Command, Task, TaskRef
+from .wording import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import logging
+    from contextvars import Context
     from typing import Any, Callable, Dict, Hashable, Iterable, List, Mapping
     from typing import Optional, Sequence, Tuple, Union
 
@@ -31,6 +35,8 @@ __tracebackhide__ = hidden
 class Adders:
     """The methods of `TaskRunner` that add tasks; one that raises adds nothing."""
 
+    log: logging.Logger
+    _context: Context  # in which the last function was added
     _life: LifeCycle
     _options: Options  # of each task that is given none of its own
     _plan: Plan
@@ -52,7 +58,8 @@ class Adders:
         """Add a call of ``task(*args, **kwargs)``.
 
         :param task: a function, or anything callable. If it is ``async def``, it is
-            awaited, in an event loop of its own.
+            awaited, in an event loop of its own. In a thread each attempt runs in a
+            copy of the context (see `contextvars`) in which it was added.
         :param args: its arguments. What another adder has returned, or `ref`, stands
             for the result of that task, also directly within a list, tuple, set or
             dict; and the call depends on it.
@@ -77,11 +84,13 @@ class Adders:
             task, chosen = split(checks.function(task))
         if task_retries is not None:
             chosen = Chosen({**chosen, **choose(task_retries=task_retries)})
+        if kwargs:
+            self._warn_of_slips("add_task", task, kwargs)
         references = referred(args, kwargs) if args or kwargs else ()
         if references:
             job: Call = self._referring(task, args, kwargs, chosen, references)
         else:
-            job = Call(task, args, kwargs)
+            job = Call(task, args, kwargs, self._context_now())
         return self._add(job, label, depends_on, chosen, references)
 
     def add_func(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> TaskRef:
@@ -92,6 +101,8 @@ class Adders:
         key = kwargs.pop("key", None)
         checks.function(func)
         func, chosen = split(func)
+        if kwargs:
+            self._warn_of_slips("add_func", func, kwargs)
         return self._add_call(func, args, kwargs, key, None, chosen)
 
     def add_function(
@@ -136,6 +147,7 @@ class Adders:
         """
         items = checks.work(workload)
         self._life.check_open()  # not before: the caller's generator may take its time
+        context = self._context_now()
         tasks: List[Task] = []
         for number, ((func, args, kwargs), label) in enumerate(items, len(self)):
             func, chosen = split(func)
@@ -146,7 +158,7 @@ class Adders:
                     f"workload item {len(tasks)} must be without references: use "
                     "add_task for what depends on other tasks"
                 )
-            tasks.append(Task(label, Call(func, args, kwargs), options))
+            tasks.append(Task(label, Call(func, args, kwargs, context), options))
         self._plan.add_all(tasks)
         return list(tasks)
 
@@ -278,7 +290,7 @@ class Adders:
         if references:
             job: Call = self._referring(func, args, kwargs, chosen, references)
         else:
-            job = Call(func, args, kwargs)
+            job = Call(func, args, kwargs, self._context_now())
         return self._add(job, label, depends_on, chosen, references)
 
     def _referring(
@@ -295,7 +307,27 @@ class Adders:
                 f"{references[0]!r} as an argument: it may have no result. Name it in "
                 "depends_on alone, and let the function look at results_registry"
             )
-        return ReferringCall(func, args, kwargs)
+        return ReferringCall(func, args, kwargs, self._context_now())
+
+    def _warn_of_slips(self, own: str, func: Any, kwargs: Mapping[str, Any]) -> None:
+        for keyword, meant in spelling.suspects(func, kwargs, own):
+            hint = f"did you mean '{meant}'?"
+            if meant in spelling.OPTIONS:
+                hint = f"did you mean the option '{meant}' of task()?"
+            elif own == "add_func" and meant != "key":
+                hint = f"add_func() takes 'key' alone, add_task() takes '{meant}'"
+            name = quote(Call(func).name)
+            note = (
+                f"{own}() passes '{keyword}' on to {name}, which has no such parameter"
+            )
+            logs.warn(self.log, f"{note}: {hint}")
+
+    def _context_now(self) -> Context:
+        """A copy of the caller's context; the last one, if that is the same."""
+        now = copy_context()
+        if (now or self._context) and not _are_same(now, self._context):
+            self._context = now
+        return self._context
 
     def _add(
         self,
@@ -343,3 +375,10 @@ class Adders:
                 "nothing would never start"
             )
         return options
+
+
+def _are_same(one: Context, other: Context) -> bool:
+    """Whether the same variables are set, to the very same values."""
+    return len(one) == len(other) and all(
+        var in other and other[var] is value for var, value in one.items()
+    )

@@ -259,6 +259,7 @@ def _digest(task: Task) -> bytes:
     elif isinstance(job, ReferringCall):
         what = (job.func, _plain(job.given_args), _plain(job.given_kwargs))
     else:
+        assert job is not None  # it has not ended
         what = (job.func, _plain(job.args), _plain(job.kwargs or {}))
     return sha256(_pickled((what, version))).digest()
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Hashable, Iterable, Mapping
 
 from .errors import LifeCycleError
-from .wording import quote, show
+from .wording import brief, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,6 +159,20 @@ def main_guard(start_method: Union[str, BaseContext, None]) -> None:
         )
 
 
+def may_have_children(tasks: Iterable[Task]) -> None:
+    """Refuse functions for processes in a process that Python lets have none."""
+    from multiprocessing.process import current_process
+
+    # A command has no module, and is a process of another kind.
+    if current_process().daemon and any(hasattr(t.job, "module") for t in tasks):
+        raise LifeCycleError(
+            "A daemonic process, such as a worker of multiprocessing.Pool or celery, "
+            "cannot have processes for functions: run them in threads "
+            "(use_multiprocessing=False), or start the run in a process that is not "
+            "daemonic (those of concurrent.futures.ProcessPoolExecutor are not)"
+        )
+
+
 def being_imported() -> FrozenSet[str]:
     """The names of the modules whose import the calling thread is in the midst of."""
     names = set()
@@ -198,16 +212,16 @@ def labels(value: Any) -> Tuple[Hashable, ...]:
         if not isinstance(value, Iterable):
             raise wrong(TypeError, "depends_on", "a collection of labels", value)
     named = tuple(value)
-    for each in named:
+    for index, each in enumerate(named):
         if each is None or not _is_hashable(each):
-            expected = "a collection of hashable labels, none of them None"
-            raise wrong(TypeError, "depends_on", expected, list(named))
+            expected = "a hashable label other than None"
+            raise wrong(TypeError, f"depends_on[{index}]", expected, each)
     return named if len(named) < 2 else tuple(dict.fromkeys(named))
 
 
 def label(value: Any) -> Hashable:
     """Something hashable, as a label has to be."""
-    if not _is_hashable(value):
+    if type(value) is not str and not _is_hashable(value):
         raise wrong(TypeError, "label", "hashable", value)
     checked: Hashable = value
     return checked
@@ -239,14 +253,16 @@ def call(func: Any, args: Any = None, kwargs: Any = None) -> CallParts:
         raise wrong(TypeError, "kwargs", "a mapping of names to arguments", kwargs)
     for key in kwargs:
         if not isinstance(key, str):
-            raise wrong(TypeError, "kwargs", "a mapping with strings as keys", kwargs)
+            raise wrong(TypeError, "kwargs", "named by strings", key)
     return func, tuple(args), dict(kwargs)
 
 
 def arguments(parameter: str, value: Any) -> Iterable[Any]:
     """The arguments of a function."""
     if not isinstance(value, Iterable) or isinstance(value, (str, bytes, Mapping)):
-        hint = f"an iterable of arguments, such as ({show(value)},)"
+        hint = "an iterable of arguments"
+        if not isinstance(value, Mapping):
+            hint = f"{hint}, such as ({brief(value)},)"
         raise wrong(TypeError, parameter, hint, value)
     return value
 
@@ -274,7 +290,7 @@ def work(items: Any) -> List[Tuple[CallParts, Optional[Hashable]]]:
         if not isinstance(item, tuple):
             raise wrong(TypeError, where, expected, item)
         if not 1 <= len(item) <= 4:
-            raise wrong(ValueError, where, f"{expected} of 1 to 4 elements", item)
+            raise wrong(ValueError, where, f"{expected} of 1 to 4 elements", len(item))
         func, args, kwargs, name = (*item, None, None, None)[:4]
         try:
             name = None if name is None else label(name)
@@ -286,5 +302,5 @@ def work(items: Any) -> List[Tuple[CallParts, Optional[Hashable]]]:
 
 def wrong(kind: type, parameter: str, expected: str, value: Any) -> Exception:
     """The error that says what a parameter must be, and what it is."""
-    error: Exception = kind(f"{parameter} must be {expected}, not {show(value)}")
+    error: Exception = kind(f"{parameter} must be {expected}, not {brief(value)}")
     return error

@@ -11,6 +11,7 @@ import threading
 import time
 
 from .errors import LifeCycleError
+from .wording import COPY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,10 +35,7 @@ class Completion:
         """Why it will never come here, or None."""
         if self._pid == os.getpid() or self.reached:
             return None
-        return LifeCycleError(
-            "This is the copy of a runner that a fork has made: only the original can "
-            "be waited for or aborted"
-        )
+        return LifeCycleError(f"{COPY}: only the original can be waited for or aborted")
 
     def wait(self, timeout: Optional[float] = None) -> bool:
         """Wait until it has come; whether it has.

@@ -13,6 +13,7 @@ from .lifecycle import LifeCycle
 from .options import Options
 from .run_options import RunOptions
 from .plan import Plan
+from .tasks import EMPTY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ class TaskRunner(Adders, Following):
         self.checkpoint = checkpoint
         self.max_concurrency = checks.concurrency(max_concurrency)
 
+        self._context = EMPTY
         self._options = Options()  # of each task that was given none of its own
         self._check_options()
         self._plan = Plan(self._options)
@@ -180,8 +182,9 @@ class TaskRunner(Adders, Following):
         :raises TypeError, ValueError: tasks depend on labels that were never added, or
             an attribute was changed to what is wrong. Nothing has been started, and it
             can still be mended.
-        :raises RuntimeError: the runner has been started before; or a task for a
-            process is a function of a module whose import waits for this call.
+        :raises RuntimeError: the runner has been started before; or there are tasks for
+            processes, and one is a function of a module whose import waits for this
+            call, or this is a daemonic process, which cannot have any.
         """
         wanted = checks.report_options(verify, raise_exception, error_message)
         self._life.run(self._choose, self._break)
@@ -275,6 +278,8 @@ class TaskRunner(Adders, Following):
         """The run's options as they are now, and the groups of those who follow it."""
         options = self._check_options()
         self._keeping = options.keep_results
+        self._context = EMPTY  # its values are let go of; who adds more takes it anew
+        self._registry.begin()
         readers: List[Reader] = [logs.ErrorReader(options, self._registry)]
         if options.progress_stats and len(self):
             ours = type(self).show_progress is TaskRunner.show_progress
@@ -328,7 +333,11 @@ class TaskRunner(Adders, Following):
 
     @property
     def results_registry(self) -> Mapping[Any, Dict[str, Any]]:
-        """For each label the task's result, or ``{}`` as long as it has none."""
+        """For each label the task's result, or ``{}`` as long as it has none.
+
+        In a task in a process, what is not there yet raises a ``RuntimeError``: a copy
+        would never have it.
+        """
         return self._registry
 
     def verify(

@@ -13,24 +13,24 @@ if TYPE_CHECKING:
 def exception_of(outcome: Outcome) -> Optional[BaseException]:
     """What a task has raised, or an error that says what befell it; None for success.
 
-    One from another process has its traceback as ``__cause__``. Where the exception
-    could not be sent, and where there was none, one is made of the text.
+    It has the traceback as ``__cause__``, unless it has been given another one. Where
+    the exception could not be sent, and where there was none, one is made of the text.
     """
     if not outcome.failed:
         return None
     trace = None if outcome.trace is None else str(outcome.trace)
     if isinstance(outcome.exception, bytes):
         outcome.exception = _unpickled(outcome.exception)
+    if isinstance(outcome.exception, BaseException):
         _set_cause(outcome.exception, trace)
-    if outcome.exception is not None:
         return outcome.exception
     error = _error(str(outcome.error))
     _set_cause(error, trace)
     return error
 
 
-def _set_cause(error: Optional[BaseException], trace: Optional[str]) -> None:
-    if error is not None and trace:  # whatever its class makes of assignments
+def _set_cause(error: BaseException, trace: Optional[str]) -> None:
+    if error.__cause__ is None and trace:  # whatever its class makes of assignments
         cause: Any = BaseException.__dict__["__cause__"]
         cause.__set__(error, RemoteTraceback(trace))
 

@@ -240,8 +240,11 @@ class LifeCycle:
             except BaseException:  # the next one comes before that has even begun
                 self._terminate(partial(broken, error), first)
             raise
-        if refusal is not None:
-            raise refusal
+        try:
+            if refusal is not None:
+                raise refusal
+        finally:
+            del refusal  # or else its traceback is a cycle, which holds the runner
 
     def _start(self, choose: Choose, in_background: bool) -> Optional[ConcurraError]:
         try:
@@ -307,16 +310,20 @@ class LifeCycle:
         options, readers = choose()
         restored: Dict[Task, Outcome] = {}
         if check is not None:
-            check(options)
-            restored = self._restore([each for group in readers for each in group])
+            restored = self._restore(
+                [each for group in readers for each in group], partial(check, options)
+            )
         scheduler = self._make(options, readers, restored)
         self._schedulers.append(scheduler)
         return self._schedulers[0] is scheduler
 
-    def _restore(self, readers: Sequence[Reader]) -> Dict[Task, Outcome]:
-        """What readers know of tasks that need not run."""
+    def _restore(
+        self, readers: Sequence[Reader], check: Callable[[], None]
+    ) -> Dict[Task, Outcome]:
+        """What readers know of tasks that need not run; they are closed on an error."""
         restored: Dict[Task, Outcome] = {}
         try:
+            check()
             for reader in readers:
                 restored.update(reader.restore(self._plan.tasks))
         except BaseException:
@@ -331,6 +338,7 @@ class LifeCycle:
         options.check_tasks(self._plan.own)
         if options.use_multiprocessing:
             checks.main_guard(options.mp_context)
+            checks.may_have_children(self._plan.tasks.values())
             checks.imported(self._plan.tasks.values())
 
     def _make(
@@ -341,7 +349,7 @@ class LifeCycle:
     ) -> Scheduler:
         """What opens the plan and runs it; nothing is started or held by that."""
         plan, limit = self._plan, options.max_concurrency
-        jobs = [task.job.kind for task in plan.tasks.values()]
+        jobs = [task.job.kind for task in plan.tasks.values() if task.job]
         calls, grace = jobs.count(CALL), float(options.terminate_timeout)
         threads = ThreadCache()
         pool = Pool(

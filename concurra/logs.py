@@ -8,7 +8,7 @@ import threading
 from .errors import ExecutionError, hidden
 from .events import END, Reader
 from .outcomes import SUCCESS
-from .wording import describe, quote
+from .wording import GENERATOR_WARNING, describe, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -205,13 +205,16 @@ class ErrorReader(Reader):
         from . import summary
         from .sanitize import one_line
 
+        name, note = one_line(quote(task.label)), outcome.warning
+        generator = isinstance(note, str) and note.endswith(GENERATOR_WARNING)
         if task.last_mode == "thread_fallback":
-            name = one_line(quote(task.label))
             warn(self._log, f"Task {name} was not picklable; ran in thread fallback")
         elif outcome.grows:
             self._growing.append(task)
-        elif outcome.mode is not None:
+        elif outcome.mode is not None and not generator:
             self._warn(task)
+        if generator:
+            warn(self._log, f"Task {name} {GENERATOR_WARNING}")
         if outcome.fault and self._errors:
             entry = self._registry.entry(task)
             emit(self._log, "error", lambda: summary.failure(entry))
@@ -282,6 +285,8 @@ class ProgressReader(Reader):
     def mute(self) -> None:
         """Call ``show`` no more, as the run has been cut short."""
         self._show = _nothing
+
+    close = mute
 
     def _wants(self, event: Event) -> bool:
         due = not event.ended % self.step or event.ended == self._total

@@ -116,8 +116,8 @@ class Outcome:
     :param warning: a note for the user, or an object whose ``str()`` is that: what
         could not be killed shows later; empty for none.
 
-    ``exception`` is the error itself, if it is known: without the frames' variables, or
-    as it was pickled in another process. ``final`` tells that the task's own rule
+    ``exception`` is the error itself, if it is known: without a traceback, or as it was
+    pickled in another process. ``final`` tells that the task's own rule
     speaks against another attempt.
     """
 
@@ -213,8 +213,16 @@ class Outcome:
         return outcome
 
     @classmethod
-    def unpicklable(cls, error: str, trace: str) -> Outcome:
-        """The job cannot be sent to another process, so it never began."""
+    def unpicklable(
+        cls, error: str, trace: str, cause: Optional[str] = None
+    ) -> Outcome:
+        """The job cannot be sent to another process, so it never began.
+
+        :param cause: words for what is known of the cause.
+        """
+        if cause is not None:
+            error = f"{error} ({cause})"
+            return cls(UNPICKLABLE, None, None, error, trace, PICKLE_WARNING)
         return cls(UNPICKLABLE, None, None, error, trace + PICKLE_HINT, PICKLE_WARNING)
 
     @classmethod

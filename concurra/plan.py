@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from typing import Optional, Sequence, Union
 
     from .ranked import Ranked
+    from .tasks import Job
 
 __tracebackhide__ = hidden
 
@@ -54,6 +55,9 @@ class Plan:
         self.take = self.ready.take
         #: The tasks that have ended, in this order; only ever appended to.
         self.ended: List[Task] = []
+        #: The jobs of tasks that were ended while nobody did them. Their arguments may
+        #: have finalizers, so it is for others to let them go.
+        self.dropped: List[Optional[Job]] = []
         #: How many of them have not succeeded, by their status.
         self.faults = {FAILED: 0, TERMINATED: 0}
         #: How many something went wrong with, or before them.
@@ -139,6 +143,7 @@ class Plan:
             task.started = task.ended = now
             task.attempts = 1
             task.outcome = outcome
+            self._drop(task)
             self.ended.append(task)
         if restored:
             self._follow_all(now)
@@ -197,6 +202,8 @@ class Plan:
         depends on a task follows by its trigger rule: mostly, it ends with a task that
         did not succeed, skipped.
 
+        Who brings in a success has the job, which is not let go here.
+
         :param skip: False if `terminate` will end these, and all others.
         :param delay: whether another attempt has to wait in any case.
         """
@@ -205,6 +212,7 @@ class Plan:
         if outcome.cause is SUCCESS:
             task.ended = now
             task.outcome = outcome  # the last: who sees it may read all the rest
+            task.job = None
             self.ended.append(task)
             if self._ruled:
                 return self._follow(task, now)
@@ -256,6 +264,17 @@ class Plan:
                 self._end(task, at_work.get(task, waiting), now)
         self.ready.clear()
 
+    def close(self) -> None:
+        """Everything has ended: let go of what was for the run alone.
+
+        Tasks that know each other in both directions would be there until the garbage
+        collector comes, with their values.
+        """
+        self.dropped.clear()
+        self.referring.clear()
+        for task in self.tasks.values():
+            task.dependents = ()
+
     def rebuild(
         self,
         at_work: Collection[Task],
@@ -280,6 +299,8 @@ class Plan:
             self._follow_all(now)
         for task in tasks:
             task.blockers = rules.blockers(task)
+            if task.outcome is not None and task.job is not None:
+                self._drop(task)
             if task.outcome is not None or task in at_work:
                 self.delayed.pop(task, None)
                 continue
@@ -380,8 +401,13 @@ class Plan:
         task.blockers = -1  # whatever it waits for, it is not ready after that
         task.ended = now
         task.outcome = outcome  # the last: who sees it may read all the rest
+        self._drop(task)
         self.ended.append(task)
         self._count(task)
+
+    def _drop(self, task: Task) -> None:
+        self.dropped.append(task.job)  # first: it must not be let go here
+        task.job = None
 
     def _count(self, task: Task) -> None:
         outcome = task.outcome

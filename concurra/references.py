@@ -7,10 +7,11 @@ call gets that task's result in its place, when it begins.
 
 from __future__ import annotations
 
-from .tasks import Call, Task, TaskRef
+from .tasks import EMPTY, Call, Task, TaskRef
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from contextvars import Context
     from typing import Any, Dict, Hashable, List, Mapping, Sequence, Tuple
 
 #: Where references are looked for, in arguments of just these types.
@@ -54,9 +55,14 @@ class ReferringCall(Call):
     __slots__ = ("given_args", "given_kwargs", "tasks")
 
     def __init__(
-        self, func: Any, given_args: Sequence[Any], given_kwargs: Mapping[str, Any]
+        self,
+        func: Any,
+        given_args: Sequence[Any],
+        given_kwargs: Mapping[str, Any],
+        context: Context = EMPTY,
     ) -> None:
         self.func = func
+        self.context = context
         self.given_args = given_args
         self.given_kwargs = given_kwargs
         #: By the label, those that it refers to; set when the run starts.

@@ -5,17 +5,20 @@ Pure: it knows no lock, clock or runner. It reads tasks that have ended.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Hashable, Mapping
 
 from .collector import collection_paused
+from .errors import LifeCycleError
 from .failures import exception_of
 from .outcomes import ERROR, STATUS, SUCCESS, UNTRIGGERED, warning_of
 from .tasks import Task
+from .wording import COPY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Iterable, Iterator, List
+    from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
 
     from .types import Result
 
@@ -51,7 +54,7 @@ class Recorder:
             mode = task.last_mode
             warning = warning or warning_of(mode)
         return {
-            "task_name": task.options.name or task.job.name,
+            "task_name": task.name,
             "start_time": times.get(start) or self._timestamp(start),
             "end_time": times.get(end) or self._timestamp(end),
             "duration": words.get(seconds) or self._duration(seconds),
@@ -101,10 +104,13 @@ class Registry(Mapping[Hashable, "Any"]):
     """
 
     def __init__(
-        self, tasks: Mapping[Hashable, Task], record: Callable[[Task], Result]
+        self,
+        tasks: Mapping[Hashable, Task],
+        record: Callable[[Task], Result],
     ) -> None:
         self._tasks = tasks
         self._record = record
+        self._pid: Optional[int] = None  # where the run is
         self._made: Dict[Hashable, Result] = {}
         self._taken = bytearray()  # by the index, tasks whose results were handed out
 
@@ -136,12 +142,24 @@ class Registry(Mapping[Hashable, "Any"]):
     def _is_taken(self, task: Task) -> bool:
         return bool(self._taken and self._taken[task.index])
 
+    def begin(self) -> None:
+        """The run begins in this process. Where a fork copies it, no result comes."""
+        self._pid = os.getpid()
+
+    def _check_original(self) -> None:
+        if self._pid is not None and self._pid != os.getpid():
+            raise LifeCycleError(
+                f"{COPY}: it knows no result of the run. Give a task what it needs as "
+                "an argument, or let one task write it where another one reads it"
+            )
+
     def __getitem__(self, label: Hashable) -> Any:
         result = self._made.get(label)
         if result is None:
             task = self._tasks[label]
             outcome = task.outcome
             if outcome is None or self._is_taken(task):
+                self._check_original()
                 return {}
             result = self._record(task)
             if not outcome.grows:
@@ -189,6 +207,14 @@ class Registry(Mapping[Hashable, "Any"]):
             if error is not None:
                 found[label] = error
         return found
+
+    def __reduce__(self) -> Any:
+        if not all(task.outcome for task in self._tasks.values()):
+            raise TypeError(
+                "The results_registry of a run that goes on cannot be copied, nor sent "
+                "to a process: give a task what it needs as an argument"
+            )
+        return dict, (self.complete(),)
 
     def __iter__(self) -> Iterator[Hashable]:
         return iter(self._tasks)

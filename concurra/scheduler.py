@@ -122,9 +122,7 @@ class Scheduler(Serving):
 
         :raises LifeCycleError: see `refusal`.
         """
-        refusal = self.refusal()
-        if refusal is not None:
-            raise refusal
+        _refuse(self.refusal())
         if self._events.is_reader():
             return self.finished
         return self._completion.wait(timeout)
@@ -139,9 +137,7 @@ class Scheduler(Serving):
         :param force: the step to begin with, one of `steps`.
         :raises LifeCycleError: this is a copy, see `refusal`.
         """
-        refusal = self._completion.refusal()
-        if refusal is not None:
-            raise refusal
+        _refuse(self._completion.refusal())
         if self._closed:
             if (
                 force == steps.KILL and not self.finished
@@ -254,7 +250,9 @@ class Scheduler(Serving):
 
     def _perform(self) -> None:
         """Do what is to be done, in order; whoever has left the lock does it."""
-        effects = self._state.effects
+        effects, dropped = self._state.effects, self._state.plan.dropped
+        if dropped and self._serving.get(threading.get_ident()):
+            dropped.clear()  # may call finalizers, for which the timer has no time
         while effects:
             try:
                 kind, slot, how = effects.popleft()
@@ -388,6 +386,7 @@ class Scheduler(Serving):
 
     def _close(self) -> None:
         self._closed = True
+        self._state.plan.close()
         for slot in self._state.slots.all:
             if slot.worker is not None:
                 slot.worker.retire()  # all of them first: they have one period to end
@@ -400,3 +399,12 @@ class Scheduler(Serving):
                     report(error)
         self._workers.close()
         self._events.close()
+
+
+def _refuse(refusal: Optional[LifeCycleError]) -> None:
+    """Raise it, if there is one, without a cycle of its traceback and a frame."""
+    try:
+        if refusal is not None:
+            raise refusal
+    finally:
+        del refusal

@@ -147,7 +147,8 @@ class Serving:
                 self._perform()
             if events.unread:
                 self._tell_soon()
-            outcome = begin(task.job, self._note(slot, task) if remote else None)
+            job = task.job  # let go below: its finalizers must not run under the lock
+            outcome = begin(job, self._note(slot, task) if remote else None)
             if outcome is not None:
                 moment = clock()
                 if outcome.cause is not SUCCESS:
@@ -157,6 +158,7 @@ class Serving:
             elif not next(slot.tickets) & 1:
                 return  # `done` is still to be called, and goes on
             visit(slot)
+            job = None
             task = slot.following or self._next(slot)
 
     def _next(self, slot: Slot) -> Optional[Task]:
@@ -228,7 +230,10 @@ class Serving:
             slot.outcome, slot.moment = outcome, self._clock()
             if not next(slot.tickets) & 1:
                 return  # `begin` is still to return
+            task = slot.task
+            job = None if task is None else task.job  # not let go under the lock
             self._decisions.visit(slot)
+            del job
             busy = serving or self._serving.get(threading.get_ident())
             if self._go_on(slot, slot.following):
                 if self._state.effects:
@@ -250,11 +255,12 @@ class Serving:
             task is not None
             and worker is not None
             and _is_plain(task)
-            and worker.is_quick(task.job)
+            and (job := task.job) is not None
+            and worker.is_quick(job)
         ):
             if self._events.unread:
                 self._start(self._tell)
-            outcome = worker.begin(task.job, self._note(slot, task))
+            outcome = worker.begin(job, self._note(slot, task))
             if outcome is not None:
                 slot.outcome, slot.moment = outcome, self._clock()
             elif not next(slot.tickets) & 1:

@@ -82,7 +82,7 @@ def _cell(value: object) -> str:
 def failure(entry: Entry) -> str:
     """What went wrong with a task, with the trace if there is one."""
     task, result = entry.task, entry.result
-    program = getattr(task.job, "program", "")
+    program = task.program
     if program and type(task.label) is int and task.label == task.index:
         program = f" ({one_line(program)})"  # it was given no label
     else:

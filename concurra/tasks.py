@@ -8,6 +8,7 @@ monotonic clock.
 from __future__ import annotations
 
 import os
+from contextvars import Context
 from functools import partial
 from signal import SIGTERM
 
@@ -29,10 +30,17 @@ CALL: Final = "call"
 COMMAND: Final = "command"
 
 
-class Call:
-    """A Python function with its arguments; ``kwargs`` is None for none."""
+#: In which no variable is set. Many calls share one context; each runs in a copy.
+EMPTY = Context()
 
-    __slots__ = ("func", "args", "kwargs")
+
+class Call:
+    """A Python function with its arguments; ``kwargs`` is None for none.
+
+    Each attempt runs in a copy of ``context``.
+    """
+
+    __slots__ = ("func", "args", "kwargs", "context")
 
     kind = CALL
 
@@ -41,22 +49,28 @@ class Call:
         func: Callable[..., Any],
         args: Sequence[Any] = (),
         kwargs: Optional[Mapping[str, Any]] = None,
+        context: Context = EMPTY,
     ) -> None:
         self.func = func
         self.args = args
         self.kwargs = kwargs or None
+        self.context = context
 
     @property
     def name(self) -> str:
         """The function's name; of a partial, the name of what it wraps."""
         func: Any = self.func
         try:
-            if type(func.__name__) is str:
-                return func.__name__
+            name = func.__name__
+            if type(name) is str:
+                return name
         except Exception:
             if issubclass(type(func), partial):
                 return Call(func.func).name
         return type(func).__name__
+
+    #: What is kept of a call that has ended.
+    title = name
 
     @property
     def module(self) -> Optional[str]:
@@ -138,6 +152,11 @@ class Command:
                 return os.path.basename(word)
         return ""
 
+    @property
+    def title(self) -> Tuple[str, str]:
+        """What is kept of a command that has ended."""
+        return self.name, self.program
+
 
 class TaskRef:
     """Stands for the result of a task, in the arguments of another: see `ref`.
@@ -163,15 +182,16 @@ class TaskRef:
 class Task(TaskRef):
     """A job with its place in the plan, and in the end its outcome.
 
-    ``depends_on`` are the labels of the tasks that it depends on, ``needs`` are these
-    tasks, from the start of the run on. ``attempts`` counts those that were started;
-    ``errors`` has the error of each that failed, ``mode`` is how the last of these was
-    run. ``blockers`` is the number of dependencies that it still waits for.
-    ``order`` and ``island`` belong to `dag`, which sets them once it has a use for
-    them.
+    With its outcome it lets go of its ``job``. ``depends_on`` are the labels of the
+    tasks that it depends on, ``needs`` are these tasks, from the start of the run on.
+    ``attempts`` counts those that were started; ``errors`` has the error of each that
+    failed, ``mode`` is how the last of these was run. ``blockers`` is the number of
+    dependencies that it still waits for. ``order`` and ``island`` belong to `dag`,
+    which sets them once it has a use for them.
     """
 
     __slots__ = (
+        "title",
         "index",
         "order",
         "island",
@@ -194,8 +214,9 @@ class Task(TaskRef):
 
     def __init__(self, label: Hashable, job: Job, options: Options = DEFAULTS) -> None:
         self.label = label
+        self.title: Union[str, Tuple[str, str]] = job.title
         self.index = -1
-        self.job = job
+        self.job: Optional[Job] = job
         self.options = options
         self.depends_on: Sequence[Hashable] = ()
         self.needs: Sequence[Task] = ()
@@ -211,7 +232,13 @@ class Task(TaskRef):
     @property
     def name(self) -> str:
         """What the report's table shows of it."""
-        return self.options.name or self.job.name
+        title = self.title
+        return self.options.name or (title if type(title) is str else title[0])
+
+    @property
+    def program(self) -> str:
+        """The name of a command's program, as far as it is known; else ""."""
+        return "" if isinstance(self.title, str) else self.title[1]
 
     @property
     def last_mode(self) -> Optional[ExecutionMode]:

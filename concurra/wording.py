@@ -16,12 +16,14 @@ arguments of that kind. With fallback_to_thread_on_pickle_error=True the rest is
 threads.)
 """
 FALLBACK_WARNING = "Task was not picklable; ran in thread fallback"
+GENERATOR_WARNING = "returned a generator: nothing of its body has run"
+#: Characters of a value that a refusal shows.
+SHOWN = 60
+
+COPY = "This is the copy of a runner that a fork has made"
 
 #: What has exceptions in it: from Python 3.11 on there is such a thing.
 _GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())
-
-#: The flags of the code of generators, see `inspect`.
-_GENERATORS = 0x20 | 0x200
 
 #: The packages whose frames are left out of tracebacks.
 _OWN = ("concurra", "concurra.workers")
@@ -38,6 +40,18 @@ def show(value: object) -> str:
         raise
     except BaseException:
         return f"<unprintable {kind(value)}>"
+
+
+def brief(value: object) -> str:
+    """A value as refusals show it: cut, and of what holds others no more than its type.
+
+    What these are may be secret, and is not what is wrong.
+    """
+    holds = hasattr(type(value), "__iter__") and not isinstance(value, (str, bytes))
+    text = show(value)
+    if holds and len(text) > 2:  # of an empty one nothing is told
+        return f"a value of type {kind(value)}"
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 def name(value: object) -> str:
@@ -96,12 +110,11 @@ def _foreign(error: BaseException) -> Tuple[Optional[TracebackType], str]:
 
 
 def stripped(error: BaseException) -> BaseException:
-    """The same error, whose traceback keeps no variable of any frame alive.
+    """The same error without tracebacks: each frame would keep all of its callers.
 
-    Never raises.
+    Their variables have the arguments of the job, and the run. Never raises.
     """
     try:
-        BaseException.with_traceback(error, _foreign(error)[0])
         chain: List[Optional[BaseException]] = [error]
         seen = set()
         while chain:
@@ -109,24 +122,13 @@ def stripped(error: BaseException) -> BaseException:
             if each is None or id(each) in seen:
                 continue
             seen.add(id(each))
-            _clear(each.__traceback__)
+            BaseException.with_traceback(each, None)
             chain += (each.__cause__, each.__context__)
             if isinstance(each, _GROUP):
                 chain += each.exceptions
     except BaseException:  # the user's own attributes may do anything
         pass
     return error
-
-
-def _clear(frames: Optional[TracebackType]) -> None:
-    """Let go of the variables of frames that are done."""
-    while frames is not None:
-        frame, frames = frames.tb_frame, frames.tb_next
-        if not frame.f_code.co_flags & _GENERATORS:  # it may go on
-            try:
-                frame.clear()
-            except RuntimeError:
-                pass  # it is at work
 
 
 def ending(exitcode: Optional[int]) -> str:

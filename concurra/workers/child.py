@@ -16,10 +16,10 @@ from functools import partial
 
 from .. import current
 from ..tasks import Call
-from ..wording import describe
+from ..wording import GENERATOR_WARNING, describe
 from .forks import POSIX, close_unshared, unshared
 from .imports import mend_imports
-from .thread import flush, perform
+from .thread import flush, has_not_begun, perform
 from .transfer import PROTOCOL, Channel, Ended, is_plain
 
 TYPE_CHECKING = False
@@ -163,7 +163,11 @@ def _do(pipe: Channel, initializer: Optional[Initializer]) -> Message:
             raise Ended from error
         if stage == CALLING:
             return _failed(pipe, error, None if on is None else _refusal(on, error))
-        what = not_recorded(error) if stage == ANSWERING else describe(error)
+        if stage == ANSWERING:
+            note = f" ({GENERATOR_WARNING})" if has_not_begun(value) else ""
+            what = not_recorded(error, note)
+        else:
+            what = describe(error)
         return pipe.pack((stage, *what), is_plain(what))
 
 
@@ -183,11 +187,15 @@ def _refusal(on: Any, error: BaseException) -> Optional[str]:
     return refusal(on, error)
 
 
-def not_recorded(error: BaseException) -> Tuple[str, str]:
-    """What is wrong with a result that cannot be sent from process to process."""
+def not_recorded(error: BaseException, note: str = "") -> Tuple[str, str]:
+    """What is wrong with a result that cannot be sent from process to process.
+
+    :param note: what else is to be said of it.
+    """
     text, trace = describe(error)
     kind, _, message = text.partition(": ")
-    return f"{kind}: Could not record task result: {message}", trace + RESULT_HINT
+    text = f"{kind}: Could not record task result: {message}{note}"
+    return text, trace + RESULT_HINT
 
 
 def _reset_signals() -> None:

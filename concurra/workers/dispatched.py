@@ -9,7 +9,8 @@
                           all else ───────────────────────> receive, unpickle, done
                           its end ────────────────────────> reap, done
 
-The dispatcher neither blocks nor calls the user's code. A job's ``done`` is called by
+The dispatcher neither blocks nor calls the user's code, so a reply is plain to it only
+if the arguments were, which go with the outcome. A job's ``done`` is called by
 whoever takes the job away from its worker, so it is called once. An exception that was
 meant for a task may strike all other threads late, see `threads`. Then the process is
 given up, and the job has the outcome that has come, or is lost.
@@ -44,13 +45,15 @@ if TYPE_CHECKING:
 class _Job:
     """A job that was packed, until its outcome is told.
 
-    :param done: called once, see `tell`.
+    :param done: called once, see `tell`. It lets go of the call.
+    :param simple: see `_is_simple`.
     """
 
-    __slots__ = ("message", "outcome", "began", "sending", "_untold")
+    __slots__ = ("message", "simple", "outcome", "began", "sending", "_untold")
 
-    def __init__(self, message: Message, done: Done) -> None:
+    def __init__(self, message: Message, done: Done, simple: bool) -> None:
         self.message = message
+        self.simple = simple
         #: As soon as it has come, which may be before the job is taken away.
         self.outcome: Optional[Outcome] = None
         #: The process has received some of it.
@@ -96,6 +99,7 @@ class DispatchedWorker(ProcessWorker):
         self._job: Optional[_Job] = None
         self._ended = False  # the pipe has, or the process
         self._simple: Optional[Call] = None  # the last call that was found quick
+        self._packed_simple = False  # whether the last call that was packed is simple
 
     def is_quick(self, call: Call) -> bool:
         """Whether `run` would neither block nor call the user's code."""
@@ -141,7 +145,7 @@ class DispatchedWorker(ProcessWorker):
     # -- a job on its way there --------------------------------------------------
 
     def _pack(self, call: Call) -> Message:
-        simple = self._simple is call or _is_simple(call)
+        self._packed_simple = simple = self._simple is call or _is_simple(call)
         self._simple = None
         job = call.func, call.args, call.kwargs, self.note
         on = self.note and self.note[3]
@@ -157,7 +161,7 @@ class DispatchedWorker(ProcessWorker):
             except Exception as error:
                 self.retire()
                 return Outcome.raised(None, error, UNAVAILABLE)
-        job = _Job(message, done)
+        job = _Job(message, done, self._packed_simple)
         try:
             self.sent = True
             with self._lock:
@@ -222,7 +226,10 @@ class DispatchedWorker(ProcessWorker):
         if job is None:
             return
         if job.outcome is not None:
-            job.tell(job.outcome, serving)
+            if job.simple or not serving:
+                job.tell(job.outcome, serving)
+            else:  # the arguments' finalizers are the user's code
+                self._elsewhere(partial(job.tell, job.outcome), job)
         elif sum(map(len, job.message)) < CHUNK:
             self._deliver(job, serving)
         else:

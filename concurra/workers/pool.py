@@ -60,9 +60,9 @@ class Pool:
         self.threads = threads
         self.fallback = fallback
         self.initializer = initializer
-        #: Jobs that a process could not unpickle. From then on any worker does them in
-        #: the calling thread.
-        self.unpicklable: Set[Job] = set()
+        #: The ids of jobs that a process could not unpickle. From then on any worker
+        #: does them in the calling thread. No job of the run is made after its start.
+        self.unpicklable: Set[int] = set()
         #: Whether there are processes that no thread waits for.
         self.elsewhere = False
         #: Whether there are processes at all.
@@ -209,15 +209,19 @@ class PooledWorker:
     def is_quick(self, job: Job) -> bool:
         """See `Worker.is_quick`."""
         kind = self._kinds.get(job.kind)
-        if kind is None or self.retired or job in self._pool.unpicklable:
+        if kind is None or self.retired or id(job) in self._pool.unpicklable:
             return False
         return kind.is_quick(job)
 
-    def begin(self, job: Job, note: Optional[Note] = None) -> Optional[Outcome]:
+    def begin(
+        self, job: Optional[Job], note: Optional[Note] = None
+    ) -> Optional[Outcome]:
         """See `Worker.begin`."""
         try:
+            if job is None:  # its task has been ended: this was dismissed before
+                return Outcome.stopped()
             self._note = note
-            if job in self._pool.unpicklable:
+            if id(job) in self._pool.unpicklable:
                 return self._use(FallbackWorker(self._pool.initializer), job)
             outcome = self._try(job)
             if (
@@ -334,7 +338,7 @@ class PooledWorker:
                 self._put_aside(CALL)
             job, self._job = self._job, None
             if job is not None and self._falls_back(outcome):
-                self._pool.unpicklable.add(job)
+                self._pool.unpicklable.add(id(job))
                 outcome = Outcome(LOST, None, None, outcome.error, outcome.trace)
         finally:  # a late exception is for another task
             self._done(outcome, serving)

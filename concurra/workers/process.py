@@ -21,7 +21,6 @@ at once `dispatched` does without that.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -37,6 +36,7 @@ from .exits import Exit
 from .forks import POSIX, close_unshared, forking, starting, unshared
 from .groups import ProcessGroup, destroy
 from .guardian import Guardian
+from .script import doubt, unknown
 from .transfer import Ended, connect
 
 TYPE_CHECKING = False
@@ -252,7 +252,8 @@ class ProcessWorker:
         if stage == DONE:
             return Outcome(SUCCESS, self.mode, *rest)
         if stage == RECEIVING:
-            return Outcome.unpicklable(*rest)
+            error, trace = rest
+            return Outcome.unpicklable(error, trace, unknown(error))
         if stage != CALLING:
             return Outcome(UNPICKLABLE, self.mode, None, *rest)
         text, trace, exception, refusal = rest
@@ -274,7 +275,7 @@ class ProcessWorker:
             return Outcome.lost(mode, how)
         when = "during the task" if began else "before the task"
         if not self._ready:
-            when = "before it was ready" + ("" if self._forked else f" ({_doubt()})")
+            when = "before it was ready" + ("" if self._forked else f" ({doubt()})")
         return Outcome.lost(mode, f"{ending(self._reap())} {when}")
 
     def _reap(self) -> Optional[int]:
@@ -313,11 +314,3 @@ def _rehearse_start() -> None:
     finally:
         for end in ends:
             os.close(end)
-
-
-def _doubt() -> str:
-    """What is most likely wrong if a process cannot even begin."""
-    path = getattr(sys.modules.get("__main__"), "__file__", None)
-    if path and not os.path.exists(path):
-        return f"it has to import the script, and '{path}' is not a file"
-    return "does the script start its runner under `if __name__ == '__main__':`?"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from types import CoroutineType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
 from ..outcomes import NOTHING, SUCCESS, AtHand, Outcome
 from ..steps import TERMINATE
 from ..tasks import Call
-from ..wording import FALLBACK_WARNING
+from ..wording import FALLBACK_WARNING, GENERATOR_WARNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,23 +27,48 @@ _forks = 0
 def perform(call: Call) -> Any:
     """Call the function; if it is ``async def``, wait for it in a loop of its own.
 
+    What it sets of the context is gone after that, as it is a copy.
+
     A function may fork, and its child come back from it as well. The child's way ends
     here: it must not go on as if it were the runner.
     """
     forks = _forks
+    run = call.context.copy().run
     try:
         if call.kwargs is None:
-            value = call.func(*call.args)
+            value = run(call.func, *call.args)
         else:
-            value = call.func(*call.args, **call.kwargs)
+            value = run(call.func, *call.args, **call.kwargs)
         if type(value) is CoroutineType:
             import asyncio
 
-            return asyncio.run(value)
+            return run(asyncio.run, value)
         return value
     finally:
         if _forks != forks:
             _leave(sys.exc_info()[1])
+
+
+def has_not_begun(value: Any) -> bool:
+    """Whether it is a generator of whose body nothing has run."""
+    if type(value) is GeneratorType:
+        kind = "gi"
+    elif type(value) is AsyncGeneratorType:
+        kind = "ag"
+    else:
+        return False
+    frame = getattr(value, f"{kind}_frame")
+    if frame is None or getattr(value, f"{kind}_running"):
+        return False  # it has ended, or another thread is at it
+    suspended: Optional[bool] = getattr(value, f"{kind}_suspended", None)
+    if suspended is not None:
+        return not suspended
+    if frame.f_lasti < 0:
+        return True
+    from opcode import opmap  # Python 3.11 does not say it of asynchronous ones
+
+    code = frame.f_code.co_code[frame.f_lasti]
+    return bool(code == opmap.get("RETURN_GENERATOR"))
 
 
 def _leave(error: Optional[BaseException]) -> NoReturn:
@@ -127,7 +152,10 @@ class ThreadWorker:
             return Outcome.raised(self.mode, error)
         if value is None:
             return self._returned_none
-        return Outcome(SUCCESS, self.mode, value)
+        outcome = Outcome(SUCCESS, self.mode, value)
+        if has_not_begun(value):
+            outcome.warning = GENERATOR_WARNING
+        return outcome
 
     def present(self, call: Call) -> AtHand:
         """See `Kind.present`."""
@@ -169,5 +197,6 @@ class FallbackWorker(ThreadWorker):
     def begin(self, call: Call, note: Optional[Note] = None) -> Outcome:
         """See `Worker.begin`."""
         outcome = super().begin(call)
-        outcome.warning = FALLBACK_WARNING
+        also = f"; {outcome.warning}" if outcome.warning else ""
+        outcome.warning = f"{FALLBACK_WARNING}{also}"
         return outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import re
 
 import pytest
@@ -415,3 +416,23 @@ def test_the_task_name_is_the_functions_name(task, name):
         runner.add_task(task, "text", label="with argument")
     results = runner.run(verify=False)
     assert {result["task_name"] for result in results.values()} == {name}
+
+
+def take_everything(*args, **kwargs):
+    return args, kwargs
+
+
+def test_a_misspelt_option_is_warned_of(log):
+    """It goes to the function all the same, as every other keyword does."""
+    runner = concurra.TaskRunner(progress_stats=False)
+    runner.add_task(take_everything, depend_on=["b"], label="a", other=1)
+    runner.add_func(take_everything, key="b", label="c")
+    assert log.lines(logging.WARNING) == [
+        "add_task() passes 'depend_on' on to 'take_everything', which has no such "
+        "parameter: did you mean 'depends_on'?",
+        "add_func() passes 'label' on to 'take_everything', which has no such "
+        "parameter: add_func() takes 'key' alone, add_task() takes 'label'",
+    ]
+    results = runner.run(verify=False)
+    assert results["a"]["result"] == ((), {"depend_on": ["b"], "other": 1})
+    assert results["b"]["result"] == ((), {"label": "c"})

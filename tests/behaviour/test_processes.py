@@ -424,7 +424,10 @@ def test_a_script_from_standard_input():
         timeout=BOUND,
     )
     first = done.stdout.splitlines()[0]
-    assert first.endswith("(it has to import the script, and '<stdin>' is not a file)")
+    assert first.endswith(
+        "(workers cannot import this __main__, as '<stdin>' is no file: put the "
+        "function into a module)"
+    )
 
 
 IMPORTED = """

@@ -176,7 +176,7 @@ def test_labels(value: Any, labels: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize("bad", [0, 1, True, object(), [["a"]], [{}]])
 def test_what_are_no_labels(bad: Any) -> None:
     """No collection, or one of what cannot be a label."""
-    refused(TypeError, "depends_on must be ", lambda: checks.labels(bad))
+    refused(TypeError, "depends_on", lambda: checks.labels(bad))
 
 
 # Functions ----------------------------------------------------------------------------

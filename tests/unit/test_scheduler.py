@@ -92,6 +92,7 @@ class Run:
         **options: Any,
     ) -> None:
         self.tasks = {task.label: task for task in tasks}
+        self.scripts = [getattr(task.job, "func", None) for task in tasks]
         self.plan = checked(*tasks)
         self.pool = ScriptedPool(stoppable)
         self.clock = Clock()
@@ -130,8 +131,7 @@ class Run:
         return {label: status_of(task) for label, task in self.tasks.items()}
 
     def clean_up(self) -> None:
-        for task in self.tasks.values():
-            script: Any = getattr(task.job, "func", None)
+        for script in self.scripts:
             if isinstance(script, Meeting):
                 for _ in range(10):
                     script.end()

@@ -378,7 +378,8 @@ def test_a_job_that_cannot_be_unpickled_may_run_in_a_thread(
     for limit in (None, 1):
         pooled = pool(fallback=True, max_tasks=limit).hire()
         try:
-            outcome = run(pooled, call(isinstance, ElsewhereOnly(), ElsewhereOnly))
+            job = call(isinstance, ElsewhereOnly(), ElsewhereOnly)
+            outcome = run(pooled, job)
             assert outcome.mode == "thread_fallback"
             assert outcome.warning == "Task was not picklable; ran in thread fallback"
             assert outcome.value is True

@@ -1,0 +1,53 @@
+"""What a worker that was not forked can know of the program's ``__main__``.
+
+It imports that anew, as ``__mp_main__``, if it has the name of a module or the path of
+a file. A notebook's cell, ``python -c``, ``-i``, a zip and ``python -m package`` have
+neither.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Optional, Tuple
+
+ADVICE = "put the function into a module"
+GUARD = "`if __name__ == '__main__':`"
+
+
+def obstacle() -> Optional[str]:
+    """Why workers cannot import ``__main__``, or None if they can try."""
+    main, module = _main()
+    if module is not None:
+        named = module != "__main__" and not module.endswith(".__main__")
+        return None if named else f"workers cannot import this __main__: {ADVICE}"
+    path = getattr(main, "__file__", None)
+    if path is None:
+        return f"workers cannot import this __main__: {ADVICE}"
+    if not os.path.exists(path):
+        return f"workers cannot import this __main__, as '{path}' is no file: {ADVICE}"
+    return None
+
+
+def doubt() -> str:
+    """What is most likely wrong if a process cannot even begin."""
+    return obstacle() or f"does the script start its runner under {GUARD}?"
+
+
+def unknown(error: str) -> Optional[str]:
+    """What helps against an ``error`` (words) with which a worker found no function."""
+    if "'__main__'" in error:
+        return obstacle()
+    if "'__mp_main__'" in error or f"<module '{_main()[1]}'" in error:
+        return f"workers import the script, and it is not there outside of {GUARD}"
+    return None
+
+
+def _main() -> Tuple[Optional[ModuleType], Optional[str]]:
+    """The module, and the name by which it was started, if it has one."""
+    main = sys.modules.get("__main__")
+    return main, getattr(getattr(main, "__spec__", None), "name", None)
