@@ -11,7 +11,7 @@
         ├── LifeCycleError (RuntimeError)         a call came at the wrong time
         ├── CheckpointError (ValueError)          a file cannot serve as a checkpoint
         ├── ExecutionError                        a run ended with failures
-        └── RemoteTraceback                       where one of these came from
+        └── RemoteTraceback                       where a task raised an error
 
 Each is also the builtin in brackets, so ``except ValueError`` keeps working.
 Wrong arguments are plain ``TypeError`` and ``ValueError``.
@@ -180,9 +180,9 @@ class ExecutionError(ConcurraError):
 
 
 class RemoteTraceback(ConcurraError):
-    """The traceback of an error in another process, as text.
+    """The traceback of an error, as text.
 
-    It is the ``__cause__`` of an error that comes from there.
+    It ends the chain of causes of what `TaskRunner.exception` returns.
     """
 
     def __init__(self, trace: str) -> None:

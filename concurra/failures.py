@@ -30,7 +30,15 @@ def exception_of(outcome: Outcome) -> Optional[BaseException]:
 
 
 def _set_cause(error: BaseException, trace: Optional[str]) -> None:
-    if error.__cause__ is None and trace:  # whatever its class makes of assignments
+    """Let an error have its traceback, as text: below all that it was raised from."""
+    seen = {id(error)}
+    while error.__cause__ is not None or error.__context__ is not None:
+        deeper = error.__cause__ or error.__context__
+        if deeper is None or id(deeper) in seen or isinstance(deeper, RemoteTraceback):
+            return
+        seen.add(id(deeper))
+        error = deeper
+    if trace:  # whatever its class makes of assignments
         cause: Any = BaseException.__dict__["__cause__"]
         cause.__set__(error, RemoteTraceback(trace))
 

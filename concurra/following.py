@@ -117,10 +117,10 @@ class Following:
     def exception(self, label: Hashable) -> Optional[BaseException]:
         """What a task has raised, or what befell it; None if it succeeded.
 
-        From a thread it is the error itself, with its traceback, which keeps no
-        variables alive. From a process it is a copy, if it can be pickled, and has the
-        traceback there as its ``__cause__``. Where there was no exception one is made:
-        a `TimeoutError`, for one.
+        From a thread it is the error itself, from a process a copy, if it can be
+        pickled. Its traceback is text, as a `RemoteTraceback` at the end of its chain
+        of causes: frames would keep alive what they have in their variables. Where
+        there was no exception one is made: a `TimeoutError`, for one.
 
         :raises ValueError: no task has this label.
         :raises RuntimeError: it has not ended.

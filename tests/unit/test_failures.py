@@ -40,7 +40,7 @@ def test_what_did_not_fail_has_none() -> None:
 
 
 def test_an_error_of_this_process_is_the_error_itself() -> None:
-    """With its traceback and its own causes; asked twice, it is the same."""
+    """With its own causes, then its traceback as text; asked twice, it is the same."""
     try:
         try:
             raise KeyError("inner")
@@ -79,7 +79,7 @@ def test_no_variable_is_kept_alive() -> None:
     outcome = Outcome.raised("thread", raised)
     assert exception_of(outcome) is raised
     assert [ref() for ref in kept] == [None] * 3
-    assert raised.__traceback__ is not None
+    assert raised.__traceback__ is None
 
 
 def test_an_error_from_another_process() -> None:
