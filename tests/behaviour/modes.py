@@ -19,6 +19,8 @@ from .support import BOUND, STAY, stay, write
 #: How functions can run. In the last one it is a process that cannot take them.
 FUNCTIONS = ("thread", *START_METHODS, "fallback")
 MODES = (*FUNCTIONS, "command") if os.name == "posix" else FUNCTIONS
+#: Those in which what runs can be killed.
+KILLABLE = tuple(mode for mode in MODES if mode not in ("thread", "fallback"))
 
 
 def runner_in(mode, *args, **options):
@@ -118,7 +120,8 @@ NOTE = Deed(_note, "echo {1} >> {0}")
 FLAKY = Deed(_flaky, "echo x >> {0}; test $(wc -l < {0}) -gt {1}")
 STAYS = Deed(stay, STAY)
 SLOW_AT_FIRST = Deed(
-    _slow_at_first, "echo x >> {0}; test $(wc -l < {0}) -gt 1 || " + STAY.format("{1}")
+    _slow_at_first,
+    "echo x >> {0}; if test $(wc -l < {0}) = 1; then " + STAY.format("{1}") + "; fi",
 )
 HOLD = Deed(
     _hold,
