@@ -12,7 +12,7 @@ import concurra
 from concurra import task
 
 from .modes import KILLABLE, MODES, STAYS, SUCCEED, mode_of, runner_in
-from .support import Gate, check, read, statuses, wait_for_end_of
+from .support import BOUND, Gate, check, read, statuses, wait_for_end_of
 
 ERROR = "CancelledError: Task was cancelled"
 SKIPPED = "RuntimeError: Skipped: dependency ['a'] failed or was terminated"
@@ -127,17 +127,19 @@ def test_one_that_is_ready():
 def test_from_within_a_task():
     """Another one, and itself: what it returns then is not heeded."""
     runner = concurra.TaskRunner(1, progress_stats=False)
-    found = {}
+    found, done = {}, threading.Event()
 
     def work():
         found["other"] = runner.cancel("b")
         found["mine"] = runner.cancel("a")
+        done.set()
         return "done"
 
     runner.add_task(work, label="a")
     runner.add_task(str, label="b")
     runner.add_task(str, label="c")
     results = runner.run(verify=False)
+    assert done.wait(BOUND), "its thread goes on, and nobody waits for it"
     assert found == {"other": True, "mine": True}
     assert statuses(results) == {
         "a": "Terminated",
