@@ -524,12 +524,17 @@ class _Oracle:
             yield f"progress was {found}, not {expected}"
         yield from self._reports()
         wanted = scenario.log_errors or scenario.fast_fail
-        faults = Counter(f"{label}" for label in self._faults() if wanted)
+        names = [f"{label}".replace("\n", "\\n") for label in self._faults()]
+        faults = Counter(names if wanted else [])
         told = Counter(
             match[1]
             for level, line in record.log
             if level == logging.ERROR
-            and (match := re.match("Task '(.*?)' failed with error: ", line, re.DOTALL))
+            and (
+                match := re.match(
+                    r"Task '(.*?)'(?: \(.*?\))? failed with error: ", line
+                )
+            )
         )
         if told != faults:
             yield f"failures logged: {dict(told)}, not {dict(faults)}"
