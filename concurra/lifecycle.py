@@ -199,6 +199,7 @@ class LifeCycle:
             self._cancelled[task] = None  # first: a start may come meanwhile
             if not self.begun:
                 return not known
+            return self._schedulers[0].cancel(task) or not known
         return self._schedulers[0].cancel(task)
 
     def stop(self, choose: Choose) -> None:

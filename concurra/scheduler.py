@@ -376,6 +376,9 @@ class Scheduler(Serving):
         try:
             if not self.finished:
                 self._close()
+        except BaseException as error:  # it was meant for a task, and came late
+            report(error)
+            self._close()  # or else the timer would not end, and be waited for
         finally:
             self._closed = True
             self._timer.close()

@@ -35,7 +35,7 @@ from .timers import FOREVER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Deque, Iterable, Mapping, Optional, Tuple
+    from typing import Deque, Dict, Mapping, Optional, Tuple
 
     from .events import Events
     from .plan import Plan
@@ -70,7 +70,7 @@ class RunState(Stopping):
         resources: Optional[Mapping[str, int]] = None,
         grace: float = 1.0,
         fast_fail: bool = False,
-        cancelled: Iterable[Task] = (),
+        cancelled: Optional[Dict[Task, None]] = None,
         restored: Optional[Mapping[Task, Outcome]] = None,
     ) -> None:
         self.plan = plan
@@ -89,7 +89,7 @@ class RunState(Stopping):
         self._resources = resources or {}
         self._grace = grace
         self._fast_fail = fast_fail
-        self._cancelled = cancelled
+        self._cancelled: Dict[Task, None] = {} if cancelled is None else cancelled
         self._restored = restored or {}
         self._ends_by = FOREVER
         self._timed = False  # whether a task, or an attempt, has a timeout
@@ -117,7 +117,7 @@ class RunState(Stopping):
             self._deadlines.end_run(self._ends_by)
         self.events.note(RUN_START, None, now)
         self.events.record(self.plan.ended, now)
-        for task in self._cancelled:
+        for task in tuple(self._cancelled):
             self.cancel(task, now)
         return True
 

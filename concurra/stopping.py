@@ -38,10 +38,12 @@ class Stopping:
     slots: Slots
     effects: Deque[Effect]
     stopped: bool
+    _cancelled: Dict[Task, None]
     _deadlines: Deadlines
     _timeout: Optional[float]
     _run_timeout: Optional[float]
     _grace: float
+    _opened: bool
     _abandoning: int
 
     def ended(self, slot: Slot) -> None:
@@ -116,6 +118,10 @@ class Stopping:
 
     def cancel(self, task: Task, now: float) -> bool:
         """End one task; whether that was still to be done."""
+        if not (self._opened or self.stopped):  # `open` does it, which comes first
+            new = task not in self._cancelled
+            self._cancelled[task] = None
+            return new
         slot = self._slot_of(task)
         if slot is not None and slot.outcome is not None:
             self.ended(slot)  # what has happened before counts first

@@ -47,6 +47,7 @@ FIELDS = (
 MODES = ("thread", "process", "thread_fallback", "subprocess", None)
 STATUSES = ("Successful", "Failed", "Terminated")
 TERMINATED = "RuntimeError: Execution terminated before completion"
+UNTRIGGERED = "Skipped: no dependency failed"
 
 
 class Gate:
@@ -156,13 +157,16 @@ def _check_times(result):
 
 def _check_status(result):
     assert result["status"] in STATUSES
-    assert result["has_failed"] is (result["status"] != "Successful")
+    idle = result["warning"] == UNTRIGGERED  # there was nothing to do: no failure
+    assert result["has_failed"] is (result["status"] != "Successful" and not idle)
     assert result["execution_mode"] in MODES
     assert result["warning"] is None or isinstance(result["warning"], str)
     assert result["trace"] is None or isinstance(result["trace"], str)
     if result["status"] == "Successful":
         assert result["error"] is None
         assert result["trace"] is None
+    elif idle:
+        assert (result["status"], result["error"]) == ("Terminated", None)
     else:
         assert re.match(r"\w+: ", result["error"])
     if result["status"] == "Terminated":

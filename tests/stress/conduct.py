@@ -37,7 +37,8 @@ class Record:
 
     ``results`` is a copy of what the first call returned, ``others`` of what all other
     calls did, ``late`` of the results when nothing could be at work any more, ``early``
-    of each result when the watcher saw it first. ``began`` and ``ended`` are seconds
+    of each result when the watcher saw it first, ``cancelled`` what a cancel of a task
+    has answered, by its number. ``began`` and ``ended`` are seconds
     since the epoch.
     """
 
@@ -48,6 +49,7 @@ class Record:
     raised: list[concurra.ExecutionError] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     log: list[tuple[int, str]] = field(default_factory=list)
+    cancelled: dict[int, bool] = field(default_factory=dict)
     busiest: int = 0
     active_at_the_end: int = 0
     began: float = 0.0
@@ -132,6 +134,7 @@ class _Conductor:
             mp_context=scenario.method,
             max_tasks_per_child=scenario.max_tasks_per_child,
             terminate_timeout=scenario.terminate_timeout,
+            resources=dict(scenario.resources),
         )
         self._over = threading.Event()
         self._lock = threading.Lock()
@@ -152,8 +155,13 @@ class _Conductor:
         add_all(self.runner, scenario, str(self.path), self._abort_inside)
         assert len(self.runner) == len(scenario.specs)
         record.began = time.time()
+        early = [each for each in scenario.cancels if not any(each[1:])]
+        for each in early:
+            self._cancel(*each)
+        later = [each for each in scenario.cancels if each not in early]
         helpers: list[Callable[[], None]] = [
             *(functools.partial(self._abort, *when) for when in scenario.aborts),
+            *(functools.partial(self._cancel, *which) for which in later),
             *([self._watch] if scenario.watched else []),
         ]
         threads = [self._thread(helper) for helper in helpers]
@@ -210,13 +218,22 @@ class _Conductor:
                 self.record.results = _copy(results)
 
     def _abort(self, events: int, seconds: float) -> None:
+        self._await(events, seconds)
+        self._keep(self.runner.abort())
+
+    def _cancel(self, number: int, events: int, seconds: float) -> None:
+        self._await(events, seconds)
+        label = self.scenario.specs[number].label
+        self.record.cancelled[number] = self.runner.cancel(label)
+
+    def _await(self, events: int, seconds: float) -> None:
+        """Until there are so many events, or so many seconds are over."""
         until = time.monotonic() + seconds
         while time.monotonic() < until and not self._over.is_set():
             with self.path.open("rb") as file:
                 if file.read().count(b"\n") >= events:
                     break
             time.sleep(0.001)
-        self._keep(self.runner.abort())
 
     def _abort_inside(self) -> None:
         self._keep(self.runner.abort())
@@ -257,6 +274,7 @@ def add_all(
             if spec.number == aborting:
                 func = _and_then(func, abort)
         if spec.adder == "work":
+            func = concurra.task(func, **_options(spec)) if spec.has_options else func
             work.append((func, args, {}, spec.given_label))
             continue
         if work:
@@ -272,7 +290,12 @@ def _add(
     order: dict[str, Any] = {}
     if spec.deps:
         order["depends_on"] = _depends_on(spec)
-    if spec.retries is not None:
+    options = _options(spec)
+    if spec.adder in ("task", "func"):
+        func = concurra.task(func, **options) if spec.has_options else func
+    else:
+        order.update(options)
+    if spec.retries is not None and "task_retries" not in options:
         order["task_retries"] = spec.retries
     if spec.adder == "task":
         runner.add_task(func, *args, label=spec.given_label, **order)
@@ -281,21 +304,43 @@ def _add(
     elif spec.adder == "function":
         runner.add_function(func, args, key=spec.given_label, **order)
     else:
-        options: dict[str, Any] = {
-            "check": spec.check,
-            "text": spec.text,
-            "label": spec.given_label,
-        }
+        order.update(check=spec.check, text=spec.text, label=spec.given_label)
         program = deeds.script(log, spec.number, spec.acts, spec.pause, False)
         if not spec.capture:
             program = deeds.script(log, spec.number, spec.acts, spec.pause, True)
-            options["capture_output"] = False
+            order["capture_output"] = False
         if spec.kind == "shell":
-            runner.add_shell_command(program, **options, **order)
+            runner.add_shell_command(program, **order)
         elif spec.kind == "exec":
-            runner.add_command(["sh", "-c", program], **options, **order)
+            runner.add_command(["sh", "-c", program], **order)
         else:
-            runner.add_command([MISSING], **options, **order)
+            runner.add_command([MISSING], **order)
+
+
+#: After which errors a task is tried again.
+ERRORS: dict[str, Any] = {
+    "any": Exception,
+    "value": ValueError,
+    "command": concurra.CommandExecutionError,
+}
+
+
+def _options(spec: Spec) -> dict[str, Any]:
+    """What was chosen for a task, by the names of options."""
+    options: dict[str, Any] = {}
+    if spec.priority:
+        options["priority"] = spec.priority
+    if spec.resources:
+        options["resources"] = dict(spec.resources)
+    if spec.rule != "all_success":
+        options["trigger_rule"] = spec.rule
+    if spec.timeout is not None:
+        options["timeout"] = spec.timeout
+    if spec.on is not None:
+        assert spec.retries is not None
+        on, delay = ERRORS[spec.on], spec.delay
+        options["task_retries"] = concurra.Retry(spec.retries, on=on, delay=delay)
+    return options
 
 
 MISSING = "/there/is/no such program"

@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
 from typing import Any, Optional
 
 from . import deeds
@@ -42,6 +41,8 @@ FIELDS = {
 }
 STOPPED = "RuntimeError: Execution terminated before completion"
 PICKLE_WARNING = "Task was not picklable and thread fallback is disabled"
+IDLE_WARNING = "Skipped: no dependency failed"
+CANCELLED = "CancelledError: Task was cancelled"
 FALLBACK_WARNING = "Task was not picklable; ran in thread fallback"
 POISONED = "RuntimeError: this was poisoned"
 UNRECORDED = "RuntimeError: Could not record task result: this was poisoned"
@@ -97,10 +98,19 @@ def ideal(scenario: Scenario, spec: Spec) -> Ideal:
         if act.error is None:
             return outcome
         outcome.errors.append(act.error)
-        if not act.retry:
+        if not act.retry or not _applies(spec.on, act.error):
             break
     outcome.status = "Failed"
     return outcome
+
+
+def _applies(on: Optional[str], error: str) -> bool:
+    """Whether another attempt is made after such an error."""
+    kind = error.partition(":")[0]
+    if on == "any":
+        return kind not in ("Alien", "KeyboardInterrupt", "SystemExit")
+    kinds = {"value": "ValueError", "command": "CommandExecutionError"}
+    return on is None or kind == kinds[on]
 
 
 def _mode(scenario: Scenario, spec: Spec) -> tuple[Optional[str], Optional[str]]:
@@ -222,7 +232,9 @@ class _Oracle:
         yield from self._first_outcome_stands()
         yield from self._log()
         yield from self._concurrency()
-        if self.scenario.max_concurrency == 1:
+        yield from self._held()
+        yield from self._cancels()
+        if self.scenario.max_concurrency == 1 and self._is_determined():
             yield from self._one_worker()
         if self.record.left:
             yield f"left behind: {self.record.left}"
@@ -240,9 +252,10 @@ class _Oracle:
         status, error, attempts = (result[n] for n in ("status", "error", "attempts"))
         if status not in ("Successful", "Failed", "Terminated"):
             yield f"status is {status!r}"
-        if result["has_failed"] is not (status != "Successful"):
+        well = status == "Successful" or self._ways(result) == "idle"
+        if result["has_failed"] is well:
             yield f"has_failed is {result['has_failed']}, status {status}"
-        if (error is None) is not (status == "Successful"):
+        if (error is None) is not well:
             yield f"error is {error!r}, status {status}"
         if result["output"] is not result["result"]:
             yield "output is not result"
@@ -281,6 +294,10 @@ class _Oracle:
             return "skipped"
         if error == STOPPED:
             return "stopped"
+        if error == CANCELLED:
+            return "cancelled"
+        if not error and result["warning"] == IDLE_WARNING:
+            return "idle"
         if error.startswith("TimeoutError: "):
             return "timeout"
         return f"strangely: {error!r}"
@@ -288,20 +305,25 @@ class _Oracle:
     def _outcome(self, spec: Spec, result: Result) -> Iterator[str]:
         way = self._ways(result)
         bad = [dep for dep in spec.deps if self.results[dep]["has_failed"]]
-        if way in ("skipped", "stopped", "timeout") and result["result"] is not None:
+        if way != "by itself" and result["result"] is not None:
             yield f"terminated, with result {result['result']!r}"
-        if bad and way not in ("skipped", "stopped"):
-            yield f"ended {way}, though {bad} did not succeed"
-        elif way == "skipped":
-            if result["error"] not in _skips(bad):
+        if way in ("by itself", "timeout"):
+            yield from self._started(spec, way)
+        if way == "skipped":
+            if not bad or result["error"] not in _skips(self._unsuccessful(spec)):
                 yield f"{result['error']!r}, while {bad} did not succeed"
-            if self.scenario.fast_fail:
+            if spec.rule != "all_success":
+                yield f"skipped in spite of {spec.rule}"
+            if self.scenario.fast_fail and not self.scenario.cancels:
                 yield "skipped in spite of fast_fail"
             yield from _untouched(result)
-        elif way == "stopped":
-            if not self._was_halted():
+        elif way == "idle":
+            yield from self._idle(spec, bad)
+            yield from _untouched(result)
+        elif way in ("stopped", "cancelled"):
+            if way == "stopped" and not self._was_halted():
                 yield "terminated, though nothing ended the run"
-            if bad:
+            if bad and spec.rule == "all_success":
                 yield from _untouched(result)
             yield from self._interrupted(spec, result)
         elif way == "timeout":
@@ -311,6 +333,28 @@ class _Oracle:
             yield from self._natural(spec, result)
         else:
             yield f"ended {way}"
+
+    def _unsuccessful(self, spec: Spec) -> list[Hashable]:
+        results = self.results
+        return [dep for dep in spec.deps if results[dep]["status"] != "Successful"]
+
+    def _started(self, spec: Spec, way: str) -> Iterator[str]:
+        """What must be true of the dependencies of a task that has begun."""
+        missing = self._unsuccessful(spec)
+        if spec.rule == "all_success" and missing:
+            yield f"ended {way}, though {missing} did not succeed"
+        failed = any(self.results[dep]["has_failed"] for dep in missing)
+        if spec.rule == "one_failed" and not failed:
+            yield f"ended {way}, though none of {spec.deps} has failed"
+
+    def _idle(self, spec: Spec, bad: list[Hashable]) -> Iterator[str]:
+        ways = [self._ways(self.results[dep]) for dep in spec.deps]
+        if spec.rule == "one_failed" and bad:
+            yield f"was not called for, though {bad} did not succeed"
+        elif spec.rule == "all_success" and "idle" not in ways:
+            yield "was not called for, unlike all that it depends on"
+        elif spec.rule == "all_done":
+            yield "was not called for, though all has ended"
 
     def _was_halted(self) -> bool:
         scenario = self.scenario
@@ -324,7 +368,7 @@ class _Oracle:
         ]
 
     def _timed_out(self, spec: Spec, result: Result) -> Iterator[str]:
-        timeout = self.scenario.timeout
+        timeout = self.scenario.timeout_of(spec)
         if timeout is None:
             yield "timed out without a timeout"
             return
@@ -386,7 +430,7 @@ class _Oracle:
             yield from _trace(spec, ideal, result)
         if not _same(ideal.value, result["result"]):
             yield f"result is {result['result']!r:.300}, not {ideal.value!r:.300}"
-        timeout = self.scenario.timeout
+        timeout = self.scenario.timeout_of(spec)
         if timeout is not None and result["duration_seconds"] > timeout + 5:
             yield f"ended by itself after {result['duration_seconds']} s"
 
@@ -403,12 +447,17 @@ class _Oracle:
             yield "it was started, which is impossible"
         elif way == "by itself" and not silent and len(seen) != result["attempts"]:
             yield f"{result['attempts']} attempts, but it was started {len(seen)} times"
-        elif way in ("timeout", "stopped") and len(seen) > result["attempts"]:
+        elif (
+            way in ("timeout", "stopped", "cancelled")
+            and len(seen) > result["attempts"]
+        ):
             yield f"{result['attempts']} attempts, but it was started {len(seen)} times"
-        elif way == "skipped" and seen:
-            yield "skipped, but it was started"
-        for dep in spec.deps if starts else ():
+        elif way in ("skipped", "idle") and seen:
+            yield f"{way}, but it was started"
+        for dep in spec.deps if starts and spec.rule != "one_failed" else ():
             number = self.specs[dep].number
+            if spec.rule == "all_done" and self._ways(self.results[dep]) != "by itself":
+                continue  # a thread goes on unheeded
             over = [
                 index
                 for book in (self.starts, self.ends)
@@ -475,12 +524,17 @@ class _Oracle:
             yield f"progress was {found}, not {expected}"
         yield from self._reports()
         wanted = scenario.log_errors or scenario.fast_fail
-        faults = Counter(f"{label}" for label in self._faults() if wanted)
+        names = [f"{label}".replace("\n", "\\n") for label in self._faults()]
+        faults = Counter(names if wanted else [])
         told = Counter(
             match[1]
             for level, line in record.log
             if level == logging.ERROR
-            and (match := re.match("Task '(.*?)' failed with error: ", line, re.DOTALL))
+            and (
+                match := re.match(
+                    r"Task '(.*?)'(?: \(.*?\))? failed with error: ", line
+                )
+            )
         )
         if told != faults:
             yield f"failures logged: {dict(told)}, not {dict(faults)}"
@@ -524,6 +578,41 @@ class _Oracle:
         if most > limit:
             yield f"{most} tasks ran together, with {limit} workers"
 
+    def _held(self) -> Iterator[str]:
+        """No more is in use at once than there is."""
+        there_is = dict(self.scenario.resources)
+        natural = self._natural_attempts()
+        ended = {(n, a) for w, n, a, _ in self.record.events if w == "end"}
+        held: Counter[str] = Counter()
+        for what, number, attempt, _ in self.record.events:
+            if (number, attempt) not in natural & ended or what == "child":
+                continue
+            for kind, amount in self.scenario.specs[number].resources:
+                held[kind] += amount if what == "start" else -amount
+                if held[kind] > there_is[kind]:
+                    yield f"{held[kind]} of {kind!r} was in use, of {there_is[kind]}"
+                    return
+
+    def _cancels(self) -> Iterator[str]:
+        """Who was told that a task was cancelled by it was told the truth."""
+        cancelled = self.record.cancelled
+        for label, spec in self.specs.items():
+            answer = cancelled.get(spec.number)
+            was = self._ways(self.results[label]) == "cancelled"
+            if was and not answer:
+                yield f"{label!r} was cancelled, but the answer was {answer}"
+            elif answer and not was and not self._was_halted():
+                yield f"{label!r} was not cancelled, but the answer was {answer}"
+
+    def _is_determined(self) -> bool:
+        """Whether the order of starts follows from the outcomes alone."""
+        scenario = self.scenario
+        ways = {self._ways(result) for result in self.results.values()}
+        if scenario.cancels or any(spec.delay for spec in scenario.specs):
+            return False
+        # Until what was ended by force has gone, it holds what others wait for.
+        return "timeout" not in ways or not any(s.resources for s in scenario.specs)
+
     def _natural_attempts(self) -> set[tuple[int, int]]:
         return {
             (spec.number, attempt)
@@ -536,37 +625,51 @@ class _Oracle:
 
     def _one_worker(self) -> Iterator[str]:
         """Replay the run with the outcomes that it had."""
-        specs = self.scenario.specs
         order: list[tuple[int, int]] = []
         over: set[Hashable] = set()
-        ready = [spec.number for spec in specs if not spec.deps]
-        heapify(ready)
         tried: Counter[int] = Counter()
-        while ready:
-            spec = specs[heappop(ready)]
-            result = self.results[spec.label]
-            way = self._ways(result)
-            if way == "stopped":
+        while True:
+            ready = [spec for spec in self.scenario.specs if self._ready(spec, over)]
+            spec = min(ready, key=lambda s: (-s.priority, s.number), default=None)
+            if spec is None or self._ways(self.results[spec.label]) == "stopped":
                 break
             tried[spec.number] += 1
             order.append((spec.number, tried[spec.number]))
-            if tried[spec.number] < result["attempts"]:
-                heappush(ready, spec.number)
+            if tried[spec.number] < self.results[spec.label]["attempts"]:
                 continue
             over.add(spec.label)
-            if result["has_failed"]:
+            if self.results[spec.label]["has_failed"]:
                 yield from self._skipped_by(spec, over)
-                continue
-            for other in specs:
-                if spec.label in other.deps and over.issuperset(other.deps):
-                    if not any(self.results[dep]["has_failed"] for dep in other.deps):
-                        heappush(ready, other.number)
+            self._leave_idle(over)
         natural = self._natural_attempts()
         started = [event[1:3] for event in self.record.events if event[0] == "start"]
         expected = [each for each in order if each in natural and each in started]
         found = [each for each in started if each in natural]
         if found != expected:
             yield f"one worker started {found}, not {expected}"
+
+    def _ready(self, spec: Spec, over: set[Hashable]) -> bool:
+        """Whether a task can start now, when these have ended."""
+        if spec.label in over:
+            return False
+        ended = [self.results[dep] for dep in spec.deps if dep in over]
+        if spec.rule == "one_failed":
+            return any(result["has_failed"] for result in ended)
+        well = all(result["status"] == "Successful" for result in ended)
+        return len(ended) == len(spec.deps) and (well or spec.rule == "all_done")
+
+    def _leave_idle(self, over: set[Hashable]) -> None:
+        """End what is not called for, when these have ended."""
+        idle = [k for k, r in self.results.items() if self._ways(r) == "idle"]
+        for _ in idle:
+            for label in idle:
+                spec = self.specs[label]
+                needed = spec.deps
+                if spec.rule == "all_success":  # the first that was not called for
+                    needed = tuple(dep for dep in spec.deps if dep in idle)
+                    needed = needed if not over.intersection(needed) else ()
+                if over.issuperset(needed):
+                    over.add(label)
 
     def _skipped_by(self, culprit: Spec, over: set[Hashable]) -> Iterator[str]:
         """End what depends on the culprit; check whom each of these blames."""
@@ -577,7 +680,9 @@ class _Oracle:
             new = [
                 spec
                 for spec in self.scenario.specs
-                if spec.label not in over | blamed and blamed.intersection(spec.deps)
+                if spec.label not in over | blamed
+                and spec.rule == "all_success"
+                and blamed.intersection(spec.deps)
             ]
             skipped += new
             blamed |= {spec.label for spec in new}
@@ -589,7 +694,7 @@ class _Oracle:
                 guilty = [
                     dep
                     for dep in spec.deps
-                    if dep in over and self.results[dep]["has_failed"]
+                    if dep in over and self.results[dep]["status"] != "Successful"
                 ]
                 if result["error"] != _skip(guilty):
                     yield f"{spec.label!r}: {result['error']!r} instead of {guilty}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import multiprocessing
 import random
 from collections.abc import Hashable
@@ -35,7 +36,8 @@ class Spec:
 
     ``number`` is its place in the order of adding, ``given_label`` None where the
     label is left out. ``wrapper`` is how a function is dressed, ``deps_form`` how its
-    dependencies are passed.
+    dependencies are passed. The last fields are options of its own; ``on`` is after
+    which errors it is tried again, None for a plain number.
     """
 
     number: int
@@ -51,6 +53,18 @@ class Spec:
     check: bool = True
     capture: bool = True
     text: bool = True
+    priority: int = 0
+    resources: tuple[tuple[str, int], ...] = ()
+    rule: str = "all_success"
+    timeout: Optional[float] = None
+    on: Optional[str] = None  # any, value, command
+    delay: float = 0.0
+
+    @property
+    def has_options(self) -> bool:
+        """Whether anything was chosen for it but the number of retries."""
+        chosen = self.priority, self.resources, self.timeout, self.on
+        return any(chosen) or self.rule != "all_success"
 
     @property
     def label(self) -> Hashable:
@@ -60,7 +74,8 @@ class Spec:
 @dataclass(frozen=True)
 class Scenario:
     """A run. ``aborts`` are pairs: so many events or so many seconds after the start,
-    whichever comes first."""
+    whichever comes first; ``cancels`` are the same with the number of a task before,
+    and no events and no seconds is before the start."""
 
     seed: int
     mode: str
@@ -78,6 +93,8 @@ class Scenario:
     watched: bool
     aborts: tuple[tuple[int, float], ...]
     abort_inside: bool
+    resources: tuple[tuple[str, int], ...] = ()
+    cancels: tuple[tuple[int, int, float], ...] = ()
 
     @property
     def method(self) -> Optional[str]:
@@ -90,6 +107,10 @@ class Scenario:
 
     def retries_of(self, spec: Spec) -> int:
         return self.task_retries if spec.retries is None else spec.retries
+
+    def timeout_of(self, spec: Spec) -> Optional[float]:
+        timeout = self.timeout if spec.timeout is None else spec.timeout
+        return None if timeout == math.inf else timeout
 
     def __str__(self) -> str:
         lines = []
@@ -143,7 +164,59 @@ def generate(seed: int, mode: str) -> Scenario:
         ),
         abort_inside=threads and rng.random() < 0.08,
     )
-    return scenario
+    return _with_options(rng, scenario) if rng.random() < 0.5 else scenario
+
+
+#: How much there is of what tasks may hold.
+RESOURCES = (("db", 2), ("gpu", 1))
+
+
+def _with_options(rng: random.Random, scenario: Scenario) -> Scenario:
+    """The same run with options for some of its tasks, and some cancelled."""
+    threads, count = scenario.mode == "thread", len(scenario.specs)
+    kinds = {kind: rng.random() < 0.5 for kind in ("rank", "hold", "rule", "time")}
+    tries = rng.random() < 0.5
+    specs = [_own(rng, scenario, spec, kinds, tries) for spec in scenario.specs]
+    chosen = rng.sample(
+        range(count), rng.choice([0, 0, 1, min(3, count)]) if count else 0
+    )
+    cancels = []
+    for number in chosen:
+        events = rng.choice([0, *range(1, 2 * count + 2)])
+        seconds = rng.uniform(0, 0.1 if threads else 0.4) if events else 0.0
+        cancels.append((number, events, seconds))
+    return dataclasses.replace(
+        scenario, specs=tuple(specs), resources=RESOURCES, cancels=tuple(cancels)
+    )
+
+
+def _own(
+    rng: random.Random,
+    scenario: Scenario,
+    spec: Spec,
+    kinds: dict[str, bool],
+    tries: bool,
+) -> Spec:
+    chosen: dict[str, object] = {}
+    if kinds["rank"]:
+        chosen["priority"] = rng.choice([0, 0, 1, 5, -1])
+    if kinds["hold"]:
+        held = [(), (), (("db", 1),), (("db", 2),), (("gpu", 1),), RESOURCES]
+        chosen["resources"] = rng.choice(held)
+    if kinds["rule"]:
+        rules = ["all_success"] * 3 + ["all_done"] + ["one_failed"] * bool(spec.deps)
+        chosen["rule"] = rng.choice(rules)
+    if kinds["time"] and rng.random() < 0.2:
+        hangs = {"hang", "stubborn"} & set(spec.acts)
+        scale = 1 if scenario.mode == "thread" else 3
+        short = 0.3 * scale
+        chosen["timeout"] = short if hangs else rng.choice([short, math.inf])
+    if tries and rng.random() < 0.5:
+        chosen["on"] = rng.choice(["any", "value", "command"])
+        chosen["delay"] = rng.choice([0.0, 0.005, 0.02])
+        if spec.retries is None:
+            chosen["retries"] = rng.choice([0, 1, 2])
+    return dataclasses.replace(spec, **chosen)  # type: ignore[arg-type]
 
 
 def _specs(rng: random.Random, mode: str, count: int, ends: bool) -> tuple[Spec, ...]:

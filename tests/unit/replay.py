@@ -110,10 +110,10 @@ def struck_at(line: int, decision: Callable[[], object]) -> bool:
     try:
         decision()
     except Struck:
-        return True
+        pass
     finally:
         sys.settrace(None)
-    return False
+    return left[0] <= 0
 
 
 def play_to_the_end(run: Replay) -> str:

@@ -11,6 +11,7 @@ from concurra import events
 from concurra.events import Event, Events
 from concurra.outcomes import SUCCESS, Outcome
 from concurra.tasks import Task
+from tests.unit.replay import struck_at
 from tests.unit.support import failure, make, success
 
 BOUND = 10.0
@@ -244,3 +245,24 @@ def test_readers_are_told_when_it_is_over(monkeypatch: pytest.MonkeyPatch) -> No
     events.close()
     assert (first.calls, told) == (1, [True])
     assert not events.is_reader()
+
+
+def test_who_reads_can_be_struck_at_any_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One event may be lost to a reader; the others are read, and nobody is said to
+    read when nobody does."""
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+    for line in range(1, 200):
+        reader = Reader(step=1)
+        events = Events(3, [reader])
+        tasks = ended(*[success()] * 3)
+        events.record(tasks[:2], 0.0)
+        struck = struck_at(line, events.tell)
+        events.tell()
+        events.record(tasks, 0.0)
+        events.tell()
+        assert not (events.being_read or events.waiting)
+        assert numbers(reader)[-1:] == [3]
+        assert len(reader.told) >= (2 if struck else 3)
+        if not struck:
+            break
+    assert line > 10

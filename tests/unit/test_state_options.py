@@ -460,13 +460,33 @@ def test_cancel_of_one_that_waits_for_another_attempt() -> None:
 def test_cancel_before_the_run() -> None:
     """It is done as soon as the run begins."""
     tasks = make("a"), make("b", "a"), make("c")
-    run = Replay(*tasks, limit=2, cancelled=[tasks[0]])
+    run = Replay(*tasks, limit=2, cancelled={tasks[0]: None})
     assert run.open() == [(START, 0)]
     assert run.statuses() == {"a": TERMINATED, "b": TERMINATED, "c": None}
     assert run.come(0) == "c"
     everything = [make("a"), make("b")]
-    run = Replay(*everything, cancelled=everything)
+    run = Replay(*everything, cancelled=dict.fromkeys(everything))
     assert run.open() == [(FINISH,)]
+
+
+def test_cancel_between_the_start_and_the_opening() -> None:
+    """It is the same as before the start; also for what has a rule."""
+    run = Replay(
+        make("a"),
+        make("b", "c"),
+        make("c"),
+        make("clean", "a", trigger_rule="all_done", resources={"db": 1}),
+        limit=1,
+        **DB,
+    )
+    assert run.state.cancel(run.tasks["b"], 0.0)
+    assert run.state.cancel(run.tasks["a"], 0.0)
+    assert not run.state.cancel(run.tasks["a"], 0.0)
+    assert run.open() == [(START, 0)]
+    assert run.come(0) == "c"
+    assert run.end(0, success(), 1.0) == "clean"
+    assert run.end(0, success(), 2.0) is None
+    assert (run.tasks["b"].attempts, run.statuses()["b"]) == (0, TERMINATED)
 
 
 def test_cancel_while_the_run_is_prepared() -> None:
@@ -741,7 +761,9 @@ def test_whatever_happens_with_options(data: st.DataObject) -> None:
         timeout=data.draw(st.sampled_from([None, 3.0])),
         run_timeout=data.draw(st.sampled_from([None, 8.0])),
         fast_fail=data.draw(st.booleans()),
-        cancelled=data.draw(st.lists(st.sampled_from(tasks), max_size=1)),
+        cancelled=dict.fromkeys(
+            data.draw(st.lists(st.sampled_from(tasks), max_size=1))
+        ),
         resources=there_is,
     )
     run.open()
