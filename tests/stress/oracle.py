@@ -475,12 +475,14 @@ class _Oracle:
             yield f"progress was {found}, not {expected}"
         yield from self._reports()
         wanted = scenario.log_errors or scenario.fast_fail
-        faults = Counter(f"{label}" for label in self._faults() if wanted)
+        faults = Counter(_shown(label) for label in self._faults() if wanted)
         told = Counter(
             match[1]
             for level, line in record.log
             if level == logging.ERROR
-            and (match := re.match("Task '(.*?)' failed with error: ", line, re.DOTALL))
+            and (
+                match := re.match(r"Task '(.*?)'( \(.*?\))? failed with error: ", line)
+            )
         )
         if told != faults:
             yield f"failures logged: {dict(told)}, not {dict(faults)}"
@@ -609,6 +611,11 @@ def _seconds(timestamp: str) -> float:
 def _skip(labels: list[Hashable]) -> str:
     names = ", ".join(map(repr, labels))
     return f"RuntimeError: Skipped: dependency [{names}] failed or was terminated"
+
+
+def _shown(label: Hashable) -> str:
+    """A label as the log shows it, where it stays in its line."""
+    return str(label).replace("\n", r"\n")
 
 
 def _skips(labels: list[Hashable]) -> set[str]:
