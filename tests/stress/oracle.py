@@ -524,16 +524,13 @@ class _Oracle:
             yield f"progress was {found}, not {expected}"
         yield from self._reports()
         wanted = scenario.log_errors or scenario.fast_fail
-        names = [f"{label}".replace("\n", "\\n") for label in self._faults()]
-        faults = Counter(names if wanted else [])
+        faults = Counter(_shown(label) for label in self._faults() if wanted)
         told = Counter(
             match[1]
             for level, line in record.log
             if level == logging.ERROR
             and (
-                match := re.match(
-                    r"Task '(.*?)'(?: \(.*?\))? failed with error: ", line
-                )
+                match := re.match(r"Task '(.*?)'( \(.*?\))? failed with error: ", line)
             )
         )
         if told != faults:
@@ -714,6 +711,11 @@ def _seconds(timestamp: str) -> float:
 def _skip(labels: list[Hashable]) -> str:
     names = ", ".join(map(repr, labels))
     return f"RuntimeError: Skipped: dependency [{names}] failed or was terminated"
+
+
+def _shown(label: Hashable) -> str:
+    """A label as the log shows it, where it stays in its line."""
+    return str(label).replace("\n", r"\n")
 
 
 def _skips(labels: list[Hashable]) -> set[str]:
