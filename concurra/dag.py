@@ -244,6 +244,28 @@ class Dag:
         _spread(task, down, up)
 
 
+def width(order: Sequence[Task]) -> int:
+    """How many tasks can be at work together, at the most.
+
+    An upper bound that is cheap to know: each task but one of the longest path waits
+    for another of that path.
+    """
+    tasks = [task for task in order if task.outcome is None]
+    waiting = {task: task.blockers for task in tasks if task.blockers}
+    layer = [task for task in tasks if not task.blockers]
+    longest = 0
+    while layer:
+        longest += 1
+        following = []
+        for task in layer:
+            for dependent in task.dependents:
+                waiting[dependent] -= 1
+                if not waiting[dependent]:
+                    following.append(dependent)
+        layer = following
+    return len(tasks) - longest + 1 if longest else 0
+
+
 class _Search:
     """A search that visits what lies below (-1) or above (+1), the nearest first.
 

@@ -9,8 +9,6 @@ Then the run ends, and whoever waits for it is told.
 
 from __future__ import annotations
 
-import threading
-
 from .combining import CombiningLock
 from .effects import FINISH
 from .outcomes import ERROR, LOST, Outcome
@@ -86,13 +84,3 @@ class Decisions(CombiningLock):
         except BaseException:  # rather an end without results than none
             state.over = True
             state.effects.append((FINISH, None, None))
-
-
-class Question:
-    """Something that is to be decided in another thread."""
-
-    def __init__(self, decide: Callable[[float], Any]) -> None:
-        self.decide = decide
-        self.answer: Any = None
-        self.answered = threading.Lock()
-        self.answered.acquire()

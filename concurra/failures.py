@@ -19,7 +19,7 @@ def exception_of(outcome: Outcome) -> Optional[BaseException]:
     if not outcome.failed:
         return None
     trace = None if outcome.trace is None else str(outcome.trace)
-    if isinstance(outcome.exception, bytes):
+    if type(outcome.exception) is bytes:
         outcome.exception = _unpickled(outcome.exception)
     if isinstance(outcome.exception, BaseException):
         _set_cause(outcome.exception, trace)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from . import rules
 from .collector import collection_paused
-from .dag import Dag
+from .dag import Dag, width
 from .errors import UnknownDependencyError, hidden
 from .options import ALL_SUCCESS, DEFAULTS, ONE_FAILED, Options
 from .outcomes import FAILED, SUCCESS, TERMINATED, Outcome
@@ -152,25 +152,8 @@ class Plan:
         self.ready.open(self._order)
 
     def width(self) -> int:
-        """How many tasks can be at work together, at the most.
-
-        An upper bound that is cheap to know: each task but one of the longest path
-        waits for another of that path.
-        """
-        tasks = [task for task in self._order if task.outcome is None]
-        waiting = {task: task.blockers for task in tasks if task.blockers}
-        layer = [task for task in tasks if not task.blockers]
-        longest = 0
-        while layer:
-            longest += 1
-            following = []
-            for task in layer:
-                for dependent in task.dependents:
-                    waiting[dependent] -= 1
-                    if not waiting[dependent]:
-                        following.append(dependent)
-            layer = following
-        return len(tasks) - longest + 1 if longest else 0
+        """How many tasks can be at work together, at the most: see `dag.width`."""
+        return width(self._order)
 
     # -- during the run ----------------------------------------------------------
 

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from functools import partial
 
 from . import steps
 from .completion import Completion
-from .decisions import Decisions, Question
+from .decisions import Decisions
 from .errors import LifeCycleError
+from .questions import Questions
 from .serving import Serving
 from .slots import AT_WORK, Slot
 from .effects import ABANDON, AT, DELAY, FINISH, KILL, START
@@ -33,7 +33,7 @@ from .timers import FOREVER, Timer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Deque, Optional
+    from typing import Any, Callable, Optional
 
     from .events import Events, Reader
     from .plan import Plan
@@ -72,7 +72,7 @@ class Scheduler(Serving):
         self._timer = Timer(self._threads.start_own)
         self._halting = False
         self._forcing: int = steps.INTERRUPT
-        self._questions: Deque[Question] = deque()
+        self._questions = Questions()
 
         self._closing = threading.RLock()
         self._closed = False
@@ -181,29 +181,20 @@ class Scheduler(Serving):
         """Have something decided, from any thread; None if that has to wait."""
         main = threading.current_thread() is threading.main_thread()
         holds = self._decisions.holds()  # a finalizer, in the midst of a decision
-        if not (main or holds):
-            answer = self._decisions.make(decide, what, self._clock())
-            self._perform()
-            return answer
-        question = Question(partial(decide, what))
-        self._questions.append(question)
-        self._ring()  # for the timer
-        if self._closed:
-            self._answer()
-        if holds:
-            return None
-        question.answered.acquire()
-        return question.answer
+        if main or holds:  # it is left to the timer
+            question = self._questions.put(partial(decide, what))
+            self._ring()
+            if self._closed:
+                self._answer()
+            return None if holds else question.wait()
+        answer = self._decisions.make(decide, what, self._clock())
+        self._perform()
+        return answer
 
     def _answer(self) -> None:
         """Decide what was asked, and left to others."""
-        while self._questions:
-            try:
-                question = self._questions.popleft()
-            except IndexError:  # another thread is at it, too
-                return
-            question.answer = self._decisions.make(question.decide, self._clock())
-            question.answered.release()
+        for question in self._questions.take():
+            question.reply(self._decisions.make(question.decide, self._clock()))
 
     def _kill(self) -> None:
         """Kill all that is left, if possible not in the calling thread."""
