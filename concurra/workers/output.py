@@ -254,6 +254,14 @@ def decode(chunks: List[bytes]) -> str:
 
 def _written(chunks: List[bytes]) -> str:
     """Text with its lines ended by newlines; never fails."""
-    encoding = locale.getpreferredencoding(False)
-    text = b"".join(chunks).decode(encoding, "backslashreplace")
+    text = b"".join(chunks).decode(_encoding(), "backslashreplace")
     return text.replace("\r\n", "\n")
+
+
+def _encoding() -> str:
+    """The locale's, as for files; to ask for it by its old name is warned of."""
+    if sys.flags.utf8_mode:
+        return "utf-8"
+    if sys.version_info >= (3, 11):
+        return locale.getencoding()
+    return locale.getpreferredencoding(False)
