@@ -324,6 +324,7 @@ def test_who_could_not_be_killed_is_named(
     try:
         pid = int(read(tmp_path / "pid"))
         assert str(at_hand.remark) == ""
+        wait_until(lambda: worker._group, what="the end of its start")
         worker.stop()
         worker.stop(KILL)
         if leader:
@@ -370,6 +371,7 @@ def test_who_was_killed_is_not_named(worker: CommandWorker, tmp_path: Path) -> N
     at_hand = worker.present(job)
     running = Running(worker, job, at_hand)
     read(tmp_path / "pid")
+    wait_until(lambda: worker._group, what="the end of its start")
     worker.stop(KILL)
     worker.abandon()
     running.outcome()
