@@ -37,6 +37,7 @@ from .forks import POSIX, close_unshared, forking, starting, unshared
 from .groups import ProcessGroup, destroy
 from .guardian import Guardian
 from .script import doubt, unknown
+from .signals import Handlers
 from .transfer import Ended, connect
 
 TYPE_CHECKING = False
@@ -125,7 +126,12 @@ class ProcessWorker:
     ) -> None:
         self._process: BaseProcess = context.Process(  # type: ignore[attr-defined]
             target=serve,
-            args=(theirs, importing if self._forked else None, initializer),
+            args=(
+                theirs,
+                importing if self._forked else None,
+                Handlers(),
+                initializer,
+            ),
             name="concurra-worker",
             daemon=False,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import decimal
+import signal
 import threading
 import weakref
 from contextvars import ContextVar, copy_context
@@ -191,3 +192,35 @@ def test_a_context_is_let_go_of():
     del value, token
     assert results_of(runner) == ["Request"]
     assert ref() is None
+
+
+def test_data_of_a_thread_may_be_left_by_an_earlier_task():
+    """Threads are used again; only the context is a task's own."""
+    local = threading.local()
+
+    def leave():
+        found = getattr(local, "left", None)
+        local.left = threading.get_ident()
+        return found, threading.get_ident()
+
+    runner = runner_of("thread")
+    runner.add_task(leave)
+    runner.add_task(leave)
+    (_, first), (found, second) = results_of(runner)
+    assert found == first == second
+
+
+def test_a_thread_has_the_signal_mask_of_the_one_that_started_the_run():
+    """As every thread has that of its maker; handlers are called in the main thread."""
+
+    def blocked():
+        return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+    runner = runner_of("thread")
+    runner.add_task(blocked)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    try:
+        (found,) = results_of(runner)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert found == before | {signal.SIGUSR1}

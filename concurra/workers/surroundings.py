@@ -1,0 +1,156 @@
+"""What is put back after each task of a process worker.
+
+It is what belongs to the process as a whole, is easily left changed, and makes the next
+task go wrong for no reason of its own. Modules keep the state that tasks give them, as
+in every pool.
+"""
+
+from __future__ import annotations
+
+import os
+import signal  # noqa: F401
+import socket
+import sys
+import time
+
+import _locale as locale  # that of Python brings more than a worker needs
+
+from .forks import POSIX
+from .thread import flush
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Tuple, Union
+
+    Number = Union[int, float]
+
+#: What `signal` is made of, without the enums: they cost more than a small task.
+raw: Any = sys.modules["_signal"]
+
+#: How to open a directory that is only to be entered, which needs no right to read it.
+TO_ENTER = getattr(os, "O_PATH", os.O_RDONLY)
+
+
+def _numbers(*names: str) -> Tuple[int, ...]:
+    return tuple(int(getattr(raw, each)) for each in names if hasattr(raw, each))
+
+
+#: What would strike the next task if a task had left it running.
+TIMERS = _numbers("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF")
+
+#: The signals for which programs have handlers.
+SIGNALS = _numbers(
+    *("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGALRM", "SIGCHLD", "SIGPIPE"),
+    *("SIGUSR1", "SIGUSR2", "SIGVTALRM", "SIGPROF"),
+)
+
+CATEGORIES = locale.LC_NUMERIC, locale.LC_TIME, locale.LC_COLLATE
+
+
+class Surroundings:
+    """What tasks find around them in a worker, as it was at first; no timers."""
+
+    def __init__(self) -> None:
+        #: Whether it could not be put back, so that no other task may find it.
+        self.spoiled = False
+        self._adopted = False
+        self._directory: Union[int, str, None] = None
+        self._look_around()
+
+    def adopt(self) -> None:
+        """Take for given what an initializer has changed; only the first time."""
+        if self._adopted:
+            return
+        self._adopted = True
+        if isinstance(self._directory, int):
+            os.close(self._directory)
+        self._look_around()
+
+    def restore(self) -> None:
+        """Put all of it back, if that is possible."""
+        try:
+            self._restore_streams()
+            self._restore_signals()
+            if isinstance(self._directory, int):
+                os.fchdir(self._directory)
+            elif self._directory is not None:
+                os.chdir(self._directory)
+            if self._variables() != self._raw:
+                os.environ.clear()
+                os.environ.update(self._environ)
+            self._restore_settings()
+        except Exception:  # a task has closed it, removed it, put None in its place
+            self.spoiled = True
+
+    def _look_around(self) -> None:
+        self._directory = None
+        try:
+            self._directory = os.open(".", TO_ENTER) if POSIX else os.getcwd()
+        except OSError:
+            pass  # nobody may read it: tasks that leave it are to come back themselves
+        self._streams = sys.stdin, sys.stdout, sys.stderr
+        self._open = [stream for stream in self._streams if _is_open(stream)]
+        self._environ = dict(os.environ)
+        self._raw = dict(self._variables())
+        self._handlers = tuple(map(raw.getsignal, SIGNALS))
+        self._umask = os.umask(0o077)
+        os.umask(self._umask)
+        self._numbers = _settings()
+        self._timeout = socket.getdefaulttimeout()
+        self._zone = time.tzname, time.timezone, time.altzone
+        self._locale = _locale()
+        self._whole_locale = locale.setlocale(locale.LC_ALL)
+
+    def _restore_streams(self) -> None:
+        if (sys.stdin, sys.stdout, sys.stderr) != self._streams:
+            flush()
+            sys.stdin, sys.stdout, sys.stderr = self._streams
+        if not all(map(_is_open, self._open)):
+            self.spoiled = True
+
+    def _restore_signals(self) -> None:
+        for timer in TIMERS:
+            raw.setitimer(timer, 0)
+        if not POSIX:
+            return
+        found = tuple(map(raw.getsignal, SIGNALS))
+        if found != self._handlers:
+            for number, handler in zip(SIGNALS, self._handlers):
+                raw.signal(number, handler)
+        raw.set_wakeup_fd(-1)
+        raw.pthread_sigmask(raw.SIG_SETMASK, ())
+
+    def _restore_settings(self) -> None:
+        os.umask(self._umask)
+        if _settings() != self._numbers:
+            limit, interval = self._numbers
+            sys.setrecursionlimit(limit)  # type: ignore[arg-type]
+            sys.setswitchinterval(interval)
+        if socket.getdefaulttimeout() != self._timeout:
+            socket.setdefaulttimeout(self._timeout)
+        if (time.tzname, time.timezone, time.altzone) != self._zone and POSIX:
+            time.tzset()
+        if _locale() != self._locale:
+            locale.setlocale(locale.LC_ALL, self._whole_locale)
+
+    @staticmethod
+    def _variables() -> Any:
+        # The encoded variables, where they can be had: decoding them all after each
+        # task would cost more than a small task does.
+        return getattr(os.environ, "_data", os.environ)
+
+
+def _is_open(stream: Any) -> bool:
+    try:
+        return not stream.closed
+    except Exception:  # None, or not much of a stream
+        return False
+
+
+def _settings() -> Tuple[Number, Number]:
+    return sys.getrecursionlimit(), sys.getswitchinterval()
+
+
+def _locale() -> Tuple[str, ...]:
+    """The categories that change what numbers, dates and orders look like."""
+    return tuple(map(locale.setlocale, CATEGORIES))
