@@ -248,20 +248,22 @@ def width(order: Sequence[Task]) -> int:
     """How many tasks can be at work together, at the most.
 
     An upper bound that is cheap to know: each task but one of the longest path waits
-    for another of that path.
+    for another of that path. Tasks may end meanwhile, by a cancel for one.
     """
     tasks = [task for task in order if task.outcome is None]
-    waiting = {task: task.blockers for task in tasks if task.blockers}
-    layer = [task for task in tasks if not task.blockers]
+    left = set(tasks)
+    waiting = {task: len(left.intersection(task.needs)) for task in tasks if task.needs}
+    layer = [task for task in tasks if not waiting.get(task)]
     longest = 0
     while layer:
         longest += 1
         following = []
         for task in layer:
             for dependent in task.dependents:
-                waiting[dependent] -= 1
-                if not waiting[dependent]:
-                    following.append(dependent)
+                if dependent in left:
+                    waiting[dependent] -= 1
+                    if not waiting[dependent]:
+                        following.append(dependent)
         layer = following
     return len(tasks) - longest + 1 if longest else 0
 

@@ -63,7 +63,7 @@ def test_a_thread_goes_on_unheeded(mode):
 def test_before_the_start(mode):
     """It never starts; once is enough."""
     runner = runner_in(mode, 1)
-    for label, needs in (("a", []), ("b", ["a"]), ("c", [])):
+    for label, needs in (("c", []), ("a", ["c"]), ("b", ["a"])):
         SUCCEED.add(runner, mode, label=label, depends_on=needs)
     assert runner.cancel("a") is True
     assert runner.cancel("a") is False

@@ -41,7 +41,10 @@ FIELDS = {
 }
 STOPPED = "RuntimeError: Execution terminated before completion"
 PICKLE_WARNING = "Task was not picklable and thread fallback is disabled"
-IDLE_WARNING = "Skipped: no dependency failed"
+IDLE_WARNINGS = (
+    "Skipped: no dependency failed",
+    "Skipped: it depends on a task that was skipped as no dependency failed",
+)
 CANCELLED = "CancelledError: Task was cancelled"
 FALLBACK_WARNING = "Task was not picklable; ran in thread fallback"
 POISONED = "RuntimeError: this was poisoned"
@@ -296,7 +299,7 @@ class _Oracle:
             return "stopped"
         if error == CANCELLED:
             return "cancelled"
-        if not error and result["warning"] == IDLE_WARNING:
+        if not error and result["warning"] in IDLE_WARNINGS:
             return "idle"
         if error.startswith("TimeoutError: "):
             return "timeout"

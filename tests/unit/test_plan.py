@@ -292,6 +292,15 @@ def test_width_bounds_how_many_work_together(width: int, tasks: list[Planned]) -
     assert len(run_to_end(plan)) == len(tasks), "asking must not change the plan"
 
 
+def test_width_leaves_out_what_has_ended() -> None:
+    """What was cancelled, wherever it stood; what needs it was skipped."""
+    for label, width in (("b", 2), ("a", 1), ("d", 2)):
+        tasks = make("a"), make("b", "a"), make("c", "b"), make("d"), make("e", "a")
+        plan = opened(*tasks)
+        plan.cancel(plan.tasks[label], Outcome.cancelled(), 1.0, False)
+        assert plan.width() == width
+
+
 # Taking -------------------------------------------------------------------------------
 
 

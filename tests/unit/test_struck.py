@@ -193,7 +193,8 @@ def test_a_strike_at_any_line_costs_its_own_task_at_most(
             behind = "Skipped" in (result["error"] or "") and label != "skipped"
             behind = behind or (label == "idle" and "clean" in hit)
             if label not in hit and not (hit and behind):
-                assert result["status"] == right[label], (strike.where, label, result)
+                told = strike.where, label, result["error"], result["retry_errors"], hit
+                assert result["status"] == right[label], told
     assert lines > 150
     assert {label: result["status"] for label, result in results.items()} == right
     wait_until(lambda: no_threads_left(), BOUND, "the end of all threads")
