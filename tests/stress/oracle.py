@@ -185,9 +185,12 @@ def _shell_act(spec: Spec, act: str) -> Act:
     }
     error = None
     if act in codes and spec.check:
-        code = re.escape(str(codes[act]))
         told = ": oops" if act == "fail" and spec.capture else ""
-        error = f"CommandExecutionError: Command exited with return code {code}{told}"
+        how = {
+            "kill": r"was killed by SIGKILL \(signal 9, probably out of memory\)",
+            "terminate": "was killed by SIGTERM",
+        }.get(act, f"exited with return code {codes[act]}")
+        error = f"CommandExecutionError: Command {how}{told}"
     return Act(result, error)
 
 
