@@ -65,6 +65,12 @@ def gone(refs):
     return [ref() is None for ref in refs]
 
 
+def let_go(refs):
+    """Waits: a thread that has handed over a job may still be on its way back."""
+    wait_until(lambda: all(gone(refs)), BOUND, "the arguments")
+    return gone(refs)
+
+
 def use(big):
     return type(big).__name__
 
@@ -89,7 +95,7 @@ def test_arguments_go_with_the_outcome(mode):
     runner.add_task(use, big, label="a")
     del big
     runner.add_task(nothing, depends_on="a", label="b")
-    runner.add_task(lambda: gone(refs), depends_on="b", label="c")
+    runner.add_task(lambda: let_go(refs), depends_on="b", label="c")
     if mode in START_METHODS:
         runner.fallback_to_thread_on_pickle_error = True
     results = runner.run(verify=False)
