@@ -147,6 +147,10 @@ def how_to_retry(value: Union[int, Retry]) -> Tuple[int, Optional[Retry]]:
     return value.retries, value
 
 
+#: The names of what can be chosen.
+OPTIONS = tuple(choose.__kwdefaults__)
+
+
 class _Configured:
     """A function with options for one call of an adder; it can be called as it is."""
 
@@ -218,6 +222,10 @@ else:
         :raises TypeError, ValueError: an argument is of the wrong type or out of its
             range.
         """
+        unknown = [name for name in options if name not in OPTIONS]
+        if unknown:
+            known = ", ".join(OPTIONS)
+            raise TypeError(f"task() has no option {unknown[0]!r}, but {known}")
         chosen = choose(**options)
         if function is None:
             return partial(_decorate, chosen)
