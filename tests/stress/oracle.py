@@ -47,6 +47,10 @@ IDLE_WARNINGS = (
 )
 CANCELLED = "CancelledError: Task was cancelled"
 FALLBACK_WARNING = "Task was not picklable; ran in thread fallback"
+KILLERS = {
+    "kill": "SIGKILL (signal 9, probably out of memory)",
+    "terminate": "SIGTERM",
+}
 POISONED = "RuntimeError: this was poisoned"
 UNRECORDED = "RuntimeError: Could not record task result: this was poisoned"
 UNPICKLABLE = r"(AttributeError|PicklingError|TypeError): .+"
@@ -185,12 +189,11 @@ def _shell_act(spec: Spec, act: str) -> Act:
     }
     error = None
     if act in codes and spec.check:
+        how = f"exited with return code {codes[act]}"
+        if act in ("kill", "terminate"):
+            how = f"was killed by {KILLERS[act]}"
         told = ": oops" if act == "fail" and spec.capture else ""
-        how = {
-            "kill": r"was killed by SIGKILL \(signal 9, probably out of memory\)",
-            "terminate": "was killed by SIGTERM",
-        }.get(act, f"exited with return code {codes[act]}")
-        error = f"CommandExecutionError: Command {how}{told}"
+        error = f"CommandExecutionError: Command {re.escape(how)}{told}"
     return Act(result, error)
 
 
