@@ -29,18 +29,24 @@ def exception_of(outcome: Outcome) -> Optional[BaseException]:
     return error
 
 
+#: What the class of an error makes of these attributes is not asked.
+_CAUSE: Any = BaseException.__dict__["__cause__"]
+_CONTEXT: Any = BaseException.__dict__["__context__"]
+
+
 def _set_cause(error: BaseException, trace: Optional[str]) -> None:
     """Let an error have its traceback, as text: below all that it was raised from."""
     seen = {id(error)}
-    while error.__cause__ is not None or error.__context__ is not None:
-        deeper = error.__cause__ or error.__context__
-        if deeper is None or id(deeper) in seen or isinstance(deeper, RemoteTraceback):
+    while True:
+        deeper = _CAUSE.__get__(error) or _CONTEXT.__get__(error)
+        if deeper is None:
+            break
+        if id(deeper) in seen or isinstance(deeper, RemoteTraceback):
             return
         seen.add(id(deeper))
         error = deeper
-    if trace:  # whatever its class makes of assignments
-        cause: Any = BaseException.__dict__["__cause__"]
-        cause.__set__(error, RemoteTraceback(trace))
+    if trace:
+        _CAUSE.__set__(error, RemoteTraceback(trace))
 
 
 def _unpickled(pickled: bytes) -> Optional[BaseException]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import pathlib
 from collections.abc import Hashable, Iterator
 from decimal import Decimal
 from fractions import Fraction
@@ -94,14 +93,19 @@ def breaks_off(*items: Any, error: type[Exception] = Explosion) -> Iterator[Any]
 
 
 def refused(kind: type[Exception], value: object, call: Callable[[], object]) -> str:
-    """The message of the refusal, which has to name the value."""
+    """The message of the refusal, which has to name the value.
+
+    Of a container it names the part that is wrong, or the type, and shows nothing else.
+    """
     with pytest.raises((TypeError, ValueError)) as caught:
         call()
     message = str(caught.value)
     assert isinstance(caught.value, kind), repr(caught.value)
     parts = list(value) if isinstance(value, (list, tuple, set)) else [value]
     parts += [*value, *value.values()] if isinstance(value, dict) else []
-    assert any(repr(each) in message for each in [value, *parts]), message
+    shown = [repr(each)[:50] for each in (value, *parts)]
+    shown.append(f"a value of type {type(value).__name__}")
+    assert any(each in message for each in shown), message
     assert "must be" in message, message
     return message
 
@@ -370,7 +374,9 @@ def test_dependencies_that_are_not_hashable(adder: str) -> None:
 def test_none_is_no_dependency(adder: str) -> None:
     """No task is ever called None, so nobody can wait for it."""
     runner = occupied()
-    with pytest.raises((TypeError, ValueError), match="depends_on must be .*None"):
+    with pytest.raises(
+        (TypeError, ValueError), match=r"depends_on(\[\d+\])? must be .*None"
+    ):
         ORDERED[adder](runner, depends_on=["first", None])
     assert_untouched(runner)
 
@@ -584,8 +590,7 @@ def test_an_empty_workload() -> None:
 
 NO_ARGV: list[tuple[Any, type[Exception]]] = [
     *((v, TypeError) for v in (None, 5, "echo hi", b"echo", {"echo": 1}, {"echo"})),
-    *((["echo", v], TypeError) for v in (5, None, b"x", fine)),
-    (["echo", pathlib.Path("x")], TypeError),
+    *((["echo", v], TypeError) for v in (5, None, fine)),
     (iter(["echo"]), TypeError),
     ([], ValueError),
     ((), ValueError),
@@ -602,7 +607,7 @@ def test_what_is_no_command() -> None:
     runner = occupied()
     for command, kind in NO_ARGV:
         call = functools.partial(runner.add_command, command)
-        assert refused(kind, command, call).startswith("command must be")
+        assert refused(kind, command, call).startswith("command")
     assert_untouched(runner)
 
 
@@ -611,7 +616,7 @@ def test_what_is_no_line_for_the_shell() -> None:
     runner = occupied()
     for command, kind in NO_LINE:
         call = functools.partial(runner.add_shell_command, command)
-        assert refused(kind, command, call).startswith("command must be")
+        assert refused(kind, command, call).startswith("command")
     assert_untouched(runner)
 
 
@@ -625,7 +630,7 @@ WRONG_COMMAND_OPTIONS: list[tuple[str, Any, type[Exception]]] = [
     *(("cwd", v, TypeError) for v in (5, b"/tmp", ["/"], True)),
     ("cwd", "a\0b", ValueError),
     *(("env", v, TypeError) for v in (5, "A=1", ["A"], [("A", "1")], {1: "1"})),
-    *(("env", v, TypeError) for v in ({"A": 1}, {"A": None}, {b"A": b"1"})),
+    *(("env", v, TypeError) for v in ({"A": 1}, {b"A": b"1"})),
     *(("env", v, ValueError) for v in ({"A": "\0"}, {"A\0": "1"}, {"A=B": "1"})),
 ]
 
@@ -636,7 +641,7 @@ def test_wrong_options_of_commands(adder: str) -> None:
     runner = occupied()
     for name, value, kind in WRONG_COMMAND_OPTIONS:
         call = functools.partial(COMMANDS[adder], runner, **{name: value})
-        assert refused(kind, value, call).startswith(f"{name} must be")
+        assert refused(kind, value, call).startswith(name)
     assert_untouched(runner)
 
 
