@@ -627,7 +627,7 @@ COMMANDS = {
     ),
 }
 WRONG_COMMAND_OPTIONS: list[tuple[str, Any, type[Exception]]] = [
-    *(("cwd", v, TypeError) for v in (5, b"/tmp", ["/"], True)),
+    *(("cwd", v, TypeError) for v in (5, ["/"], True)),
     ("cwd", "a\0b", ValueError),
     *(("env", v, TypeError) for v in (5, "A=1", ["A"], [("A", "1")], {1: "1"})),
     *(("env", v, TypeError) for v in ({"A": 1}, {b"A": b"1"})),
@@ -641,7 +641,7 @@ def test_wrong_options_of_commands(adder: str) -> None:
     runner = occupied()
     for name, value, kind in WRONG_COMMAND_OPTIONS:
         call = functools.partial(COMMANDS[adder], runner, **{name: value})
-        assert refused(kind, value, call).startswith(name)
+        assert name in refused(kind, value, call).partition(" must be")[0]
     assert_untouched(runner)
 
 
@@ -651,11 +651,11 @@ def test_text_that_no_system_takes(adder: str) -> None:
     runner = occupied()
     bad = "\ud800"
     command = [bad] if adder == "add_command" else bad
-    with pytest.raises(ValueError, match="^command must be"):
+    with pytest.raises(ValueError, match=r"^command(\[0\])? must be"):
         getattr(runner, adder)(command)
     with pytest.raises(ValueError, match="^cwd must be"):
         COMMANDS[adder](runner, cwd=bad)
-    with pytest.raises(ValueError, match="^env must be"):
+    with pytest.raises(ValueError, match=r"^env\['A'\] must be"):
         COMMANDS[adder](runner, env={"A": bad})
     assert_untouched(runner)
 
