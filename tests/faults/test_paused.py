@@ -1,4 +1,4 @@
-"""A program that is paused while its tasks go on: by a debugger, Ctrl-Z, a busy disk."""
+"""A program that is paused while its tasks go on, as by Ctrl-Z or a debugger."""
 
 from __future__ import annotations
 
