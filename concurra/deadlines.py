@@ -64,8 +64,8 @@ class Deadlines:
         self.next = -FOREVER  # what is due is looked for here, nobody need tell
         yield from self._moments.due(now)
         if self._run_ends <= now:
-            yield RUN, None
             self._run_ends = FOREVER
+            yield RUN, None
 
     def look_on(self) -> None:
         """What was due has been done."""

@@ -324,7 +324,9 @@ class Scheduler(Serving):
             if self._halting:
                 self._halt()
             self._answer()
-            self._decisions.make(self._state.expire, self._clock())
+            now = self._clock()
+            ending = self._ending(now) if self._state.next_moment <= now else set()
+            self._decisions.make(self._state.expire, now, ending)
             self._perform()
             if self._events.waiting:
                 self._start(self._tell)

@@ -33,7 +33,7 @@ from .wording import name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Optional, Tuple
+    from typing import Any, Callable, Dict, Optional, Set, Tuple
 
     from .decisions import Decisions
     from .events import Events
@@ -177,6 +177,17 @@ class Serving:
         if state >= STOPPING:
             self._leave(slot)
         return task
+
+    def _ending(self, now: float) -> Set[Task]:
+        """The tasks whose time is over, and whose end is there, but not brought in."""
+        found: Set[Task] = set()
+        for slot in list(self._state.slots.all):
+            task, worker = slot.task, slot.worker
+            if task is not None and worker is not None:
+                deadline = self._state.deadline(slot, task)
+                if deadline is not None and deadline <= now and worker.has_ended():
+                    found.add(task)
+        return found
 
     def _tell_soon(self) -> None:
         """Let the readers of events read on, without being held up by them."""

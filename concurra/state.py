@@ -35,7 +35,7 @@ from .timers import FOREVER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Deque, Dict, Mapping, Optional, Tuple
+    from typing import Any, Deque, Dict, Mapping, Optional, Set, Tuple
 
     from .events import Events
     from .plan import Plan
@@ -96,6 +96,7 @@ class RunState(Stopping):
         self._special = False  # whether there is more to begin than to take a task
         self._opened = self._preparing = False
         self._abandoning = 0  # workers that are to release what they hold
+        self._spared: Set[Any] = set()  # what was due, and had a little time more
 
     @property
     def next_moment(self) -> float:

@@ -7,7 +7,8 @@
                                                   ──> ABANDON, if that does not help
 
 The outcome does not wait for the end of what is stopped. What has happened before
-counts first, however late it is recorded.
+counts first, however late it is recorded: the program may have been paused, with the
+answer of a process waiting in its pipe.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .slots import AT_WORK, COMING, STOPPING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Deque, Dict, List, Optional
+    from typing import AbstractSet, Any, Deque, Dict, Final, List, Optional, Set
 
     from .deadlines import Deadlines
     from .effects import Effect
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from .plan import Plan
     from .slots import Slot, Slots
     from .tasks import Task
+
+
+#: Seconds that an end has to come in which can be seen already when its time is over.
+LATE: Final = 1.0
 
 
 class Stopping:
@@ -45,6 +50,7 @@ class Stopping:
     _grace: float
     _opened: bool
     _abandoning: int
+    _spared: Set[Any]
 
     def ended(self, slot: Slot) -> None:
         """See `state.RunState`, as of all that follows."""
@@ -82,18 +88,24 @@ class Stopping:
         self._abandoning = max(0, self._abandoning - 1)
         self._check_end()
 
-    def expire(self, now: float) -> None:
-        """It is now so late: end what has taken too long, take the next steps."""
+    def expire(self, now: float, ending: AbstractSet[Task] = frozenset()) -> None:
+        """It is now so late: end what has taken too long, take the next steps.
+
+        :param ending: tasks whose end is there to be seen, but has not come in yet. It
+            has a little time for that.
+        """
         for kind, what in self._deadlines.due(now):
             if kind == GRACE:
                 self._take_step(what, now, what.step + 1)
             elif kind == TIMEOUT:
-                self._time_out(what, now)
+                if not (what in ending and self._spare(what, now)):
+                    self._time_out(what, now)
             elif kind == ATTEMPT:
-                self._time_out_attempt(what, now)
+                if not (what.task in ending and self._spare(what.task, now, what)):
+                    self._time_out_attempt(what, now)
             elif kind == RETRY:
                 self.plan.resume(what)
-            elif self.plan.remaining:
+            elif self.plan.remaining and not (ending and self._spare(None, now)):
                 self._time_out_run(now)
         self._deadlines.look_on()
         self._call()
@@ -142,6 +154,9 @@ class Stopping:
 
         :param force: the step to begin with, one of `steps`.
         """
+        for slot in tuple(self.slots.all):
+            if slot.state == AT_WORK and slot.outcome is not None:
+                self.ended(slot)
         self.stopped = True
         for slot in self.slots.all:
             if slot.state == STOPPING and slot.step < force:
@@ -151,6 +166,26 @@ class Stopping:
         if force == steps.KILL:
             self.effects.append((KILL, None, None))
         self._check_end()
+
+    def _spare(
+        self, task: Optional[Task], now: float, slot: Optional[Slot] = None
+    ) -> bool:
+        """Let something that is due wait a little; only once.
+
+        :param task: None for the run.
+        :param slot: if it is its attempt that is due.
+        """
+        key = task and (task, task.attempts)
+        if key in self._spared:
+            return False
+        self._spared.add(key)
+        if task is None:
+            self._deadlines.end_run(now + LATE)
+        elif slot is None:
+            self._deadlines.add(TIMEOUT, task, now + LATE, task.started)
+        else:
+            self._deadlines.add(ATTEMPT, slot, now + LATE, (task, slot.began))
+        return True
 
     # -- how -------------------------------------------------------------------------
 

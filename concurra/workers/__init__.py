@@ -73,6 +73,12 @@ class Worker(Protocol):
     def dismiss(self) -> AtHand:
         """Begin no further job; what is at hand. Never blocks, for any thread."""
 
+    def has_ended(self) -> bool:
+        """Whether the end of the job at hand can be seen, though it is not told yet.
+
+        Its process has answered, say, or has ended. Never blocks, for any thread.
+        """
+
     def stop(self, force: int = TERMINATE) -> bool:
         """Make the job at hand end soon; False if that is not possible.
 

@@ -22,7 +22,7 @@ from ..steps import KILL, TERMINATE
 from ..tasks import Command
 from . import launch, refusals, sessions
 from .forks import POSIX
-from .groups import ProcessGroup, await_end
+from .groups import ProcessGroup, await_end, has_ended
 from .guardian import Guardian
 from .output import FOREVER, Drain, Output, Transcript, Waker, close, decode
 from .output import read_in_threads
@@ -96,6 +96,11 @@ class CommandWorker:
 
     def retire(self) -> None:
         """Nothing is ever idle."""
+
+    def has_ended(self) -> bool:
+        """See `Worker.has_ended`."""
+        group = self._group
+        return group is not None and has_ended(group.pid)
 
     def stop(self, force: int = TERMINATE) -> bool:
         """See `Worker.stop`."""

@@ -49,7 +49,15 @@ class _Job:
     :param simple: see `_is_simple`.
     """
 
-    __slots__ = ("message", "simple", "outcome", "began", "sending", "_untold")
+    __slots__ = (
+        "message",
+        "simple",
+        "outcome",
+        "began",
+        "sending",
+        "arriving",
+        "_untold",
+    )
 
     def __init__(self, message: Message, done: Done, simple: bool) -> None:
         self.message = message
@@ -60,6 +68,8 @@ class _Job:
         self.began = False
         #: A thread is sending it, which sees to it if the process ends meanwhile.
         self.sending = False
+        #: A thread is receiving the answer.
+        self.arriving = False
         self._untold = [done]
 
     @property
@@ -123,9 +133,19 @@ class DispatchedWorker(ProcessWorker):
             self._proceed(self._accept(message), True)
         elif plain is not None:
             self._dispatcher.forget(self)
-            self._elsewhere(self._receive, self._job)
+            job = self._job
+            if job is not None:
+                job.arriving = job.began
+            self._elsewhere(self._receive, job)
         elif not self.alive:
             self._see_end()  # a grandchild holds the pipe
+
+    def has_ended(self) -> bool:
+        """See `Worker.has_ended`; also while its answer is being received."""
+        job = self._job
+        if job is None or not job.began:
+            return False
+        return job.arriving or job.outcome is not None or super().has_ended()
 
     def break_off(self, how: str) -> None:
         """Nobody serves this worker any more: its process is killed, its job lost."""

@@ -12,7 +12,7 @@ from .groups import await_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional, Tuple
+    from typing import Any, List, Optional, Tuple
 
     from .transfer import Channel
 
@@ -52,6 +52,19 @@ class Exit:
         return self._shows_pipe(self._poll.poll()) or self._shows_pipe(
             self._poll.poll(0)
         )
+
+    def shows(self, pipe: Channel) -> bool:
+        """Whether the process has ended, or there is something to read; for any thread.
+
+        :raises OSError, ValueError: a file has been closed.
+        """
+        files: List[Any] = [pipe.source, self._sign]
+        if not POSIX:
+            return bool(connection.wait(files, 0))
+        poll = select.poll()
+        for file in files:
+            poll.register(file, select.POLLIN)
+        return bool(poll.poll(0))
 
     def _shows_pipe(self, events: List[Tuple[int, int]]) -> bool:
         return any(fd != self._sign for fd, _ in events)

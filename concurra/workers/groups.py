@@ -241,6 +241,17 @@ def await_end(pid: int) -> Optional[Any]:
     return None
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a child has ended, as far as that can be seen without reaping it."""
+    if hasattr(os, "waitid"):
+        flags = os.WEXITED | os.WNOWAIT | os.WNOHANG
+        try:
+            return os.waitid(os.P_PID, pid, flags) is not None
+        except ChildProcessError:  # it has been reaped
+            return True
+    return False
+
+
 def _signal_group(group: int, number: int, leader: bool) -> None:
     """Signal a group; with ``leader``, or its leader before that has made it."""
     if not POSIX:

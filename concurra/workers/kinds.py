@@ -45,6 +45,9 @@ class Kind(Protocol):
         :param at_hand: what `present` returned for this job.
         """
 
+    def has_ended(self) -> bool:
+        """See `Worker.has_ended`."""
+
     def stop(self, force: int = TERMINATE) -> bool:
         """See `Worker.stop`."""
 

@@ -256,6 +256,11 @@ class PooledWorker:
         for kind in list(self._kinds.values()):
             kind.retire()
 
+    def has_ended(self) -> bool:
+        """See `Worker.has_ended`."""
+        active = self._current()
+        return active is not None and active.has_ended()
+
     def dismiss(self) -> AtHand:
         """See `Worker.dismiss`."""
         self._dismissed = True

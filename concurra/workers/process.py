@@ -186,6 +186,13 @@ class ProcessWorker:
         self._group.look_for_survivors()
         self._group.tell_survivors(self._remark)
 
+    def has_ended(self) -> bool:
+        """See `Worker.has_ended`: its answer has come, or the end of the process."""
+        try:
+            return self._exit.shows(self._pipe)
+        except (OSError, ValueError):  # its files have just been closed
+            return False
+
     def close(self) -> None:
         """End the process and all that is left of its group."""
         if not self._reaped:

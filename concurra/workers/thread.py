@@ -171,6 +171,10 @@ class ThreadWorker:
     def retire(self) -> None:
         """Nothing is ever idle."""
 
+    def has_ended(self) -> bool:
+        """Never: what it has returned is known at once."""
+        return False
+
     def dismiss(self) -> AtHand:
         """See `Worker.dismiss`."""
         self._dismissed = True

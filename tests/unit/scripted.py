@@ -51,6 +51,7 @@ class ScriptedWorker:
         self.closings = 0
         self.dismissed = False
         self.abandoned = False
+        self.ending = False
 
     def is_quick(self, job: Any) -> bool:
         return False
@@ -73,6 +74,9 @@ class ScriptedWorker:
         """Have something to clear away, which is then called."""
         self._litter = litter
         self.retired = True
+
+    def has_ended(self) -> bool:
+        return self.ending
 
     def reap(self) -> None:
         if self._litter is not None:

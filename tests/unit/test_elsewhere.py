@@ -57,6 +57,9 @@ class Elsewhere:
     def reap(self) -> None:
         raise AssertionError("nothing is ever retired")
 
+    def has_ended(self) -> bool:
+        return False
+
     def dismiss(self) -> AtHand:
         self._dismissed = True
         return self.at_hand

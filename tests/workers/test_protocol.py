@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from concurra.outcomes import FAILED, SUCCESSFUL, Outcome
+from concurra.steps import KILL
 from concurra.tasks import Command
 from tests.workers.support import (
     BOUND,
@@ -247,3 +248,19 @@ def test_mode_is_known_while_the_job_runs(
     worker.stop()
     let_go(tmp_path)
     running.outcome()
+
+
+def test_a_job_that_goes_on_has_not_ended(
+    kind: Kind, worker: Any, tmp_path: Path
+) -> None:
+    """A worker is asked that when the time of its job is over; it never blocks."""
+    running = Running(worker, long(kind, tmp_path))
+    pid = read(tmp_path / "pid")
+    assert not worker.has_ended()
+    if kind.command:
+        worker.stop(KILL)
+        wait_for_end_of(pid)
+    else:
+        let_go(tmp_path)
+    running.outcome()
+    worker.has_ended()
