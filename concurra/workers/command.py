@@ -89,7 +89,10 @@ class CommandWorker:
                 return Outcome.raised(self.mode, error)
             short = getattr(error, "errno", None) in SHORTAGE
             cause = UNAVAILABLE if short else ERROR
-            return Outcome(cause, self.mode, None, *refusals.describe(error, command))
+            told = refusals.describe(error, command)
+            outcome = Outcome.raised(self.mode, error, cause)
+            outcome.error, outcome.trace = told
+            return outcome
 
     def retire(self) -> None:
         """Nothing is ever idle."""

@@ -112,6 +112,16 @@ def test_commands_by_their_return_code(on, attempts):
     assert run_one(runner)["attempts"] == attempts
 
 
+@pytest.mark.parametrize(("on", "attempts"), [(OSError, 2), (ValueError, 1)])
+def test_a_program_that_cannot_be_started(on, attempts):
+    """Has the error of the system, which can be asked for."""
+    runner = concurra.TaskRunner(progress_stats=False)
+    rule = Retry(1, on=on)
+    runner.add_command(["/there/is/no such program"], label="a", task_retries=rule)
+    assert run_one(runner)["attempts"] == attempts
+    assert type(runner.exception("a")) is FileNotFoundError
+
+
 @pytest.mark.parametrize("mode", FUNCTIONS)
 def test_a_rule_that_raises(mode):
     """The task fails, with both errors."""
