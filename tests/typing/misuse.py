@@ -61,3 +61,38 @@ done["returncode"].strip()  # E: a number
 done["command"].append("-x")  # E: it may be a string
 number: int = runner.add_task(power, 3)  # E: adding returns nothing
 runner.join()  # E: no such method
+
+concurra.TaskRunner(run_timeout="1 h")  # E: a number of seconds
+concurra.TaskRunner(resources=["db"])  # E: a mapping
+concurra.TaskRunner(initializer="f")  # E: a function
+concurra.TaskRunner(task_retries="2")  # E: a number, or a Retry
+concurra.Retry("3")  # E: a number
+concurra.Retry(3, 1)  # E: the rest by name
+concurra.Retry(3, on="OSError")  # E: a type, not its name
+concurra.Retry(3, on=OSError())  # E: a type, not an error
+concurra.Retry(3, delay="1 s")  # E: a number of seconds
+concurra.Retry(3, wait=1)  # E: it is called delay
+concurra.task(priority="high")  # E: a number
+concurra.task(resources={"db": "1"})  # E: numbers
+concurra.task(retries=1)  # E: it is called task_retries
+concurra.task(power)("3")  # E: it has the function's signature
+runner.add_function(power, (3,), timeout="1")  # E: a number of seconds
+runner.add_function(power, (3,), trigger_rule=1)  # E: a string
+runner.add_command(["true"], priority="high")  # E: a number
+every = (None, None, None, True, True, True, 0, 5)
+runner.add_command(["true"], "a", *every)  # E: the rest by name
+runner.wait("1")  # E: a number of seconds
+runner.counts()["waiting"].upper()  # E: a number
+runner.exit_code()  # E: no call
+runner.cancel()  # E: a label
+runner.exception("a").args  # E: it may be None
+concurra.current_task().label  # E: it may be None
+
+
+@concurra.task(priority=1)
+def load(url: str) -> str:
+    """A task with options."""
+    return url
+
+
+load(3)  # E: a string

@@ -97,6 +97,80 @@ def look_at_command(result: concurra.Result) -> int:
     return len(lines) + done["returncode"]
 
 
+@concurra.task(task_retries=concurra.Retry(2, on=OSError, delay=1), priority=1)
+def load(url: str, *, times: int = 1) -> str:
+    """It keeps its signature when it is decorated."""
+    return url * times
+
+
+@concurra.task(timeout=60)
+async def load_later(url: str) -> str:
+    """So does one that is awaited."""
+    return url
+
+
+def choose_options(runner: concurra.TaskRunner) -> None:
+    """Options, wherever they can be said."""
+    assert_type(load("a", times=2), str)
+    assert_type(concurra.task(power, priority=2, timeout=5)(3, exponent=2), int)
+    runner.add_task(load, "a", label="decorated")
+    runner.add_task(concurra.task(load_later, name="later"), "a", label="later")
+    runner.add_task(load, "a", label="again", task_retries=concurra.Retry(1))
+    runner.add_func(concurra.task(power, resources={"db": 1}), 2, key="holds")
+    runner.add_work([(concurra.task(power, trigger_rule="all_done"), (2,))])
+    runner.add_function(load, ["a"], key="kept", timeout=1.5, priority=-1, name="x")
+    needed = ["kept"]
+    runner.add_command(
+        ["true"], "clean", needed, trigger_rule="all_done", resources={"db": 1}
+    )
+    runner.add_shell_command("true", "off", needed, trigger_rule="one_failed")
+    retry = concurra.Retry(
+        3,
+        on=(OSError, ValueError),
+        delay=lambda attempts: attempts * 0.5,
+        backoff=2,
+        max_delay=30,
+        jitter=0.1,
+        attempt_timeout=5,
+    )
+    concurra.Retry(1, on=lambda error: "reset" in str(error))
+    concurra.Retry(1, on=[OSError])
+    assert_type(retry.retries, int)
+    assert_type(retry.wait(2), float)
+
+
+def ask(runner: concurra.TaskRunner) -> None:
+    """What a run can be asked."""
+    assert_type(runner.done(), bool)
+    assert_type(runner.wait(1), bool)
+    assert_type(runner.counts(), Dict[str, int])
+    assert_type(runner.exit_code, int)
+    assert_type(runner.cancel("kept"), bool)
+    assert_type(runner.exception("kept"), Optional[BaseException])
+    assert_type(concurra.current_task(), Optional[concurra.CurrentTask])
+    assert_type(runner.resources, Mapping[str, int])
+
+
+def run_with_options(logger: logging.Logger) -> None:
+    """All of it."""
+    with concurra.TaskRunner(
+        2,
+        logger=logger,
+        task_retries=concurra.Retry(1),
+        run_timeout=60,
+        resources={"db": 2},
+        initializer=power,
+        initargs=(2,),
+    ) as runner:
+        assert_type(runner, concurra.TaskRunner)
+        choose_options(runner)
+        results = runner.run()
+        assert results["decorated"]["result"] == "a"
+        assert results["off"]["has_failed"] is False
+        ask(runner)
+    assert_type(runner.abort(verify=False), Dict[Any, concurra.Result])
+
+
 def change(results: Dict[Any, concurra.Result]) -> Dict[Any, Dict[str, object]]:
     """Results are the caller's: values in place, keys in a dict without a form."""
     for label, result in results.items():
@@ -164,8 +238,10 @@ def main() -> None:
     except concurra.ExecutionError as error:
         assert_type(error.results, Dict[Any, concurra.Result])
         assert_type(error.failed, Dict[Any, concurra.Result])
-        assert list(error.failed) == ["shell"]
+        assert_type(error.exceptions, Dict[Any, BaseException])
+        assert list(error.failed) == list(error.exceptions) == ["shell"]
     change(results)
+    run_with_options(silent)
 
     other = concurra.TaskRunner(timeout=0.5, use_multiprocessing=True, logger=silent)
     try:
