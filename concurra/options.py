@@ -148,7 +148,7 @@ def how_to_retry(value: Union[int, Retry]) -> Tuple[int, Optional[Retry]]:
 
 
 #: The names of what can be chosen.
-OPTIONS = tuple(choose.__kwdefaults__)
+OPTIONS = tuple(choose.__kwdefaults__ or ())
 
 
 class _Configured:
