@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.catalogue import PLOTS, ROWS
+from tests.benchmarks.options import CASES, measured
 from tests.benchmarks.measure import ROOT, Figures, Finding
 from tests.benchmarks.rows import OURS, Faster, Row, System, Within
 from tests.benchmarks.table import details, table
@@ -121,3 +122,9 @@ def test_another_run_is_shown_beside() -> None:
         "**5.00 x**",
     ]
     assert [cell.strip() for cell in second.split("|")[5:8]] == ["", "3 x", ""]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_option_still_does_its_work(name: str) -> None:
+    """In a process of its own, as it is measured."""
+    assert measured(name, FEW).keys() == {"seconds", "cpu", "bytes", "all"}
