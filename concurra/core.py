@@ -291,20 +291,21 @@ class TaskRunner(Adders, Following):
     def _followers(self, options: RunOptions) -> List[List[Reader]]:
         """Observers and the like, each in a group of its own."""
         groups: List[List[Reader]] = []
-        if options.checkpoint is not None:
-            from .checkpoint import CheckpointReader
 
-            def inform(note: str) -> None:
-                logs.emit(options.log, "info", lambda: note)
-
-            recording = CheckpointReader(options.checkpoint, self._registry, inform)
-            groups.append([recording])
-        if not options.observers:
-            return groups
-        from .observers import ObserverReader
+        def inform(note: str) -> None:
+            logs.emit(options.log, "info", lambda: note)
 
         def warn(note: str) -> None:
             logs.warn(options.log, note)
+
+        if options.checkpoint is not None:
+            from .checkpoint import CheckpointReader
+
+            chosen = options.checkpoint
+            groups.append([CheckpointReader(chosen, self._registry, inform, warn)])
+        if not options.observers:
+            return groups
+        from .observers import ObserverReader
 
         about = self._registry, self._offset, options.name, self._life.counts
         groups += [[ObserverReader(each, warn, *about)] for each in options.observers]

@@ -21,7 +21,7 @@ from .threads import report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Deque, Dict, Final, Hashable, List, Mapping, Optional
+    from typing import Collection, Deque, Dict, Final, List, Mapping, Optional
     from typing import Sequence
 
     from .outcomes import Outcome
@@ -43,9 +43,10 @@ class Event:
     :param task: to which task; None for what happened to the run.
     :param ended: how many tasks had ended then, this one included.
     :param attempt: the number of the attempt.
+    :param outcome: the task's, at its end; later, its value may have been let go of.
     """
 
-    __slots__ = ("kind", "moment", "task", "ended", "attempt")
+    __slots__ = ("kind", "moment", "task", "ended", "attempt", "outcome")
 
     task: Task  # readers look at the kind first
 
@@ -56,12 +57,14 @@ class Event:
         task: Optional[Task],
         ended: int,
         attempt: int = 0,
+        outcome: Optional[Outcome] = None,
     ) -> None:
         self.kind = kind
         self.moment = moment
         self.task = task  # type: ignore[assignment]
         self.ended = ended
         self.attempt = attempt
+        self.outcome = outcome
 
 
 class Reader:
@@ -84,12 +87,18 @@ class Reader:
         """Whether it takes notice of this in no time; must not block itself."""
         return False
 
-    def restore(self, tasks: Mapping[Hashable, Task]) -> Mapping[Task, Outcome]:
+    def restore(
+        self, tasks: Collection[Task], cancelled: Collection[Task]
+    ) -> Mapping[Task, Outcome]:
         """The run is about to start: tasks that need not run, and their outcomes.
 
+        :param cancelled: those that are not to begin; none of them is restored.
         :raises BaseException: it cannot start.
         """
         return {}
+
+    def abandon(self) -> None:
+        """The run does not start after all: hold nothing."""
 
     def close(self) -> None:
         """The run has ended, all has been read, and all workers have been closed.
@@ -217,7 +226,7 @@ class Events:
             notable = outcome.warning is not None or outcome.fault
             self.ended = ended = self.ended + 1
             if (notable and self._faults) or ended == self.next:
-                self._append(Event(END, moment, task, ended, task.attempts))
+                self._append(Event(END, moment, task, ended, task.attempts, outcome))
                 if ended == self.next:
                     self.next = self._milestone()
 

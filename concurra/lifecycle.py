@@ -309,28 +309,28 @@ class LifeCycle:
         if self.begun:
             return False
         options, readers = choose()
-        restored: Dict[Task, Outcome] = {}
-        if check is not None:
-            restored = self._restore(
-                [each for group in readers for each in group], partial(check, options)
-            )
-        scheduler = self._make(options, readers, restored)
-        self._schedulers.append(scheduler)
-        return self._schedulers[0] is scheduler
-
-    def _restore(
-        self, readers: Sequence[Reader], check: Callable[[], None]
-    ) -> Dict[Task, Outcome]:
-        """What readers know of tasks that need not run; they are closed on an error."""
-        restored: Dict[Task, Outcome] = {}
+        followers = [each for group in readers for each in group]
+        scheduler = None
         try:
-            check()
-            for reader in readers:
-                restored.update(reader.restore(self._plan.tasks))
-        except BaseException:
-            for reader in readers:
-                reader.close()
-            raise
+            restored: Dict[Task, Outcome] = {}
+            if check is not None:
+                check(options)
+                restored = self._restore(followers)
+            scheduler = self._make(options, readers, restored)
+            self._schedulers.append(scheduler)
+        finally:
+            mine = self.begun and self._schedulers[0] is scheduler
+            if not mine:
+                for each in followers:
+                    each.abandon()
+        return mine
+
+    def _restore(self, readers: Sequence[Reader]) -> Dict[Task, Outcome]:
+        """What readers know of tasks that need not run."""
+        restored: Dict[Task, Outcome] = {}
+        for reader in readers:
+            tasks = self._plan.tasks.values()
+            restored.update(reader.restore(tasks, self._cancelled))
         return restored
 
     def _check(self, options: RunOptions) -> None:

@@ -136,8 +136,9 @@ class ObserverReader(Reader):
         if event.kind == TASK_RETRY:
             fact.mode, fact.error = task.mode, task.errors[event.attempt - 1]
         elif event.kind == END:
-            result = self._registry[task.label]
-            fact.result, fact.mode = dict(result), result["execution_mode"]
+            assert event.outcome is not None
+            fact.result = result = self._registry.anew(task, event.outcome)
+            fact.mode = result["execution_mode"]
         return fact
 
 

@@ -39,7 +39,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Final, Hashable, Optional, Sequence, Union
 
-    from .types import CommandResult, ExecutionMode, Status
+    from .types import CommandResult, ExecutionMode, Result, Status
 
 SUCCESSFUL: Final = "Successful"
 FAILED: Final = "Failed"
@@ -118,13 +118,16 @@ class Outcome:
 
     ``exception`` is the error itself, if it is known: without a traceback, or as it was
     pickled in another process. ``final`` tells that the task's own rule
-    speaks against another attempt.
+    speaks against another attempt. ``result`` is the result as an earlier run has
+    recorded it, of what was `Restored`.
     """
 
     __slots__ = (
         *("cause", "mode", "value", "error", "trace", "warning"),
         *("exception", "final"),
     )
+
+    result: Optional[Result] = None
 
     def __init__(
         self,
@@ -297,6 +300,16 @@ class Outcome:
         mode = at_hand.mode
         warning = at_hand.remark or warning_of(mode)
         return cls(cause, mode, None, error, at_hand.transcript, warning)
+
+
+class Restored(Outcome):
+    """A success of an earlier run, with its ``result`` as it was recorded then."""
+
+    __slots__ = ("result",)
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(SUCCESS, result["execution_mode"], result["output"])
+        self.result = result
 
 
 class SkipError:

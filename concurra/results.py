@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
 
+    from .outcomes import Outcome
     from .types import Result
 
 
@@ -39,10 +40,16 @@ class Recorder:
         self._timestamps: Dict[int, str] = {}
         self._durations: Dict[float, str] = {}
 
-    def record(self, task: Task) -> Result:
-        """The result of a task: 17 fields, in a dict of its own."""
-        outcome, started, ended = task.outcome, task.started, task.ended
+    def record(self, task: Task, outcome: Optional[Outcome] = None) -> Result:
+        """The result of a task: 17 fields, in a dict of its own.
+
+        :param outcome: what the task's was before something has let go of its value.
+        """
+        outcome, started, ended = outcome or task.outcome, task.started, task.ended
         assert outcome is not None and started is not None and ended is not None
+        if outcome.result is not None:
+            errors = list(outcome.result["retry_errors"])
+            return {**outcome.result, "retry_errors": errors}
         # Rounding costs as much as all the rest, and most tasks are short.
         seconds = 0.0 if ended - started < 0.005 else round(ended - started, 2)
         start, end = int(started + self._offset), int(ended + self._offset)
@@ -106,7 +113,7 @@ class Registry(Mapping[Hashable, "Any"]):
     def __init__(
         self,
         tasks: Mapping[Hashable, Task],
-        record: Callable[[Task], Result],
+        record: Callable[..., Result],
     ) -> None:
         self._tasks = tasks
         self._record = record
@@ -114,9 +121,12 @@ class Registry(Mapping[Hashable, "Any"]):
         self._made: Dict[Hashable, Result] = {}
         self._taken = bytearray()  # by the index, tasks whose results were handed out
 
-    def restore(self, label: Hashable, result: Result) -> None:
-        """The result of a task is that of an earlier run."""
-        self._made[label] = result
+    def anew(self, task: Task, outcome: Outcome) -> Result:
+        """The result of a task as it ended, whatever its users have done with theirs.
+
+        :param outcome: see `Recorder.record`.
+        """
+        return self._record(task, outcome)
 
     def of(self, task: Task) -> Result:
         """The result of a task that has ended."""

@@ -83,7 +83,8 @@ class RunOptions:
         self.checkpoint: Optional[Checkpoint] = None
         if chosen.checkpoint is not None:
             given = chosen.checkpoint
-            self.checkpoint = given if type(given) is Checkpoint else Checkpoint(given)
+            known = isinstance(given, Checkpoint)
+            self.checkpoint = given if known else Checkpoint(given)
         self.observers: List[Observer] = []
         if chosen.observers:
             from .observers import check
@@ -122,7 +123,9 @@ class Checkpoint:
     def __init__(self, path: StrPath, max_age: Optional[float] = None) -> None:
         if not isinstance(path, (str, os.PathLike)):
             raise checks.wrong(TypeError, "checkpoint", "the path of a file", path)
-        self.path = os.fspath(path)
+        self.path = os.fsdecode(path)
+        if not self.path or "\0" in self.path:
+            raise checks.wrong(ValueError, "checkpoint", "the path of a file", path)
         self.max_age = max_age
         if max_age is not None:
             checks.seconds("max_age", max_age, zero=True)

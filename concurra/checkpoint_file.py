@@ -1,0 +1,170 @@
+"""The file of a checkpoint: an SQLite database, which one run has at a time.
+
+What was committed is there after a SIGKILL, without which the file would be none. Each
+success has a number, higher than those that were recorded before it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+
+from .errors import CheckpointError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Final, Iterable, Optional, Sequence, Tuple
+
+#: By which SQLite files are told apart, and how this one is laid out.
+APPLICATION: Final = 0x636F6E63
+VERSION: Final = 1
+
+_TABLE = """
+CREATE TABLE successes (
+    number INTEGER PRIMARY KEY,
+    label BLOB NOT NULL UNIQUE,  -- a digest
+    call BLOB NOT NULL,          -- a digest
+    moment REAL NOT NULL,        -- seconds since the epoch
+    result BLOB NOT NULL         -- pickled
+)
+"""
+
+# A row that is replaced gets a new number.
+_RECORD = """
+INSERT OR REPLACE INTO successes (label, call, moment, result) VALUES (?, ?, ?, ?)
+"""
+
+
+class CheckpointFile:
+    """Opens a file for its owner alone, until it is closed or this process ends.
+
+    :raises CheckpointError: another one has it, or it is no checkpoint.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._absolute = os.path.abspath(path)  # never one of SQLite's special names
+        self._file = self._connect()
+        try:
+            self._prepare()
+        except BaseException as error:
+            self._file.close()
+            if isinstance(error, sqlite3.Error):
+                raise self._refusal(error) from None
+            raise
+        self._identity = self._look()
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            return sqlite3.connect(
+                self._absolute,
+                timeout=0,
+                isolation_level=None,
+                check_same_thread=False,  # it is used by one after the other
+            )
+        except sqlite3.Error as error:
+            raise self._refusal(error) from None
+
+    def _prepare(self) -> None:
+        execute = self._file.execute
+        # The lock is taken with the first access, and kept until the file is closed.
+        execute("PRAGMA locking_mode = EXCLUSIVE")
+        execute("BEGIN EXCLUSIVE")
+        if not execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            execute(f"PRAGMA application_id = {APPLICATION}")
+            execute(f"PRAGMA user_version = {VERSION}")
+            execute(_TABLE)
+        elif execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
+            raise CheckpointError(
+                f"File {self._path!r} is no checkpoint, but another database"
+            )
+        version = execute("PRAGMA user_version").fetchone()[0]
+        if version != VERSION:
+            raise CheckpointError(
+                f"Checkpoint {self._path!r} is of version {version}, and this concurra "
+                f"writes version {VERSION}: remove it to begin anew"
+            )
+        execute("COMMIT")
+        execute("PRAGMA journal_mode = WAL")
+        execute("PRAGMA synchronous = NORMAL")
+        execute("BEGIN EXCLUSIVE")
+        execute("COMMIT")
+
+    def _refusal(self, error: sqlite3.Error) -> CheckpointError:
+        """What is to be raised in the place of an error."""
+        text, path = str(error), self._path
+        if "locked" in text:
+            return CheckpointError(f"Checkpoint {path!r} is used by another run")
+        if not isinstance(error, sqlite3.OperationalError):
+            return CheckpointError(f"File {path!r} is no checkpoint: {text}")
+        folder = os.path.dirname(self._absolute)
+        if os.path.isdir(self._absolute):
+            text = "it is a directory"
+        elif not os.path.isdir(folder):
+            text = f"there is no directory {folder!r}"
+        return CheckpointError(f"Checkpoint {path!r} cannot be used: {text}")
+
+    def _look(self) -> Optional[Tuple[int, int]]:
+        try:
+            found = os.stat(self._absolute)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    @property
+    def in_place(self) -> bool:
+        """Whether it is still the file at its path."""
+        return self._look() == self._identity
+
+    def known(self, max_age: Optional[float]) -> Dict[Tuple[bytes, bytes], int]:
+        """The numbers of successes by label and call, as digests.
+
+        :param max_age: seconds since they were recorded; None for any.
+        :raises CheckpointError: it cannot be read.
+        """
+        oldest = 0.0 if max_age is None else time.time() - float(max_age)
+        query = "SELECT label, call, number FROM successes WHERE moment >= ?"
+        rows = self._read(query, oldest)
+        return {(label, call): number for label, call, number in rows}
+
+    def result(self, number: int) -> Tuple[float, bytes]:
+        """When a success was recorded, and its result.
+
+        :raises CheckpointError: it cannot be read.
+        """
+        query = "SELECT moment, result FROM successes WHERE number = ?"
+        moment, result = next(iter(self._read(query, number)))
+        return moment, result
+
+    def _read(self, query: str, value: float) -> Iterable[Any]:
+        try:
+            return self._file.execute(query, (value,)).fetchall()
+        except sqlite3.Error as error:
+            raise CheckpointError(
+                f"Checkpoint {self._path!r} cannot be read: {error}"
+            ) from None
+
+    def record(self, label: bytes, call: bytes, result: bytes) -> None:
+        """Commit a success, instead of an earlier one of that label.
+
+        :raises Exception: it cannot be written.
+        """
+        self._file.execute(_RECORD, (label, call, time.time(), result))
+
+    def forget(self, labels: Optional[Sequence[bytes]]) -> None:
+        """Remove successes; all of them, or none.
+
+        :param labels: None for those of all labels.
+        """
+        with self._file:
+            self._file.execute("BEGIN")
+            if labels is None:
+                self._file.execute("DELETE FROM successes")
+            else:
+                query = "DELETE FROM successes WHERE label = ?"
+                self._file.executemany(query, [(label,) for label in labels])
+
+    def close(self) -> None:
+        """Let others have it."""
+        self._file.close()
