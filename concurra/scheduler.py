@@ -22,11 +22,11 @@ from functools import partial
 from . import steps
 from .completion import Completion
 from .decisions import Decisions
+from .effects import ABANDON, AT, DELAY, FINISH, KILL, START
 from .errors import LifeCycleError
 from .questions import Questions
 from .serving import Serving
 from .slots import AT_WORK, Slot
-from .effects import ABANDON, AT, DELAY, FINISH, KILL, START
 from .state import RunState
 from .threads import ThreadCache, report
 from .timers import FOREVER, Timer
@@ -160,34 +160,28 @@ class Scheduler(Serving):
         refusal = self._completion.refusal()
         if refusal is not None:
             raise refusal
-        done: Optional[bool] = self._ask(self._state.cancel, task)
+        done: Optional[bool] = self._ask(partial(self._state.cancel, task))
         return done is not False
 
     def attach(self, reader: Reader) -> None:
         """Have one more reader of events, of what happens from now on."""
-        self._ask(self._attach, reader)
+        self._ask(lambda now: self._events.attach(reader))
 
     def detach(self, reader: Reader) -> None:
         """Have a reader that was attached no more."""
-        self._ask(self._detach, reader)
+        self._ask(lambda now: self._events.detach(reader))
 
-    def _attach(self, reader: Reader, now: float) -> None:
-        self._events.attach(reader)
-
-    def _detach(self, reader: Reader, now: float) -> None:
-        self._events.detach(reader)
-
-    def _ask(self, decide: Callable[..., Any], what: Any) -> Any:
+    def _ask(self, decide: Callable[[float], Any]) -> Any:
         """Have something decided, from any thread; None if that has to wait."""
         main = threading.current_thread() is threading.main_thread()
         holds = self._decisions.holds()  # a finalizer, in the midst of a decision
         if main or holds:  # it is left to the timer
-            question = self._questions.put(partial(decide, what))
+            question = self._questions.put(decide)
             self._ring()
             if self._closed:
                 self._answer()
             return None if holds else question.wait()
-        answer = self._decisions.make(decide, what, self._clock())
+        answer = self._decisions.make(decide, self._clock())
         self._perform()
         return answer
 

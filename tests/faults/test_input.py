@@ -630,7 +630,7 @@ WRONG_COMMAND_OPTIONS: list[tuple[str, Any, type[Exception]]] = [
     *(("cwd", v, TypeError) for v in (5, ["/"], True)),
     ("cwd", "a\0b", ValueError),
     *(("env", v, TypeError) for v in (5, "A=1", ["A"], [("A", "1")], {1: "1"})),
-    *(("env", v, TypeError) for v in ({"A": 1}, {b"A": b"1"})),
+    *(("env", v, TypeError) for v in ({"A": 1}, {b"A": 1})),
     *(("env", v, ValueError) for v in ({"A": "\0"}, {"A\0": "1"}, {"A=B": "1"})),
 ]
 
