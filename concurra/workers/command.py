@@ -208,7 +208,8 @@ class CommandWorker:
             if output.ended and late == FOREVER:
                 late = time.monotonic() + LINGER
             elif time.monotonic() >= late:
-                if not (group.stopped and group.sweep()):
+                if not group.stopped or group.sweep() == []:
+                    output.read(0.0)  # what has come during that look
                     break
                 late += LINGER  # those that are being stopped may have last words
         return output.open

@@ -175,9 +175,11 @@ def names(pids: Collection[int], instead: str) -> str:
 
     :param instead: said of nobody, or of a program whose name cannot be seen.
     """
-    told = [f"{_program(pid) or instead} (pid {pid})" for pid in list(pids)[:NAMED]]
-    if len(pids) > NAMED:
-        told.append(f"{len(pids) - NAMED} more")
+    known = [(program, pid) for pid in pids for program in [_program(pid)] if program]
+    found = known or [(instead, pid) for pid in pids]  # others have ended meanwhile
+    told = [f"{program} (pid {pid})" for program, pid in found[:NAMED]]
+    if len(found) > NAMED:
+        told.append(f"{len(found) - NAMED} more")
     return ", ".join(told) or instead
 
 

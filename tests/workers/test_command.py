@@ -415,8 +415,8 @@ def test_one_that_holds_the_output_longer_is_named(
     assert outcome.value["returncode"] == code
     assert outcome.value["stdout"] == "ready\n"
     assert re.fullmatch(
-        r"Command has ended, but its output is still held open by sh \(pid \d+\)"
-        r"(, sleep \(pid \d+\))?: the result has what was printed until then",
+        r"Command has ended, but its output is still held open by "
+        r"((sh|sleep) \(pid \d+\)(, )?)+: the result has what was printed until then",
         str(outcome.warning),
     )
     write(tmp_path / "until", "now")
