@@ -197,3 +197,25 @@ def _check_attempts(result):
 def statuses(results):
     """The status of each task, by label."""
     return {label: result["status"] for label, result in results.items()}
+
+
+def recorded(path):
+    """The digests of the labels in a checkpoint, which a run may use meanwhile."""
+    import shutil
+    import sqlite3
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "copy")
+        try:
+            shutil.copy(path, copy)
+            shutil.copy(f"{path}-wal", f"{copy}-wal")
+        except FileNotFoundError:
+            pass  # it has just been made, or closed
+        file = sqlite3.connect(copy)
+        try:
+            return {label for (label,) in file.execute("SELECT label FROM successes")}
+        except sqlite3.DatabaseError:  # in the midst of a change
+            return set()
+        finally:
+            file.close()

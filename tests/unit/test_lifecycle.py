@@ -8,6 +8,7 @@ from typing import Any, Callable
 import pytest
 
 from concurra.errors import LifeCycleError, UnknownDependencyError
+from concurra.events import Reader
 from concurra.lifecycle import LifeCycle
 from concurra.run_options import RunOptions
 from concurra.plan import Plan
@@ -111,6 +112,68 @@ def test_a_second_start() -> None:
         life.go()
     assert life.calls == ["start", "wait"]
     assert life.broken == 0 and len(life.made) == 1
+
+
+class Follower(Reader):
+    """Counts how often it is abandoned, and may have something to say before."""
+
+    def __init__(self, act: Callable[[], object] = int) -> None:
+        self.act = act
+        self.abandoned = 0
+        self.cancelled: list[str] = []
+
+    def restore(self, tasks: Any, cancelled: Any) -> Any:
+        self.cancelled = [each.label for each in cancelled]
+        self.act()
+        return {}
+
+    def abandon(self) -> None:
+        self.abandoned += 1
+
+
+def choosing(follower: Follower) -> Any:
+    return RunOptions(chosen()), [[follower]]
+
+
+def test_those_who_follow_a_run_that_starts() -> None:
+    """They are asked what need not run, and told what is not to."""
+    life, follower = Life("a", "b"), Follower()
+    life.cancel(life.plan.tasks["b"])
+    life.go(lambda: choosing(follower))
+    assert follower.cancelled == ["b"]
+    assert follower.abandoned == 0
+
+
+def test_those_who_follow_a_run_that_does_not_start() -> None:
+    """They hold nothing, whatever was wrong and wherever it came to light."""
+
+    def fail() -> None:
+        raise KeyboardInterrupt
+
+    follower = Follower()
+    life = Life("a", needs=("unknown",))
+    with pytest.raises(UnknownDependencyError):
+        life.go(lambda: choosing(follower))
+    assert follower.abandoned == 1
+    life, follower = Life("a"), Follower(fail)
+    with pytest.raises(KeyboardInterrupt):
+        life.go(lambda: choosing(follower))
+    assert follower.abandoned == 1
+    life, follower = Life("a"), Follower()
+    life._make = lambda *_: fail()  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        life.go(lambda: choosing(follower))
+    assert follower.abandoned == 1
+    assert not life.begun
+
+
+def test_those_who_follow_a_run_whose_place_an_abort_takes() -> None:
+    """They hold nothing either; those of the abort do."""
+    life, aborting = Life("a"), Follower()
+    starting = Follower(lambda: life.stop(lambda: choosing(aborting)))
+    life.go(lambda: choosing(starting))
+    assert (starting.abandoned, aborting.abandoned) == (1, 0)
+    assert life.calls == ["stop", "wait", "stop", "wait"]
 
 
 def test_two_starts_at_once() -> None:
