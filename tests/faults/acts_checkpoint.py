@@ -109,7 +109,7 @@ class Lives:
 
 def kill_and_go_on(mode: str, seed: int, kills: int, folder: str) -> None:
     """Kill runs at random moments, until there were so many kills."""
-    set_up(mode)
+    set_up()  # no helper of multiprocessing: it would be of another process
     chance = random.Random(seed)
     killed = repeated = jobs = kept = 0
     while killed < kills:

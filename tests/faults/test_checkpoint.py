@@ -14,7 +14,7 @@ from tests.helpers import START_METHODS
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="there is no SIGKILL")
 
 #: For more: python -m tests.faults.acts_checkpoint SEED KILLS MODE ...
-KILLS = 20
+KILLS = {"thread": 20, "fork": 10, "command": 10}
 
 
 @pytest.mark.hang_after(300)
@@ -31,6 +31,6 @@ def test_a_run_that_is_killed_goes_on_where_it_stopped(
         timeout=240,
         mode=mode,
         seed=seed,
-        kills=KILLS,
+        kills=KILLS.get(mode, 4),
         folder=str(tmp_path),
     )
