@@ -20,7 +20,10 @@ EXAMPLES = ROOT / "examples"
 SAME_LIBRARY = {"PYTHONPATH": str(Path(concurra.__file__).resolve().parent.parent)}
 
 # An example is to be read at one sitting. These may be longer, for a reason:
-LONG = {"source_census.py": "a whole application, which the README runs as its proof"}
+LONG = {
+    "nightly_etl.py": "a job and the server that it is up against, which it survives",
+    "source_census.py": "a whole application, which the README runs as its proof",
+}
 LINES = 60
 
 # Stands for anything in a text that is to be printed.
@@ -202,6 +205,7 @@ TABLE: dict[str, list[Entry]] = {
             tools=("git", "tar", "sort"),
         )
     ],
+    "nightly_etl.py": [HasItsOwn("test_nightly_etl.py")],
     "order_pipeline.py": [
         Runs(
             """
