@@ -43,11 +43,14 @@ class Event:
     :param task: to which task; None for what happened to the run.
     :param ended: how many tasks had ended then, this one included.
     :param attempt: the number of the attempt.
+    :param outcome: of the task, at its end; the task itself may have let go of it.
     """
 
-    __slots__ = ("kind", "moment", "task", "ended", "attempt")
+    __slots__ = ("kind", "moment", "task", "ended", "attempt", "outcome")
 
-    task: Task  # readers look at the kind first
+    # Readers look at the kind first.
+    task: Task
+    outcome: Outcome
 
     def __init__(
         self,
@@ -56,12 +59,14 @@ class Event:
         task: Optional[Task],
         ended: int,
         attempt: int = 0,
+        outcome: Optional[Outcome] = None,
     ) -> None:
         self.kind = kind
         self.moment = moment
         self.task = task  # type: ignore[assignment]
         self.ended = ended
         self.attempt = attempt
+        self.outcome = outcome  # type: ignore[assignment]
 
 
 class Reader:
@@ -215,9 +220,10 @@ class Events:
             outcome = task.outcome
             assert outcome is not None
             notable = outcome.warning is not None or outcome.fault
+            # From here on, somebody may take the result of the task away from it.
             self.ended = ended = self.ended + 1
             if (notable and self._faults) or ended == self.next:
-                self._append(Event(END, moment, task, ended, task.attempts))
+                self._append(Event(END, moment, task, ended, task.attempts, outcome))
                 if ended == self.next:
                     self.next = self._milestone()
 
@@ -231,6 +237,11 @@ class Events:
         self.unread = False  # first: what is appended from here on is seen again
         for cursor in self._cursors:
             cursor.advance()
+
+    def is_due(self) -> bool:
+        """Whether somebody is to `tell`: there is something that nobody reads."""
+        self.unread = False  # first, as above
+        return self.waiting
 
     def close(self) -> None:
         """Everything has been told, and nothing more is to come; not under the lock."""

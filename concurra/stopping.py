@@ -15,6 +15,7 @@ from __future__ import annotations
 from . import steps
 from .deadlines import ATTEMPT, GRACE, RETRY, TIMEOUT
 from .effects import ABANDON, KILL, STOP
+from .events import RUN_START
 from .outcomes import NOTHING, AtHand, Outcome
 from .slots import AT_WORK, COMING, STOPPING
 
@@ -142,6 +143,8 @@ class Stopping:
 
         :param force: the step to begin with, one of `steps`.
         """
+        if not (self._opened or self.stopped):
+            self.events.note(RUN_START, None, now)
         self.stopped = True
         for slot in self.slots.all:
             if slot.state == STOPPING and slot.step < force:
