@@ -91,6 +91,11 @@ class Scheduler(Serving):
         return self._completion.reached
 
     @property
+    def recorded(self) -> int:
+        """How many tasks have ended whose ends have been recorded as events."""
+        return self._events.ended
+
+    @property
     def failure(self) -> Optional[BaseException]:
         """What a decision or `Workers.prepare` raised; all tasks are terminated."""
         return self._decisions.failure
@@ -165,17 +170,12 @@ class Scheduler(Serving):
 
     def attach(self, reader: Reader) -> None:
         """Have one more reader of events, of what happens from now on."""
-        self._ask(self._attach, reader)
+        self._ask(lambda reader, now: self._events.attach(reader), reader)
 
     def detach(self, reader: Reader) -> None:
         """Have a reader that was attached no more."""
-        self._ask(self._detach, reader)
-
-    def _attach(self, reader: Reader, now: float) -> None:
-        self._events.attach(reader)
-
-    def _detach(self, reader: Reader, now: float) -> None:
-        self._events.detach(reader)
+        if self._completion.refusal() is None:  # in a copy nobody would answer
+            self._ask(lambda reader, now: self._events.detach(reader), reader)
 
     def _ask(self, decide: Callable[..., Any], what: Any) -> Any:
         """Have something decided, from any thread; None if that has to wait."""
