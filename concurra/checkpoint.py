@@ -147,11 +147,11 @@ class CheckpointReader(Reader):
             return
         task = event.task
         keys = self._keys.pop(task, None)
-        outcome = task.outcome
-        if keys is None or outcome is None or outcome.cause is not SUCCESS:
+        outcome = event.outcome
+        if keys is None or outcome.cause is not SUCCESS:
             return
         try:
-            result = pickle.dumps(dict(self._registry[task.label]), 4)
+            result = pickle.dumps(dict(self._registry.at_end(task, outcome)), 4)
         except Exception as error:
             return self._tell_of(task, error)
         self._file.execute(
@@ -254,7 +254,7 @@ def _digest(task: Task) -> bytes:
 
     job, version = task.job, task.options.version
     if isinstance(job, Command):
-        slots = [getattr(job, name) for name in type(job).__slots__]
+        slots = [getattr(job, name) for name in Command.__slots__]
         what: Any = ("command", slots)
     elif isinstance(job, ReferringCall):
         what = (job.func, _plain(job.given_args), _plain(job.given_kwargs))
