@@ -7,9 +7,10 @@ from types import FunctionType
 
 from . import checks, command_checks, logs, spelling
 from .errors import hidden
-from .options import ALL_SUCCESS, ATTRIBUTE, NOTHING, ONE_FAILED, Chosen, Options
+from .options import ATTRIBUTE, NOTHING, ONE_FAILED, Chosen, Options
 from .options import OwnOptions, check_resources, choose, split
-from .references import ReferringCall, referred
+from .references import REFERRING, referred, referring, referring_command
+from .references import stand_ins
 from .tasks import Call, Command, Task, TaskRef
 from .wording import quote
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .types import Arguments
 
     Labels = Union[str, Iterable[Hashable], None]
+    Environment = Mapping[str, Union[str, TaskRef, None]]
 
 __tracebackhide__ = hidden
 
@@ -86,11 +88,10 @@ class Adders:
             chosen = Chosen({**chosen, **choose(task_retries=task_retries)})
         if kwargs:
             self._warn_of_slips("add_task", task, kwargs)
+        job = Call(task, args, kwargs, self._context_now())
         references = referred(args, kwargs) if args or kwargs else ()
         if references:
-            job: Call = self._referring(task, args, kwargs, chosen, references)
-        else:
-            job = Call(task, args, kwargs, self._context_now())
+            job = referring(job, chosen.get("trigger_rule"), references)
         return self._add(job, label, depends_on, chosen, references)
 
     def add_func(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> TaskRef:
@@ -164,11 +165,11 @@ class Adders:
 
     def add_command(
         self,
-        command: Arguments[AnyPath],
+        command: Arguments[Union[AnyPath, TaskRef]],
         label: Hashable = None,
         depends_on: Labels = None,
         cwd: Optional[AnyPath] = None,
-        env: Optional[Mapping[str, Optional[str]]] = None,
+        env: Optional[Environment] = None,
         check: bool = True,
         capture_output: bool = True,
         text: bool = True,
@@ -180,7 +181,7 @@ class Adders:
         trigger_rule: Optional[str] = None,
         name: Optional[str] = None,
         stop_signal: Union[str, int, None] = None,
-        input: Union[str, bytes, None] = None,
+        input: Union[str, bytes, TaskRef, None] = None,
         stderr: Optional[str] = None,
         pass_fds: Iterable[int] = (),
     ) -> TaskRef:
@@ -190,7 +191,10 @@ class Adders:
         ``stderr`` and ``cwd``.
 
         :param command: the program and its arguments, a list or tuple of strings. Paths
-            and bytes are taken, too; the result has them as strings.
+            and bytes are taken, too; the result has them as strings. A reference to
+            another task, here, as a value in ``env`` or as ``input``, stands for its
+            result as text: what a command has printed, without the last line end, or
+            else ``str()`` of it.
         :param cwd: the directory to run in; None for this process's.
         :param env: variables that are set beside those of this process; None as a value
             unsets one.
@@ -211,6 +215,10 @@ class Adders:
         :param pass_fds: descriptors that it inherits, under the same numbers. They must
             be open when it starts. For the others, and for errors, see `add_task`.
         """
+        given = command, env, input
+        references = referred(given)
+        if references:
+            command, env, input = stand_ins(*given)
         argv = command_checks.exec_argv(command)
         options = command_checks.options(
             *(cwd, env, check, capture_output, text),
@@ -227,7 +235,8 @@ class Adders:
             trigger_rule=trigger_rule,
             name=name,
         )
-        return self._add(Command(argv, **options), label, depends_on, chosen)
+        job = Command(argv, **options)
+        return self._add_command(job, given, references, label, depends_on, chosen)
 
     def add_shell_command(
         self,
@@ -235,7 +244,7 @@ class Adders:
         label: Hashable = None,
         depends_on: Labels = None,
         cwd: Optional[AnyPath] = None,
-        env: Optional[Mapping[str, Optional[str]]] = None,
+        env: Optional[Environment] = None,
         check: bool = True,
         capture_output: bool = True,
         text: bool = True,
@@ -247,7 +256,7 @@ class Adders:
         trigger_rule: Optional[str] = None,
         name: Optional[str] = None,
         stop_signal: Union[str, int, None] = None,
-        input: Union[str, bytes, None] = None,
+        input: Union[str, bytes, TaskRef, None] = None,
         stderr: Optional[str] = None,
         executable: Optional[AnyPath] = None,
         pass_fds: Iterable[int] = (),
@@ -258,6 +267,10 @@ class Adders:
 
         For other parameters and errors, see `add_command`.
         """
+        given = command, env, input
+        references = referred(given)
+        if references:
+            command, env, input = stand_ins(*given)
         argv = command_checks.shell_argv(command)
         options = command_checks.options(
             *(cwd, env, check, capture_output, text),
@@ -275,7 +288,8 @@ class Adders:
             trigger_rule=trigger_rule,
             name=name,
         )
-        return self._add(Command(argv, **options), label, depends_on, chosen)
+        job = Command(argv, **options)
+        return self._add_command(job, given, references, label, depends_on, chosen)
 
     def _add_call(
         self,
@@ -286,28 +300,25 @@ class Adders:
         depends_on: Any,
         chosen: Chosen,
     ) -> TaskRef:
+        job = Call(func, args, kwargs, self._context_now())
         references = referred(args, kwargs)
         if references:
-            job: Call = self._referring(func, args, kwargs, chosen, references)
-        else:
-            job = Call(func, args, kwargs, self._context_now())
+            job = referring(job, chosen.get("trigger_rule"), references)
         return self._add(job, label, depends_on, chosen, references)
 
-    def _referring(
+    def _add_command(
         self,
-        func: Any,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        chosen: Chosen,
+        job: Command,
+        given: Tuple[Any, Any, Any],
         references: Sequence[TaskRef],
-    ) -> ReferringCall:
-        if chosen.get("trigger_rule", ALL_SUCCESS) != ALL_SUCCESS:
-            raise ValueError(
-                f"trigger_rule {chosen['trigger_rule']!r} does not go with "
-                f"{references[0]!r} as an argument: it may have no result. Name it in "
-                "depends_on alone, and let the function look at results_registry"
-            )
-        return ReferringCall(func, args, kwargs, self._context_now())
+        label: Any,
+        depends_on: Any,
+        chosen: Chosen,
+    ) -> TaskRef:
+        if references:
+            rule = chosen.get("trigger_rule")
+            job = referring_command(job, rule, references, given)
+        return self._add(job, label, depends_on, chosen, references)
 
     def _warn_of_slips(self, own: str, func: Any, kwargs: Mapping[str, Any]) -> None:
         for keyword, meant in spelling.suspects(func, kwargs, own):
@@ -352,7 +363,7 @@ class Adders:
         self._life.check_open()
         task = Task(label, job, options)
         self._plan.add(task, needed)
-        if type(job) is ReferringCall:
+        if type(job) in REFERRING:
             self._plan.referring.append(task)
         return task
 

@@ -9,22 +9,29 @@ from .events import Reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Iterator, Tuple
+    from typing import Any, Callable, Iterator, List, Optional, Tuple
 
     from .events import Event
     from .lifecycle import Broken, LifeCycle
     from .tasks import Task
+    from .types import Result
 
-    Take = Callable[[Task], Any]
+    #: The result of a task that has ended; None if it is somebody else's.
+    Take = Callable[[Task], Optional[Result]]
 
 
 class Arrivals(Reader):
-    """Calls ``wake`` at each end of a task; that must not block."""
+    """Wakes somebody, who is `waiting`, at the next end of a task.
+
+    :param wake: must not block.
+    """
 
     step = 1
 
     def __init__(self, wake: Callable[[], object]) -> None:
         self._wake = wake
+        #: Set by who is about to wait, before the last look whether that is of use.
+        self.waiting = False
 
     def quick(self, event: Event) -> bool:
         """See `Reader.quick`."""
@@ -32,39 +39,45 @@ class Arrivals(Reader):
 
     def read(self, event: Event) -> None:
         """See `Reader.read`."""
-        try:
-            self._wake()
-        except RuntimeError:
-            pass  # it is awake already, or its loop has been closed
+        if self.waiting:
+            self.waiting = False
+            try:
+                self._wake()
+            except RuntimeError:
+                pass  # it is awake already, or its loop has been closed
 
 
 def as_completed(
     life: LifeCycle, take: Take, broken: Broken
-) -> Iterator[Tuple[Any, Any]]:
+) -> Iterator[Tuple[Any, Result]]:
     """Each label with its result, in the order of ending; ends with the last.
 
-    What breaks a wait, Ctrl-C for one, terminates everything. To leave the iterator
-    leaves the run at work.
+    What breaks it, Ctrl-C for one, terminates everything. To leave the iterator leaves
+    the run at work.
 
     :param life: of a run that has begun.
     :param take: makes the result of a task that has ended.
     :param broken: see `LifeCycle`.
     """
-    ended = life.ended
     news = threading.Lock()
     news.acquire()
     reader = Arrivals(news.release)
+    taken: List[Optional[Result]] = []
 
-    def wait() -> None:
-        while len(ended) <= seen:
-            news.acquire(timeout=ATTENTION)
+    def fetch() -> None:
+        while life.recorded <= seen:
+            reader.waiting = True
+            if life.recorded <= seen:
+                news.acquire(timeout=ATTENTION)
+        taken.append(take(life.ended[seen]))
 
-    life.attach(reader)
     try:
+        life.conduct(broken, lambda: life.attach(reader))
         for seen in range(life.total):
-            if len(ended) <= seen:
-                life.conduct(broken, wait)
-            yield ended[seen].label, take(ended[seen])
+            life.conduct(broken, fetch)
+            result = taken.pop()
+            if result is not None:
+                yield life.ended[seen].label, result
     finally:
         life.detach(reader)
     life.wait(broken)

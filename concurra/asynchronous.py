@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
+import threading
 
 from .arrivals import Arrivals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, AsyncIterator, Callable, Tuple
+    from typing import Any, AsyncIterator, Callable, Tuple, TypeVar
 
     from .arrivals import Take
     from .lifecycle import Broken, LifeCycle
+    from .types import Result
+
+    T = TypeVar("T")
 
 
 async def end(life: LifeCycle, broken: Broken) -> None:
@@ -22,56 +25,68 @@ async def end(life: LifeCycle, broken: Broken) -> None:
 
     :param broken: see `LifeCycle`.
     """
+    over = asyncio.Event()
     try:
-        await _over(life)
+        life.then(_caller(over.set))
+        await over.wait()
     except BaseException as error:
         await _stop(life, broken, error)
         raise
-
-
-async def _over(life: LifeCycle) -> None:
-    over = asyncio.Event()
-    life.then(_caller(over.set))
-    await over.wait()
+    life.wait(broken)  # which has come; or else it raises what has broken the run
 
 
 async def _stop(life: LifeCycle, broken: Broken, error: BaseException) -> None:
     """Abort a run, and wait for its end, however often that is cancelled."""
     tell, conclude = broken(error)
     life.stop_soon()
-    await _in_thread(tell)
-    while not life.finished:
+    if isinstance(error, GeneratorExit):
+        return  # nothing can be awaited any more
+
+    def finish() -> None:
         try:
-            await _over(life)
+            tell()
+            life.await_end(None)
+            conclude()
+        finally:
+            leave()
+
+    over = asyncio.Event()
+    leave = _caller(over.set)
+    # The loop's own threads may all be busy, with what waits for this.
+    threading.Thread(target=finish, name="concurra", daemon=True).start()
+    while not over.is_set():
+        try:
+            await over.wait()
         except asyncio.CancelledError:
             pass  # asked once more: it is being done
-    await _in_thread(conclude)
 
 
 async def as_completed(
     life: LifeCycle, take: Take, broken: Broken
-) -> AsyncIterator[Tuple[Any, Any]]:
+) -> AsyncIterator[Tuple[Any, Result]]:
     """See `arrivals.as_completed`.
 
     If the task that waits for the next result is cancelled, the run is aborted.
     """
-    ended = life.ended
     news = asyncio.Event()
     reader = Arrivals(_caller(news.set))
-    await _in_thread(partial(life.attach, reader))
     try:
+        life.conduct(broken, lambda: life.attach(reader))
         for seen in range(life.total):
-            while len(ended) <= seen:
+            while life.recorded <= seen:
                 news.clear()
-                if len(ended) <= seen:
+                reader.waiting = True
+                if life.recorded <= seen:
                     try:
                         await news.wait()
                     except BaseException as error:
                         await _stop(life, broken, error)
                         raise
-            yield ended[seen].label, take(ended[seen])
+            result = take(life.ended[seen])
+            if result is not None:
+                yield life.ended[seen].label, result
     finally:
-        await _in_thread(partial(life.detach, reader))
+        life.detach(reader)
     await end(life, broken)
     life.in_background = False
 
@@ -89,6 +104,6 @@ def _caller(callback: Callable[[], object]) -> Callable[[], None]:
     return call
 
 
-async def _in_thread(function: Callable[[], object]) -> None:
+async def in_thread(function: Callable[[], T]) -> T:
     """Call what may take its time."""
-    await asyncio.get_running_loop().run_in_executor(None, function)
+    return await asyncio.get_running_loop().run_in_executor(None, function)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from . import checks, logs, results
@@ -139,6 +140,7 @@ class TaskRunner(Adders, Following):
         self._check_options()
         self._plan = Plan(self._options)
         self._keeping = True
+        self._starting = threading.RLock()
         self._life = LifeCycle(self._plan)
         self._progress = logs.ProgressReader()
         # One offset between the clocks serves all timestamps of the run.

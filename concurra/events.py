@@ -48,7 +48,9 @@ class Event:
 
     __slots__ = ("kind", "moment", "task", "ended", "attempt", "outcome")
 
-    task: Task  # readers look at the kind first
+    # Readers look at the kind first.
+    task: Task
+    outcome: Optional[Outcome]
 
     def __init__(
         self,
@@ -224,6 +226,7 @@ class Events:
             outcome = task.outcome
             assert outcome is not None
             notable = outcome.warning is not None or outcome.fault
+            # From here on, somebody may take the result of the task away from it.
             self.ended = ended = self.ended + 1
             if (notable and self._faults) or ended == self.next:
                 self._append(Event(END, moment, task, ended, task.attempts, outcome))
@@ -240,6 +243,11 @@ class Events:
         self.unread = False  # first: what is appended from here on is seen again
         for cursor in self._cursors:
             cursor.advance()
+
+    def is_due(self) -> bool:
+        """Whether somebody is to `tell`: there is something that nobody reads."""
+        self.unread = False  # first, as above
+        return self.waiting
 
     def close(self) -> None:
         """Everything has been told, and nothing more is to come; not under the lock."""

@@ -10,9 +10,10 @@ from .wording import quote, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, AsyncIterator, Callable, Dict, Hashable, Iterator
-    from typing import Optional, Tuple
+    from threading import RLock
+    from typing import Any, AsyncIterator, Dict, Hashable, Iterator, Optional, Tuple
 
+    from .arrivals import Take
     from .lifecycle import Ending, LifeCycle
     from .plan import Plan
     from .results import Registry
@@ -30,6 +31,7 @@ class Following:
     _plan: Plan
     _registry: Registry
     _keeping: bool  # what was handed out
+    _starting: RLock
 
     def execute_in_background(self) -> None:
         """See `TaskRunner`."""
@@ -67,7 +69,7 @@ class Following:
         wanted = checks.report_options(verify, raise_exception, error_message)
         self.execute_in_background()
         await asynchronous.end(self._life, self._break)
-        return self._conclude(*wanted)
+        return await asynchronous.in_thread(lambda: self._conclude(*wanted))
 
     def as_completed_async(self) -> AsyncIterator[Tuple[Any, Result]]:
         """The same as `as_completed`, for ``async for``."""
@@ -77,10 +79,11 @@ class Following:
         return asynchronous.as_completed(self._life, self._taker(), self._break)
 
     def _start_if_needed(self) -> None:
-        if not self._life.begun:
-            self.execute_in_background()
+        with self._starting:  # reentrant, for signal handlers
+            if not self._life.begun:
+                self.execute_in_background()
 
-    def _taker(self) -> Callable[[Task], Any]:
+    def _taker(self) -> Take:
         """What makes the result of a task that has ended, for who takes it."""
         return self._registry.of if self._keeping else self._registry.take
 

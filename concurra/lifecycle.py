@@ -124,6 +124,11 @@ class LifeCycle:
         return self._plan.ended
 
     @property
+    def recorded(self) -> int:
+        """How many of these are known to all who follow the run; it has begun."""
+        return self._schedulers[0].recorded
+
+    @property
     def total(self) -> int:
         """How many tasks there are."""
         return len(self._plan.tasks)
@@ -166,15 +171,15 @@ class LifeCycle:
         self.check_begun("Nothing runs yet: there is no end to wait for")
         return self._schedulers[0].wait(timeout)
 
-    def attach(self, reader: Reader) -> None:
+    def attach(self, reader: Reader) -> Optional[ConcurraError]:
         """Have one more reader of events, from now on; the run has begun.
 
-        :raises LifeCycleError: the end would wait for the caller, or this is a copy.
+        Returns what speaks against it, if something does: see `conduct`.
         """
         refusal = self._schedulers[0].refusal()
-        if refusal is not None:
-            raise refusal
-        self._schedulers[0].attach(reader)
+        if refusal is None:
+            self._schedulers[0].attach(reader)
+        return refusal
 
     def detach(self, reader: Reader) -> None:
         """Have a reader that was attached no more."""

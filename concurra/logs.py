@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Callable, List, Optional, Tuple
 
     from .events import Event
+    from .outcomes import Outcome
     from .run_options import RunOptions
     from .results import Registry
     from .tasks import Task
@@ -124,10 +125,11 @@ def report(
     if failed and raises:
         everything = registry.complete()
         exceptions = registry.exceptions(failed)
+        given = {each.task.label: each.result for each in ended}  # also of those taken
         raise ExecutionError(
             summary.report(ended, text),
             everything,
-            {label: everything[label] for label in failed},
+            {label: everything.get(label) or given[label] for label in failed},
             exceptions,
         ) from next(iter(exceptions.values()), None)
     if not failed:
@@ -147,7 +149,9 @@ def interrupted(
     """
     from . import summary
 
-    what = "" if isinstance(error, KeyboardInterrupt) else describe(error)[0]
+    what = ""
+    if not isinstance(error, KeyboardInterrupt):
+        what = describe(error)[0].rstrip(": ")
     warn(log, summary.interrupted(name, ended, total, what))
 
 
@@ -189,19 +193,16 @@ class ErrorReader(Reader):
 
     def read(self, event: Event) -> None:
         """Log what went wrong with the task of an event, and how else it was run."""
-        if not self.quick(event):
-            guard(lambda: self._tell(event.task))
+        task, outcome = event.task, event.outcome
+        if outcome is not None and not self.quick(event):
+            guard(lambda: self._tell(task, outcome))
 
     def quick(self, event: Event) -> bool:
         """Whether the event is another reader's."""
-        if event.kind != END:
-            return True
-        outcome = event.task.outcome
-        return not outcome or (outcome.warning is None and not outcome.fault)
+        outcome = event.outcome
+        return outcome is None or (outcome.warning is None and not outcome.fault)
 
-    def _tell(self, task: Task) -> None:
-        outcome = task.outcome
-        assert outcome is not None
+    def _tell(self, task: Task, outcome: Outcome) -> None:
         from . import summary
         from .sanitize import one_line
 
@@ -216,7 +217,7 @@ class ErrorReader(Reader):
         if generator:
             warn(self._log, f"Task {name} {GENERATOR_WARNING}")
         if outcome.fault and self._errors:
-            entry = self._registry.entry(task)
+            entry = self._registry.entry(task, outcome)
             emit(self._log, "error", lambda: summary.failure(entry))
             if self._fast_fail:
                 emit(self._log, "error", lambda: "terminating execution!")

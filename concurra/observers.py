@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .events import END, RUN_END, RUN_START, TASK_RETRY, TASK_START, Reader
-from .wording import kind
+from .wording import describe, kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,10 +121,10 @@ class ObserverReader(Reader):
         self._over = event.kind == RUN_END
         try:
             getattr(self._observer, _METHODS[event.kind])(self._fact(event))
-        except Exception as error:
+        except BaseException as error:  # of the user's own, whatever it is
             if not self._broken:
                 self._broken = True
-                who, what = kind(self._observer), f"{kind(error)}: {error}"
+                who, what = kind(self._observer), describe(error)[0]
                 self._warn(f"The observer {who} has raised {what}")
 
     def _fact(self, event: Event) -> Fact:

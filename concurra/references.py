@@ -2,17 +2,20 @@
 
 Adders return the task that they have added, as a `TaskRef`. Where one stands as an
 argument of a later call, or directly within a list, tuple, set or dict that is one, the
-call gets that task's result in its place, when it begins.
+call gets that task's result in its place, when it begins. In the arguments, variables
+and input of a command it stands for the text of the result.
 """
 
 from __future__ import annotations
 
-from .tasks import EMPTY, Call, Task, TaskRef
+from . import command_checks
+from .options import ALL_SUCCESS
+from .tasks import Call, Command, Task, TaskRef
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from contextvars import Context
-    from typing import Any, Dict, Hashable, List, Mapping, Sequence, Tuple
+    from typing import Any, Dict, Hashable, List, Mapping, Optional, Sequence
+    from typing import Tuple, Union
 
 #: Where references are looked for, in arguments of just these types.
 _CONTAINERS = frozenset((list, tuple, set, frozenset, dict))
@@ -29,7 +32,7 @@ def ref(label: Hashable) -> TaskRef:
     return TaskRef(label)
 
 
-def referred(args: Sequence[Any], kwargs: Mapping[str, Any]) -> List[TaskRef]:
+def referred(args: Sequence[Any], kwargs: Mapping[str, Any] = {}) -> List[TaskRef]:
     """The references among arguments, in order; each once."""
     found: Dict[TaskRef, None] = {}
     for value in (*args, *kwargs.values()) if kwargs else args:
@@ -48,23 +51,16 @@ class ReferringCall(Call):
 
     Its arguments are made when they are asked for: these tasks have succeeded then.
 
-    :param given_args: with references in them.
-    :param given_kwargs: the same.
+    :param call: with references among its arguments.
     """
 
     __slots__ = ("given_args", "given_kwargs", "tasks")
 
-    def __init__(
-        self,
-        func: Any,
-        given_args: Sequence[Any],
-        given_kwargs: Mapping[str, Any],
-        context: Context = EMPTY,
-    ) -> None:
-        self.func = func
-        self.context = context
-        self.given_args = given_args
-        self.given_kwargs = given_kwargs
+    def __init__(self, call: Call) -> None:
+        self.func = call.func
+        self.context = call.context
+        self.given_args: Sequence[Any] = call.args
+        self.given_kwargs: Mapping[str, Any] = call.kwargs or {}
         #: By the label, those that it refers to; set when the run starts.
         self.tasks: Dict[Hashable, Task] = {}
 
@@ -91,12 +87,135 @@ class ReferringCall(Call):
             return {key: self._result(each) for key, each in value.items()}
         if not any(type(each) in _REFERENCES for each in value):
             return value
-        return kind(map(self._result, value))
+        try:
+            return kind(map(self._result, value))
+        except TypeError as error:
+            note = f"a {kind.__name__} cannot have such a result in it: {error}"
+            raise TypeError(note) from None
 
     def _result(self, value: Any) -> Any:
-        if type(value) is TaskRef:
-            value = self.tasks[value.label]
-        if type(value) is not Task:
-            return value
-        outcome = value.outcome
-        return None if outcome is None else outcome.value
+        return _result(value, self.tasks) if type(value) in _REFERENCES else value
+
+
+class ReferringCommand(Command):
+    """A command that gets the results of other tasks as text: see `ready`.
+
+    :param command: with stand-ins for references.
+    :param argv: as it was given, and so are the others.
+    """
+
+    __slots__ = ("tasks", "_in_argv", "_in_env", "_input")
+
+    def __init__(self, command: Command, argv: Any, env: Any, input: Any) -> None:
+        for name in Command.__slots__:
+            setattr(self, name, getattr(command, name))
+        #: See `ReferringCall`.
+        self.tasks: Dict[Hashable, Task] = {}
+        places = {} if isinstance(argv, str) else dict(enumerate(argv))
+        self._in_argv: Dict[int, TaskRef] = _only_references(places)
+        self._in_env: Dict[Any, TaskRef] = _only_references(env or {})
+        self._input: Optional[TaskRef] = input if type(input) in _REFERENCES else None
+
+    @property
+    def program(self) -> str:
+        """See `Command.program`; it is not known before `ready`."""
+        return "" if 0 in self._in_argv else super().program
+
+    def ready(self) -> Command:
+        """See `Command.ready`."""
+        command = Command.__new__(Command)
+        for name in Command.__slots__:
+            setattr(command, name, getattr(self, name))
+        if self._in_argv:
+            argv = dict(enumerate(self.argv))
+            argv.update(self._texts(self._in_argv))
+            command.argv = command_checks.exec_argv(list(argv.values()))
+        if self._in_env:
+            texts = self._texts(self._in_env)
+            command.env = command_checks.environ({**(self.env or {}), **texts})
+        if self._input is not None:
+            text = _text(self._input, self.tasks)
+            command.input = command_checks.standard_input(text)
+        return command
+
+    def _texts(self, references: Mapping[Any, TaskRef]) -> Dict[Any, Union[str, bytes]]:
+        return {place: _text(each, self.tasks) for place, each in references.items()}
+
+
+#: The jobs that are to be told of other tasks.
+REFERRING = frozenset((ReferringCall, ReferringCommand))
+
+
+def stand_ins(argv: Any, env: Any, input: Any) -> Tuple[Any, Any, Any]:
+    """The same, with texts in the places of references."""
+    if isinstance(argv, (list, tuple)):
+        argv = [_stand_in(each) for each in argv]
+    if type(env) is dict:
+        env = {name: _stand_in(each) for name, each in env.items()}
+    return argv, env, _stand_in(input)
+
+
+def referring(
+    call: Call, rule: Optional[str], references: Sequence[TaskRef]
+) -> ReferringCall:
+    """The same call, with results in the places of references.
+
+    :param rule: the trigger rule; None for the default.
+    :raises ValueError: by that, it may start without them.
+    """
+    _check(rule, references)
+    return ReferringCall(call)
+
+
+def referring_command(
+    command: Command,
+    rule: Optional[str],
+    references: Sequence[TaskRef],
+    given: Tuple[Any, Any, Any],
+) -> ReferringCommand:
+    """See `referring`; the ``command`` was made of what `stand_ins` made of these."""
+    _check(rule, references)
+    return ReferringCommand(command, *given)
+
+
+def _check(rule: Optional[str], references: Sequence[TaskRef]) -> None:
+    if rule not in (None, ALL_SUCCESS):
+        raise ValueError(
+            f"trigger_rule {rule!r} does not go with {references[0]!r} as an argument: "
+            "it may have no result. Name it in depends_on alone, and let the function "
+            "look at results_registry"
+        )
+
+
+def _stand_in(value: Any) -> Any:
+    return repr(value) if type(value) in _REFERENCES else value
+
+
+def _only_references(values: Mapping[Any, Any]) -> Dict[Any, TaskRef]:
+    return {key: each for key, each in values.items() if type(each) in _REFERENCES}
+
+
+def _result(reference: TaskRef, tasks: Mapping[Hashable, Task]) -> Any:
+    outcome = _task(reference, tasks).outcome
+    return None if outcome is None else outcome.value
+
+
+def _task(reference: TaskRef, tasks: Mapping[Hashable, Task]) -> Task:
+    return reference if isinstance(reference, Task) else tasks[reference.label]
+
+
+def _text(reference: TaskRef, tasks: Mapping[Hashable, Task]) -> Union[str, bytes]:
+    """The text of a result: ``str()`` of it; of a command, what it has printed.
+
+    :raises ValueError: there is none, as the output was not captured.
+    """
+    value = _result(reference, tasks)
+    if isinstance(_task(reference, tasks).title, tuple):  # a command's
+        value = value["stdout"]
+        if value is None:
+            raise ValueError(f"{reference!r} has no text: its output was not captured")
+        newline = b"\n" if isinstance(value, bytes) else "\n"
+        value = value[:-1] if value.endswith(newline) else value
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value)
+    return str(value)

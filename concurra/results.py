@@ -6,6 +6,7 @@ Pure: it knows no lock, clock or runner. It reads tasks that have ended.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Hashable, Mapping
 
@@ -120,6 +121,8 @@ class Registry(Mapping[Hashable, "Any"]):
         self._pid: Optional[int] = None  # where the run is
         self._made: Dict[Hashable, Result] = {}
         self._taken = bytearray()  # by the index, tasks whose results were handed out
+        self._users: Dict[Task, int] = {}  # of values; those that were not handed out
+        self._taking = threading.Lock()
 
     def anew(self, task: Task, outcome: Outcome) -> Result:
         """The result of a task as it ended, whatever its users have done with theirs.
@@ -133,21 +136,32 @@ class Registry(Mapping[Hashable, "Any"]):
         result: Result = self[task.label]
         return result
 
-    def take(self, task: Task) -> Result:
-        """The result of a task that has ended; nothing of it is kept from now on.
+    def take(self, task: Task) -> Optional[Result]:
+        """The result of a task that has ended, for the first who asks; None for others.
 
-        Nor is what others have had of it, when they have ended, too.
+        Nothing of it is kept from now on; its value is as long as others may need it.
         """
         result = self.of(task)
+        with self._taking:
+            if not self._taken:
+                self._taken = bytearray(len(self._tasks))
+            if self._taken[task.index]:
+                return None
+            self._taken[task.index] = True
+            self._let_go(task, self._users.get(task, len(task.dependents)))
+            for each in task.needs:
+                users = self._users.get(each, len(each.dependents)) - 1
+                self._users[each] = users
+                if self._taken[each.index]:
+                    self._let_go(each, users)
         self._made.pop(task.label, None)
-        if not self._taken:
-            self._taken = bytearray(len(self._tasks))
-        self._taken[task.index] = True
-        for each in (task, *task.needs):
-            used = any(other.outcome is None for other in each.dependents)
-            if self._taken[each.index] and not used:
-                each.outcome = each.outcome and each.outcome.emptied()
         return result
+
+    def _let_go(self, task: Task, users: int) -> None:
+        """Let go of a value, unless somebody may need it."""
+        if users <= 0:
+            task.outcome = task.outcome and task.outcome.emptied()
+            self._users.pop(task, None)
 
     def _is_taken(self, task: Task) -> bool:
         return bool(self._taken and self._taken[task.index])
@@ -171,9 +185,11 @@ class Registry(Mapping[Hashable, "Any"]):
             if outcome is None or self._is_taken(task):
                 self._check_original()
                 return {}
-            result = self._record(task)
+            result = self._record(task, outcome)
             if not outcome.grows:
                 result = self._made.setdefault(label, result)
+                if self._is_taken(task):  # meanwhile
+                    self._made.pop(label, None)
         return result
 
     def complete(self) -> Dict[Any, Result]:
@@ -192,13 +208,15 @@ class Registry(Mapping[Hashable, "Any"]):
         with collection_paused(len(tasks)):
             return [self.entry(each) for each in tasks.values() if each.outcome]
 
-    def entry(self, task: Task) -> Entry:
+    def entry(self, task: Task, outcome: Optional[Outcome] = None) -> Entry:
         """What a report says of a task that has ended.
+
+        :param outcome: see `at_end`.
 
         Its result is as its user has left it: who forgives a known failure does not
         want to read of it. What was removed is there all the same.
         """
-        made = self._record(task)
+        made = self._record(task, outcome)
         result: Any = {**made, **self[task.label]}
         assert task.outcome is not None
         cause = task.outcome.cause

@@ -73,7 +73,6 @@ class Scheduler(Serving):
         self._halting = False
         self._forcing: int = steps.INTERRUPT
         self._questions = Questions()
-
         self._closing = threading.RLock()
         self._closed = False
         self._completion = Completion()
@@ -89,6 +88,11 @@ class Scheduler(Serving):
     def finished(self) -> bool:
         """Whether every task has ended, and all that follows from it is done."""
         return self._completion.reached
+
+    @property
+    def recorded(self) -> int:
+        """How many tasks have ended whose ends have been recorded as events."""
+        return self._events.ended
 
     @property
     def failure(self) -> Optional[BaseException]:
@@ -107,12 +111,10 @@ class Scheduler(Serving):
     def refusal(self) -> Optional[LifeCycleError]:
         """Why the calling thread cannot wait for the end, or None."""
         refusal = self._completion.refusal()
-        if refusal is not None:
-            return refusal
         slot = self._serving.get(threading.get_ident())
-        if slot is not None and slot.task and not self._events.is_reader():
+        if not (refusal or slot is None or not slot.task or self._events.is_reader()):
             return LifeCycleError("A task cannot wait for the end of its own run")
-        return None
+        return refusal
 
     def wait(self, timeout: Optional[float] = None) -> bool:
         """Wait until the run has finished; whether it has.
@@ -139,9 +141,7 @@ class Scheduler(Serving):
         """
         _refuse(self._completion.refusal())
         if self._closed:
-            if (
-                force == steps.KILL and not self.finished
-            ):  # what is being closed takes its time
+            if force == steps.KILL and not self.finished:  # closing takes its time
                 self._kill()
             return
         self._forcing = max(self._forcing, force)
@@ -169,7 +169,8 @@ class Scheduler(Serving):
 
     def detach(self, reader: Reader) -> None:
         """Have a reader that was attached no more."""
-        self._ask(lambda now: self._events.detach(reader))
+        if self._completion.refusal() is None:  # in a copy nobody would answer
+            self._ask(lambda now: self._events.detach(reader))
 
     def _ask(self, decide: Callable[[float], Any]) -> Any:
         """Have something decided, from any thread; None if that has to wait."""
@@ -284,15 +285,13 @@ class Scheduler(Serving):
     def _ask_delay(self, task: Task, since: Optional[float]) -> None:
         """Find out how long a task waits for its next attempt, from ``since`` on."""
         if callable(getattr(task.options.retry, "delay", None)):  # the user's
-            self._start(self._ask_user_for_delay, task, since)
+            self._start(self._find_delay, task, since, True)
         else:
             self._find_delay(task, since)
 
-    def _ask_user_for_delay(self, task: Task, since: Optional[float]) -> None:
-        self._find_delay(task, since)
-        self._perform()
-
-    def _find_delay(self, task: Task, since: Optional[float]) -> None:
+    def _find_delay(
+        self, task: Task, since: Optional[float], perform: bool = False
+    ) -> None:
         state, retry = self._state, task.options.retry
         try:
             seconds = 0.0 if retry is None else retry.wait(task.attempts)
@@ -301,6 +300,8 @@ class Scheduler(Serving):
         else:
             since = self._clock() if since is None else since
             self._decisions.make(state.delay, task, seconds, since)
+        if perform:  # or else the caller does
+            self._perform()
 
     # -- the timer ---------------------------------------------------------------------
 

@@ -165,9 +165,7 @@ class Serving:
         """Do what is to be done first, and take a task; None if there is none."""
         self._perform()
         if self._events.unread and slot.state == COMING:
-            if not self._events.quick():
-                self._let_others_come()
-            self._tell()
+            self._tell_soon()
         worker = slot.worker
         if worker is not None and worker.retired and slot.state == COMING:
             self._let_others_come()
@@ -193,7 +191,7 @@ class Serving:
         """Let the readers of events read on, without being held up by them."""
         if self._events.quick():
             self._tell()
-        else:
+        elif self._events.is_due():
             self._start(self._tell)
 
     def _let_others_come(self) -> None:
@@ -269,7 +267,7 @@ class Serving:
             and (job := task.job) is not None
             and worker.is_quick(job)
         ):
-            if self._events.unread:
+            if self._events.unread and self._events.is_due():
                 self._start(self._tell)
             outcome = worker.begin(job, self._note(slot, task))
             if outcome is not None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from . import steps
 from .deadlines import ATTEMPT, GRACE, RETRY, TIMEOUT
 from .effects import ABANDON, KILL, STOP
+from .events import RUN_START
 from .outcomes import NOTHING, AtHand, Outcome
 from .slots import AT_WORK, COMING, STOPPING
 
@@ -157,6 +158,8 @@ class Stopping:
         for slot in tuple(self.slots.all):
             if slot.state == AT_WORK and slot.outcome is not None:
                 self.ended(slot)
+        if not (self._opened or self.stopped):
+            self.events.note(RUN_START, None, now)
         self.stopped = True
         for slot in self.slots.all:
             if slot.state == STOPPING and slot.step < force:

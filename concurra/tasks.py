@@ -126,6 +126,13 @@ class Command:
         self.executable = executable
         self.pass_fds = pass_fds
 
+    def ready(self) -> Command:
+        """The same command, with all that it needs of others; called when it begins.
+
+        :raises Exception: some of that is not fit for a command.
+        """
+        return self
+
     @property
     def shell(self) -> bool:
         """Whether the shell reads the command."""

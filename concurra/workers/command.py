@@ -81,6 +81,10 @@ class CommandWorker:
         transcript = at_hand.transcript
         assert transcript is None or isinstance(transcript, Transcript)
         try:
+            command = command.ready()
+        except BaseException as error:
+            return Outcome.raised(self.mode, error)
+        try:
             return self._run(command, transcript)
         except ChildProcessError as error:  # it may have succeeded, for all we know
             return Outcome.raised(self.mode, error, LOST)

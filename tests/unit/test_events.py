@@ -266,3 +266,115 @@ def test_who_reads_can_be_struck_at_any_line(monkeypatch: pytest.MonkeyPatch) ->
         if not struck:
             break
     assert line > 10
+
+
+class Everything(Reader):
+    """Wants to know of all that happens."""
+
+    everything = True
+
+    def read(self, event: Event) -> None:
+        self.told.append((event.kind, event.ended))
+
+
+def test_other_facts_are_kept_for_those_who_want_them() -> None:
+    """In order with the ends of tasks; the attempt is that of then."""
+    reader, found = Everything(step=1), []
+
+    class Keeping(Everything):
+        def read(self, event: Event) -> None:
+            found.append((event.kind, event.attempt))
+
+    events = Events(1, [reader, Keeping(step=1)])
+    (task,) = ended(success())
+    assert events.everything
+    events.note("run start", None, 0.0)
+    task.attempts = 1
+    events.note("task start", task, 1.0)
+    events.note("task retry", task, 2.0)
+    task.attempts = 2
+    events.record([task], 3.0)
+    events.note("run end", None, 3.0)
+    events.tell()
+    assert reader.told == [
+        ("run start", 0),
+        ("task start", 0),
+        ("task retry", 0),
+        ("end", 1),
+        ("run end", 1),
+    ]
+    assert [attempt for _, attempt in found] == [0, 1, 1, 2, 0]
+
+
+def test_other_facts_are_not_kept_if_nobody_wants_them() -> None:
+    """They cost a look."""
+    events = Events(1, [Reader(step=1)])
+    events.note("run start", None, 0.0)
+    assert not (events.everything or events.unread or events.waiting)
+
+
+def test_a_reader_can_come_late() -> None:
+    """It is told what happens from then on, with a cursor of its own."""
+    early, late = Reader(), Reader(step=1)
+    events = Events(4, [early])
+    tasks = ended(*[success()] * 4)
+    events.record(tasks[:2], 0.0)
+    events.attach(late)
+    events.record(tasks[:3], 0.0)
+    events.tell()
+    assert numbers(late) == [3]
+    events.detach(late)
+    events.record(tasks, 0.0)
+    events.tell()
+    assert numbers(late) == [3]
+    assert events.next == 0
+
+
+def test_who_leaves_takes_what_it_has_not_read_along() -> None:
+    """The others read it."""
+    staying, leaving = Reader(step=1), Reader(step=1)
+    events = Events(1, [staying])
+    events.attach(leaving)
+    events.record(ended(success()), 0.0)
+    events.detach(leaving)
+    events.detach(Reader())  # who was never there
+    events.tell()
+    assert (numbers(staying), numbers(leaving)) == ([1], [])
+    assert not events.waiting
+
+
+def test_an_end_has_the_outcome_of_then() -> None:
+    """Whoever takes the result away from the task comes after that."""
+    found: list[Event] = []
+
+    class Keeping(Reader):
+        def read(self, event: Event) -> None:
+            found.append(event)
+
+    events = Events(1, [Keeping(step=1)])
+    (task,) = ended(outcome := success(7))
+    events.record([task], 0.0)
+    assert events.ended == 1
+    task.outcome = outcome.emptied()
+    events.tell()
+    assert found[0].outcome is outcome
+
+
+def test_it_is_due_to_tell_as_long_as_nobody_reads() -> None:
+    """Who blocks in one group leaves the others to be told."""
+    blocking, other = Blocking(), Reader(step=1)
+    events = Events(2, [blocking], [other])
+    tasks = ended(success(), success())
+    assert not events.is_due()
+    events.record(tasks[:1], 0.0)
+    assert events.is_due() and not events.unread
+    thread = threading.Thread(target=events.tell)
+    thread.start()
+    assert blocking.reached.wait(BOUND)
+    events.record(tasks, 0.0)
+    assert events.unread and events.is_due()
+    events.tell()
+    assert not events.is_due(), "what is left is read by the other thread"
+    blocking.leave.set()
+    thread.join(BOUND)
+    assert numbers(blocking) == numbers(other) == [1, 2]

@@ -66,7 +66,7 @@ def registry_of(*tasks: Task) -> Registry:
 
 
 def event(task: Task, number: int = 1) -> Event:
-    return Event(END, 0.0, task, number)
+    return Event(END, 0.0, task, number, 1, task.outcome)
 
 
 def told(task: Task, **options: Any) -> list[tuple[str, str]]:

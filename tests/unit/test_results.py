@@ -353,3 +353,89 @@ def test_what_is_added_later_is_there(
     tasks["d"] = make("d")
     assert list(registry) == ["b", "a", "c", "d"]
     assert registry["d"] == {}
+
+
+# -- results that are handed out ---------------------------------------------------
+
+
+def registry_of(plan: Plan) -> Registry:
+    return Registry(plan.tasks, Recorder(ORIGIN).record)
+
+
+def value_of(task: Task) -> Any:
+    return task.outcome and task.outcome.value
+
+
+def test_a_result_is_handed_out_once() -> None:
+    """The second who asks gets none, and nothing of it is kept."""
+    task = make("a")
+    registry = registry_of(run(task, success([1])))
+    result = registry.take(task)
+    assert result is not None and result["result"] == [1]
+    assert registry.take(task) is None
+    assert (registry["a"], registry.complete()) == ({}, {})
+    assert value_of(task) is None
+
+
+def test_what_others_need_is_kept_for_them() -> None:
+    """Until all that depend on it have been handed out."""
+    a, b, c = make("a"), make("b", "a"), make("c", "a")
+    plan = run(a, success(1), also=[b, c])
+    registry = registry_of(plan)
+    for task in (b, c):
+        plan.take(0.0)
+        plan.settle(task, success(2), 1.0)
+    registry.take(a)
+    registry.take(b)
+    assert (value_of(a), value_of(b)) == (1, None)
+    registry.take(c)
+    assert value_of(a) is None
+
+
+def test_in_whatever_order_they_are_handed_out() -> None:
+    """What is needed first is let go of last, or at once."""
+    a, b = make("a"), make("b", "a")
+    plan = run(a, success(1), also=[b])
+    plan.take(0.0)
+    plan.settle(b, success(2), 1.0)
+    registry = registry_of(plan)
+    registry.take(b)
+    assert value_of(a) == 1, "nobody has taken it"
+    registry.take(a)
+    assert value_of(a) is None
+    assert not registry._users
+
+
+def test_after_the_end_nobody_needs_anything() -> None:
+    """The plan has let go of who depends on whom."""
+    a, b = make("a"), make("b", "a")
+    plan = run(a, success(1), also=[b])
+    plan.take(0.0)
+    plan.settle(b, success(2), 1.0)
+    plan.close()
+    registry = registry_of(plan)
+    for task in (a, b):
+        registry.take(task)
+        assert value_of(task) is None
+
+
+def test_a_failure_that_was_handed_out_is_still_reported() -> None:
+    """Its error stays, its traceback does not."""
+    task = make("a")
+    registry = registry_of(run(task, failure("ValueError: bad")))
+    result = registry.take(task)
+    assert result is not None and result["trace"] == "trace"
+    entry = registry.entry(task)
+    assert (entry.cause, entry.result["error"]) == (ERROR, "ValueError: bad")
+    assert entry.result["trace"] is None
+
+
+def test_a_result_at_its_end() -> None:
+    """Is whole for those who were told of it, also after it was handed out."""
+    task = make("a")
+    registry = registry_of(run(task, outcome := failure("ValueError: bad")))
+    mine = registry.anew(task, outcome)
+    assert mine == registry["a"] and mine is not registry["a"]
+    registry.take(task)
+    assert registry.anew(task, outcome) == mine
+    assert registry.entry(task, outcome).result["trace"] == "trace"
