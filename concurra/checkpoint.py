@@ -17,8 +17,10 @@ from __future__ import annotations
 import os
 import pickle
 import time
+from sys import intern
 
 from .checkpoint_file import CheckpointFile
+from .collector import collection_paused
 from .digests import digest
 from .events import END, Reader
 from .outcomes import SUCCESS, Outcome, Restored
@@ -122,16 +124,14 @@ class CheckpointReader(Reader):
     ) -> Dict[Task, Outcome]:
         """The outcomes of tasks, as far as what was recorded can be read."""
         outcomes: Dict[Task, Outcome] = {}
-        for task, number in tuple(found.items()):
-            moment, pickled = file.result(number)
-            when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
-            try:
-                result = pickle.loads(pickled)
-                result["warning"] = f"Restored from checkpoint of {when}"
-                outcomes[task] = Restored(result)
-            except Exception as error:  # the user's own classes may have changed
-                del found[task]
-                self._tell(self._inform, _UNREAD, quote(task.label), error)
+        with collection_paused(len(found)):
+            for task, number in tuple(found.items()):
+                moment, pickled = file.result(number)
+                try:
+                    outcomes[task] = Restored(_result(moment, pickled))
+                except Exception as error:  # the user's own classes may have changed
+                    del found[task]
+                    self._tell(self._inform, _UNREAD, quote(task.label), error)
         _drop_orphans(found)
         return {task: outcomes[task] for task in found}
 
@@ -176,6 +176,22 @@ class CheckpointReader(Reader):
         if text not in self._told:
             self._told.add(text)
             tell(f"{text.format(of)}: {describe(error)[0]}")
+
+
+def _result(moment: float, pickled: bytes) -> Any:
+    """A result that was recorded at that moment.
+
+    Its own texts are there once, however many results have them.
+    """
+    recorded = pickle.loads(pickled)
+    value = recorded["result"]
+    result = {
+        intern(key): intern(each) if type(each) is str and each is not value else each
+        for key, each in recorded.items()
+    }
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    result["warning"] = intern(f"Restored from checkpoint of {when}")
+    return result
 
 
 def _drop_orphans(found: Dict[Task, int]) -> None:
