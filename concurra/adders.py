@@ -121,6 +121,7 @@ class Adders:
         resources: Optional[Mapping[str, int]] = None,
         trigger_rule: Optional[str] = None,
         name: Optional[str] = None,
+        version: Any = None,
     ) -> TaskRef:
         """Add a call of ``func(*args, **kwargs)``, the arguments being in containers.
 
@@ -135,6 +136,7 @@ class Adders:
             resources=resources,
             trigger_rule=trigger_rule,
             name=name,
+            version=version,
         )
         func, before = split(func)
         chosen = Chosen({**before, **chosen})
@@ -180,6 +182,7 @@ class Adders:
         resources: Optional[Mapping[str, int]] = None,
         trigger_rule: Optional[str] = None,
         name: Optional[str] = None,
+        version: Any = None,
         stop_signal: Union[str, int, None] = None,
         input: Union[str, bytes, TaskRef, None] = None,
         stderr: Optional[str] = None,
@@ -234,6 +237,7 @@ class Adders:
             resources=resources,
             trigger_rule=trigger_rule,
             name=name,
+            version=version,
         )
         job = Command(argv, **options)
         return self._add_command(job, given, references, label, depends_on, chosen)
@@ -255,6 +259,7 @@ class Adders:
         resources: Optional[Mapping[str, int]] = None,
         trigger_rule: Optional[str] = None,
         name: Optional[str] = None,
+        version: Any = None,
         stop_signal: Union[str, int, None] = None,
         input: Union[str, bytes, TaskRef, None] = None,
         stderr: Optional[str] = None,
@@ -287,6 +292,7 @@ class Adders:
             resources=resources,
             trigger_rule=trigger_rule,
             name=name,
+            version=version,
         )
         job = Command(argv, **options)
         return self._add_command(job, given, references, label, depends_on, chosen)
