@@ -328,10 +328,9 @@ class Adders:
 
     def _warn_of_slips(self, own: str, func: Any, kwargs: Mapping[str, Any]) -> None:
         for keyword, meant in spelling.suspects(func, kwargs, own):
-            hint = f"did you mean '{meant}'?"
-            if meant in spelling.OPTIONS:
-                hint = f"did you mean the option '{meant}' of task()?"
-            elif own == "add_func" and meant != "key":
+            option = "the option " if meant in spelling.OPTIONS else ""
+            hint = f"did you mean {option}'{meant}'{' of task()' if option else ''}?"
+            if not option and own == "add_func" and meant != "key":
                 hint = f"add_func() takes 'key' alone, add_task() takes '{meant}'"
             name = quote(Call(func).name)
             note = (
