@@ -165,7 +165,12 @@ class Serving:
         """Do what is to be done first, and take a task; None if there is none."""
         self._perform()
         if self._events.unread and slot.state == COMING:
-            self._tell_soon()
+            if self._events.everything:  # observers take no task's place
+                self._tell_soon()
+            else:  # a line of the log stands before the next task
+                if not self._events.quick():
+                    self._let_others_come()
+                self._tell()
         worker = slot.worker
         if worker is not None and worker.retired and slot.state == COMING:
             self._let_others_come()

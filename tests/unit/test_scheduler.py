@@ -348,17 +348,13 @@ def test_a_late_timer_of_a_task_does_no_harm(schedule: Scheduling) -> None:
     assert set(run.statuses().values()) == {SUCCESSFUL}
 
 
-def test_a_callback_that_blocks_holds_up_no_task(schedule: Scheduling) -> None:
-    """However few may be at work: who tells takes nobody's place."""
-    block, next_one = Block(at=1), Meeting()
-    run = schedule(play(1, well()), play(2, next_one), limit=1, on_progress=block)
-    run.start()
-    block.reached()
-    next_one.reached()
-    next_one.end()
-    block.end()
+def test_who_is_alone_tells_before_the_next_task(schedule: Scheduling) -> None:
+    """So a line of the log about a failure stands before what comes after it."""
+    order: list[object] = []
+    tasks = play(1, well()), play(2, lambda worker: order.append("task") or well())
+    run = schedule(*tasks, limit=1, on_progress=order.append).start()
     run.end()
-    assert run.told == [1, 2]
+    assert order == [1, "task", 2]
 
 
 def test_others_are_hired_before_somebody_tells(schedule: Scheduling) -> None:
