@@ -129,8 +129,10 @@ class Ranked:
             heappop(group.heap)
             self._show(group)
             task = self._order[rank[1]]
-            if task not in self._waiting:
-                continue  # it has ended
+            if task not in self._waiting:  # it has ended
+                for kind in () if group.heap else group.needs:
+                    self._offer(kind)  # others can have what was offered to it
+                continue
             self._waiting.discard(task)
             for kind, amount in group.needs.items():
                 self._free[kind] -= amount

@@ -213,6 +213,22 @@ def test_all_that_is_ready_has_ended() -> None:
     assert not run.ready.more_than(0)
 
 
+def test_what_is_free_passes_by_a_task_that_has_ended() -> None:
+    """It was offered to that task's group first, to which it is of no use any more."""
+    capacity = {"a": 1, "b": 1}
+    for number in (1, 3):
+        gone = [ranked(f"gone {n}", 1, a=1, b=1) for n in range(number)]
+        run = Replay(
+            ranked("first", 2, a=1), *gone, ranked("next", a=1), capacity=capacity
+        )
+        assert run.take_all() == ["first"]
+        for task in gone:
+            run.end(task.label, waiting=True)
+        run.release("first")
+        assert run.ready.more_than(0)
+        assert run.take_all() == ["next"]
+
+
 def test_nothing_is_ready_any_more() -> None:
     """What is held then is not free; what is ready later is found."""
     run = Replay(

@@ -729,6 +729,7 @@ def happen(run: Replay, slot: Slot, now: float, data: st.DataObject) -> None:
 KINDS = st.sampled_from([{}, {}, {"db": 1}, {"db": 2}, {"gpu": 1}, {"db": 1, "gpu": 1}])
 
 
+@pytest.mark.hang_after(180)  # a failure is made small before it is told
 @settings(deadline=None, max_examples=300)
 @given(st.data())
 def test_whatever_happens_with_options(data: st.DataObject) -> None:
