@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .tasks import Job
     from .types import Arguments
 
-    Labels = Union[str, Iterable[Hashable], None]
+    Labels = Union[str, TaskRef, Iterable[Hashable], None]
     Environment = Mapping[str, Union[str, TaskRef, None]]
 
 __tracebackhide__ = hidden

@@ -82,8 +82,8 @@ class TaskRunner(Adders, Following):
         with its error.
     :param observers: objects that follow the run, see `Observer`.
     :param keep_results: whether a result that `as_completed` has handed out is kept.
-        If not, memory does not grow with results, and `run` returns those alone that
-        nobody has taken.
+        If not, memory does not grow with results, and `get_background_results`,
+        like all that returns results, has those alone that nobody has taken.
     :param checkpoint: the path of a file in which successes are recorded, or a
         `concurra.checkpoint.Checkpoint`. What has succeeded in an earlier run with the
         same file is not run again, as long as its call is the same.

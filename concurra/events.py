@@ -185,6 +185,7 @@ class Events:
         self.ended = 0
         #: Whether there is something that has not been read.
         self.unread = False
+        self._asked = False  # somebody, who has not begun to tell
         self._look_at_readers()
 
     def attach(self, reader: Reader) -> None:
@@ -240,14 +241,18 @@ class Events:
 
     def tell(self) -> None:
         """Let everybody read on; not under the lock."""
-        self.unread = False  # first: what is appended from here on is seen again
+        # First: what is appended from here on is seen again.
+        self._asked = self.unread = False
         for cursor in self._cursors:
             cursor.advance()
 
     def is_due(self) -> bool:
-        """Whether somebody is to `tell`: there is something that nobody reads."""
+        """Whether a thread is to be asked to `tell`; after that it counts as asked."""
         self.unread = False  # first, as above
-        return self.waiting
+        if self._asked or not self.waiting:
+            return False
+        self._asked = True
+        return True
 
     def close(self) -> None:
         """Everything has been told, and nothing more is to come; not under the lock."""

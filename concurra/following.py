@@ -47,8 +47,9 @@ class Following:
         """Each label with its result, in the order in which tasks end.
 
         Starts the run if nothing has, and ends with the last task. To leave the loop
-        leaves the run at work: `abort` ends it, or a ``with`` of the runner. Ctrl-C
-        while it waits terminates everything. Logs no report; for errors, see `run`.
+        leaves the run at work: `abort` ends it. Ctrl-C while it waits terminates
+        everything. Each loop has all results; with ``keep_results=False`` each result
+        goes to one of them. Logs no report; for errors, see `run`.
         """
         self._start_if_needed()
         return as_completed(self._life, self._taker(), self._break)
@@ -72,7 +73,11 @@ class Following:
         return await asynchronous.in_thread(lambda: self._conclude(*wanted))
 
     def as_completed_async(self) -> AsyncIterator[Tuple[Any, Result]]:
-        """The same as `as_completed`, for ``async for``."""
+        """The same as `as_completed`, for ``async for``; the loop is not blocked.
+
+        If the task that waits for the next result is cancelled, everything is
+        terminated, and `asyncio.CancelledError` goes on to the caller after the end.
+        """
         from . import asynchronous
 
         self._start_if_needed()

@@ -183,6 +183,9 @@ class Outcome:
         """The same outcome without a value."""
         if self.value is None and self.exception is None and self.trace is None:
             return self
+        if self.cause is SUCCESS and self.warning is None:
+            plain = Outcome(SUCCESS, self.mode)
+            return _SUCCESSES.setdefault(self.mode, plain)  # there may be many
         return Outcome(self.cause, self.mode, None, self.error, None, self.warning)
 
     @property
@@ -310,6 +313,10 @@ class Restored(Outcome):
     def __init__(self, result: Result) -> None:
         super().__init__(SUCCESS, result["execution_mode"], result["output"])
         self.result = result
+
+
+#: Successes without a value, by the mode.
+_SUCCESSES: Dict[Optional[ExecutionMode], Outcome] = {}
 
 
 class SkipError:

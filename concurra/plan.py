@@ -118,8 +118,7 @@ class Plan:
         with collection_paused(len(self.tasks)):
             self._checked = self._dag.resolve()
         for task in self.referring:
-            needed = {each.label: each for each in task.needs}
-            task.job.tasks = needed  # type: ignore[union-attr]
+            task.job.needs = task.needs  # type: ignore[union-attr]
 
     def open(
         self,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Any, Dict, Hashable, List, Mapping, Optional, Sequence
     from typing import Tuple, Union
 
+    Referring = Union["ReferringCall", "ReferringCommand"]
+
 #: Where references are looked for, in arguments of just these types.
 _CONTAINERS = frozenset((list, tuple, set, frozenset, dict))
 
@@ -54,15 +56,16 @@ class ReferringCall(Call):
     :param call: with references among its arguments.
     """
 
-    __slots__ = ("given_args", "given_kwargs", "tasks")
+    __slots__ = ("given_args", "given_kwargs", "needs", "tasks")
 
     def __init__(self, call: Call) -> None:
         self.func = call.func
         self.context = call.context
         self.given_args: Sequence[Any] = call.args
         self.given_kwargs: Mapping[str, Any] = call.kwargs or {}
-        #: By the label, those that it refers to; set when the run starts.
-        self.tasks: Dict[Hashable, Task] = {}
+        #: Those that its task depends on; set when the run starts.
+        self.needs: Sequence[Task] = ()
+        self.tasks: Dict[Hashable, Task] = {}  # the same by label, if that is of use
 
     @property
     def args(self) -> Tuple[Any, ...]:  # type: ignore[override]
@@ -94,7 +97,7 @@ class ReferringCall(Call):
             raise TypeError(note) from None
 
     def _result(self, value: Any) -> Any:
-        return _result(value, self.tasks) if type(value) in _REFERENCES else value
+        return _result(self, value) if type(value) in _REFERENCES else value
 
 
 class ReferringCommand(Command):
@@ -104,12 +107,13 @@ class ReferringCommand(Command):
     :param argv: as it was given, and so are the others.
     """
 
-    __slots__ = ("tasks", "_in_argv", "_in_env", "_input")
+    __slots__ = ("needs", "tasks", "_in_argv", "_in_env", "_input")
 
     def __init__(self, command: Command, argv: Any, env: Any, input: Any) -> None:
         for name in Command.__slots__:
             setattr(self, name, getattr(command, name))
         #: See `ReferringCall`.
+        self.needs: Sequence[Task] = ()
         self.tasks: Dict[Hashable, Task] = {}
         places = {} if isinstance(argv, str) else dict(enumerate(argv))
         self._in_argv: Dict[int, TaskRef] = _only_references(places)
@@ -134,12 +138,12 @@ class ReferringCommand(Command):
             texts = self._texts(self._in_env)
             command.env = command_checks.environ({**(self.env or {}), **texts})
         if self._input is not None:
-            text = _text(self._input, self.tasks)
+            text = _text(self, self._input)
             command.input = command_checks.standard_input(text)
         return command
 
     def _texts(self, references: Mapping[Any, TaskRef]) -> Dict[Any, Union[str, bytes]]:
-        return {place: _text(each, self.tasks) for place, each in references.items()}
+        return {place: _text(self, each) for place, each in references.items()}
 
 
 #: The jobs that are to be told of other tasks.
@@ -195,22 +199,26 @@ def _only_references(values: Mapping[Any, Any]) -> Dict[Any, TaskRef]:
     return {key: each for key, each in values.items() if type(each) in _REFERENCES}
 
 
-def _result(reference: TaskRef, tasks: Mapping[Hashable, Task]) -> Any:
-    outcome = _task(reference, tasks).outcome
+def _task(job: Referring, reference: TaskRef) -> Task:
+    if isinstance(reference, Task):
+        return reference
+    if not job.tasks:
+        job.tasks = {each.label: each for each in job.needs}
+    return job.tasks[reference.label]
+
+
+def _result(job: Referring, reference: TaskRef) -> Any:
+    outcome = _task(job, reference).outcome
     return None if outcome is None else outcome.value
 
 
-def _task(reference: TaskRef, tasks: Mapping[Hashable, Task]) -> Task:
-    return reference if isinstance(reference, Task) else tasks[reference.label]
-
-
-def _text(reference: TaskRef, tasks: Mapping[Hashable, Task]) -> Union[str, bytes]:
+def _text(job: Referring, reference: TaskRef) -> Union[str, bytes]:
     """The text of a result: ``str()`` of it; of a command, what it has printed.
 
     :raises ValueError: there is none, as the output was not captured.
     """
-    value = _result(reference, tasks)
-    if isinstance(_task(reference, tasks).title, tuple):  # a command's
+    value = _result(job, reference)
+    if isinstance(_task(job, reference).title, tuple):  # a command's
         value = value["stdout"]
         if value is None:
             raise ValueError(f"{reference!r} has no text: its output was not captured")

@@ -59,7 +59,7 @@ done: concurra.CommandResult = result["result"]
 done["code"]  # E: it is called returncode
 done["returncode"].strip()  # E: a number
 done["command"].append("-x")  # E: it may be a string
-number: int = runner.add_task(power, 3)  # E: adding returns nothing
+number: int = runner.add_task(power, 3)  # E: it returns a reference
 runner.join()  # E: no such method
 
 concurra.TaskRunner(run_timeout="1 h")  # E: a number of seconds
@@ -96,3 +96,27 @@ def load(url: str) -> str:
 
 
 load(3)  # E: a string
+
+
+a = runner.add_task(power, 3)
+a.result  # E: there is none before the run
+a.label.upper()  # E: a label may be anything
+concurra.ref(["a"])  # E: a label is hashable
+runner.add_command(["echo", [a]])  # E: not within a list
+runner.add_command(["true"], cwd=a)  # E: a path
+runner.add_shell_command(a)  # E: a string
+concurra.TaskRunner(observers=concurra.Observer())  # E: a list of them
+concurra.TaskRunner(observers=[print])  # E: observers
+concurra.TaskRunner(keep_results="no")  # E: true or false
+for each, done in runner.as_completed_async():  # E: it takes an async for
+    pass
+for label in runner.as_completed():
+    label.upper()  # E: a label and its result
+runner.run_async()["a"]  # E: it is to be awaited
+
+
+class Bar(concurra.Observer):
+    """An observer that is wrong."""
+
+    def on_task_end(self, label: str) -> None:  # E: it is given a fact
+        """A task has ended."""

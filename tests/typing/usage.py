@@ -7,11 +7,12 @@ It runs as well, so that nothing is promised here that does not work.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Literal, Mapping
+from typing import TYPE_CHECKING, Any, Dict, Hashable, List, Literal, Mapping
 from typing import Optional, Union
 
 import concurra
@@ -57,6 +58,57 @@ def add_everything(runner: concurra.TaskRunner) -> None:
     runner.add_command([Path("/bin/cat"), b"-"], input="text", env={"LANG": None})
     runner.add_command(["true"], stop_signal=signal.SIGINT, stderr="stdout")
     runner.add_shell_command("true", executable="/bin/sh", pass_fds=[], input=b"")
+
+
+def refer(runner: concurra.TaskRunner) -> None:
+    """What adders return, as arguments of others."""
+    a = runner.add_task(power, 3, label="referred")
+    assert_type(a.label, Hashable)
+    assert_type(concurra.ref("referred"), concurra.TaskRef)
+    assert_type(runner.add_work([(power, (3,))]), List[concurra.TaskRef])
+    runner.add_task(max, [a, 1], depends_on=[a, "referred"], label="max")
+    runner.add_func(power, base=a, key="by name")
+    runner.add_function(power, [a], {"exponent": a}, key="both", depends_on=a)
+    b = runner.add_command(["echo", a, Path(".")], env={"A": a, "B": None}, input=a)
+    runner.add_shell_command('echo "$A"', env={"A": b}, input=concurra.ref("both"))
+
+
+class Bar(concurra.Observer):
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.facts: List[concurra.Fact] = []
+
+    def on_task_end(self, fact: concurra.Fact) -> None:
+        """A task has ended."""
+        assert_type(fact.moment, float)
+        assert_type(fact.label, Hashable)
+        assert_type(fact.attempt, int)
+        assert_type(fact.mode, Optional[str])
+        assert_type(fact.result, Optional[Mapping[str, Any]])
+        self.facts.append(fact)
+
+
+async def follow(runner: concurra.TaskRunner) -> int:
+    """In an event loop."""
+    async for label, result in runner.as_completed_async():
+        assert_type(label, Any)
+        assert_type(result, concurra.Result)
+    other = concurra.TaskRunner(logger=runner.log, keep_results=False)
+    assert_type(await other.run_async(verify=False), Dict[Any, concurra.Result])
+    return len(runner)
+
+
+def follow_everything(logger: logging.Logger) -> None:
+    """References, observers, and results as they come."""
+    bar = Bar()
+    runner = concurra.TaskRunner(observers=[bar], keep_results=True, logger=logger)
+    refer(runner)
+    for label, result in runner.as_completed():
+        assert_type(label, Any)
+        assert_type(result, concurra.Result)
+        assert not result["has_failed"], result["error"]
+    assert len(bar.facts) == asyncio.run(follow(runner))
 
 
 def look_at(result: concurra.Result) -> str:
@@ -231,6 +283,7 @@ def main() -> None:
     assert results["cube"]["result"] == 9
     assert read_only(results) == 1
     look_around(runner)
+    follow_everything(silent)
     assert_type(runner.abort(), Dict[Any, concurra.Result])
     assert_type(runner.get_background_results(), Dict[Any, concurra.Result])
     try:

@@ -368,6 +368,7 @@ def test_it_is_due_to_tell_as_long_as_nobody_reads() -> None:
     assert not events.is_due()
     events.record(tasks[:1], 0.0)
     assert events.is_due() and not events.unread
+    assert not events.is_due(), "a thread has been asked, and is on its way"
     thread = threading.Thread(target=events.tell)
     thread.start()
     assert blocking.reached.wait(BOUND)

@@ -125,8 +125,8 @@ def test_the_result_itself_is_passed_each_time() -> None:
 def test_a_reference_by_label_is_found_among_the_dependencies() -> None:
     """They are told when the run starts."""
     call = ReferringCall(Call(print, (ref("a"),)))
-    call.tasks = {"a": ended("a", 7)}
-    assert call.args == (7,)
+    call.needs = [ended("b", 6), ended("a", 7)]
+    assert call.args == call.args == (7,)
 
 
 @pytest.mark.parametrize("kind", [set, frozenset])
