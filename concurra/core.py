@@ -87,6 +87,9 @@ class TaskRunner(Adders, Following):
     :param checkpoint: the path of a file in which successes are recorded, or a
         `concurra.checkpoint.Checkpoint`. What has succeeded in an earlier run with the
         same file is not run again, as long as its call is the same.
+    :param forward_logs: whether what functions log in processes goes to the handlers
+        of this program, by its levels and filters, with the task's label as
+        ``concurra_label``. None for: where processes have no copy of the handlers.
     :raises TypeError, ValueError: an argument is of the wrong type or out of its range.
     """
 
@@ -113,6 +116,7 @@ class TaskRunner(Adders, Following):
         observers: Iterable[Observer] = (),
         keep_results: bool = True,
         checkpoint: Union[StrPath, Checkpoint, None] = None,
+        forward_logs: Optional[bool] = None,
     ) -> None:
         self.log = checks.logger(logger)
         self.name = checks.text("name", name, "TaskRunner")
@@ -133,6 +137,7 @@ class TaskRunner(Adders, Following):
         self.observers = observers
         self.keep_results = keep_results
         self.checkpoint = checkpoint
+        self.forward_logs = forward_logs
         self.max_concurrency = checks.concurrency(max_concurrency)
 
         self._context = EMPTY

@@ -52,6 +52,12 @@ def current_task() -> Optional[CurrentTask]:
     return None if source is None else source()
 
 
+def at_work() -> Optional[CurrentTask]:
+    """The task that this worker process is at, whichever of its threads asks."""
+    source = _sources.get(threading.main_thread().ident or 0)
+    return None if source is None else source()
+
+
 def exchange(source: Optional[Source]) -> Optional[Source]:
     """From now on, ask ``source`` what the calling thread is at; who was asked before.
 

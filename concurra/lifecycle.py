@@ -368,6 +368,7 @@ class LifeCycle:
             grace=grace,
             importing=checks.being_imported(),
             initializer=self._initializer(options),
+            forward_logs=options.forward_logs,
         )
         return Scheduler(
             plan,

@@ -33,7 +33,7 @@ class RunOptions:
         *("log", "name", "timeout", "terminate_timeout"),
         *("progress_stats", "fast_fail", "use_multiprocessing", "log_errors"),
         *("fallback_to_thread_on_pickle_error", "task_retries"),
-        *("max_tasks_per_child", "mp_context", "max_concurrency"),
+        *("max_tasks_per_child", "mp_context", "max_concurrency", "forward_logs"),
         *("resources", "run_timeout", "initializer", "initargs"),
         *("observers", "keep_results", "checkpoint"),
     )
@@ -65,6 +65,9 @@ class RunOptions:
             self.max_tasks_per_child = checks.whole(
                 "max_tasks_per_child", self.max_tasks_per_child, least=1
             )
+        self.forward_logs: Optional[bool] = None
+        if chosen.forward_logs is not None:
+            self.forward_logs = _flag(chosen, "forward_logs")
         self.mp_context: Union[str, BaseContext, None] = chosen.mp_context
         if self.mp_context is not None:  # to look at the default would settle it
             checks.context(self.mp_context)

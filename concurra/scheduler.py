@@ -112,7 +112,7 @@ class Scheduler(Serving):
         """Why the calling thread cannot wait for the end, or None."""
         refusal = self._completion.refusal()
         slot = self._serving.get(threading.get_ident())
-        if not (refusal or slot is None or not slot.task or self._events.is_reader()):
+        if not (refusal or slot is None or not slot.task or self._waits_for_caller()):
             return LifeCycleError("A task cannot wait for the end of its own run")
         return refusal
 
@@ -120,14 +120,17 @@ class Scheduler(Serving):
         """Wait until the run has finished; whether it has.
 
         Returns at once in a thread for which the end would have to wait: that of a
-        reader of events.
+        reader of events, or of a handler of the log.
 
         :raises LifeCycleError: see `refusal`.
         """
         _refuse(self.refusal())
-        if self._events.is_reader():
+        if self._waits_for_caller():
             return self.finished
         return self._completion.wait(timeout)
+
+    def _waits_for_caller(self) -> bool:
+        return self._events.is_reader() or self._workers.is_passing_on()
 
     def then(self, callback: Callable[[], object]) -> None:
         """Call it, once or twice, when the run has finished; in any thread."""

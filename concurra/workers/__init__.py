@@ -101,6 +101,12 @@ class Worker(Protocol):
 class Workers(Protocol):
     """Where the workers of a run come from."""
 
+    def is_passing_on(self) -> bool:
+        """Whether the calling thread is in a handler of the log, for a worker.
+
+        The end of the run has to wait for it.
+        """
+
     def prepare(self, stopped: Callable[[], bool]) -> None:
         """Called once, before all else, on the first thread of the run.
 

@@ -26,11 +26,16 @@ if TYPE_CHECKING:
     from typing import Any, Collection, Optional, Tuple
 
     from .initializer import Initializer
+    from .outbox import Outbox
+    from .pieces import Message
+    from .records import Levels, Packed
     from .signals import Handlers
-    from .transfer import Message
 
 #: How far a job came: its reply begins with that.
 DONE, RECEIVING, CALLING, ANSWERING = range(4)
+
+#: What a message begins with that is a log record, and no reply.
+RECORD = "record"
 
 RESULT_HINT = """\
 (What a task returns in a process must be picklable, and so must be what that holds.)
@@ -45,12 +50,14 @@ def serve(
     importing: Optional[Collection[str]],
     handlers: Handlers,
     initializer: Optional[Initializer] = None,
+    levels: Optional[Levels] = None,
 ) -> None:
     """Do one job after another, until the pipe ends.
 
     :param importing: see `ProcessWorker`; None in a process that was not forked.
     :param handlers: those that this process has inherited.
     :param initializer: called before the first job.
+    :param levels: of the program's loggers, if it wants the records of this process.
     """
     if POSIX:
         os.setsid()
@@ -61,27 +68,45 @@ def serve(
     # inherit that. There is no public way to say that it is none.
     threading.current_thread()._daemonic = False  # type: ignore[attr-defined]
     unshared(pipe)
+    send = pipe.send if levels is None else _forward(pipe, levels).send
     try:
-        pipe.send(pipe.pack("ready", plain=True))
+        send(pipe.pack("ready", plain=True))
         if initializer is not None:
             initializer()  # first: what it has set up is how each task finds it
         surroundings = Surroundings()
         while not surroundings.spoiled:
-            reply = _do(pipe, initializer, surroundings)
+            reply = _do(pipe, initializer)
             surroundings.restore()
             if surroundings.spoiled:
-                pipe.send(pipe.pack(LAST))
+                send(pipe.pack(LAST))
             flush()
-            pipe.send(reply)
+            send(reply)
     except Ended:
         pass  # the parent has closed the pipe, or a task has
     with suppress(OSError):
         close_unshared(pipe)
 
 
-def _do(
-    pipe: Channel, initializer: Optional[Initializer], surroundings: Surroundings
-) -> Message:
+def _forward(pipe: Channel, levels: Levels) -> Outbox:
+    """Send log records, once there are any; whoever sends more does it through this."""
+    from .awaited import when_imported
+    from .outbox import Outbox
+
+    outbox = Outbox(pipe)
+
+    def send(packed: Packed) -> None:
+        outbox.send_whole(pipe.pack_record((RECORD, *packed)))
+
+    def install() -> None:
+        from . import records
+
+        records.install(send, levels)
+
+    when_imported("logging", install)
+    return outbox
+
+
+def _do(pipe: Channel, initializer: Optional[Initializer]) -> Message:
     """Wait for a job and do it; its reply."""
     known, stage, on = pipe.received, RECEIVING, None
     try:
@@ -94,7 +119,6 @@ def _do(
             failure = initializer()
             if failure is not None:
                 return _failed(pipe, failure, "")
-            surroundings.adopt()
         value = perform(Call(func, args, kwargs))
         stage = ANSWERING
         return pipe.pack((DONE, value), is_plain((value,)))

@@ -28,18 +28,19 @@ from ..steps import KILL
 from ..tasks import Call
 from ..threads import report
 from ..wording import describe
+from .pieces import CHUNK
 from .process import ProcessWorker
-from .transfer import CHUNK, Ended, SocketChannel, is_plain
+from .transfer import Ended, SocketChannel, is_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
-    from typing import Any, Callable, List, Optional
+    from typing import Any, Callable, List, Optional, Tuple
 
     from . import Done
     from .dispatcher import Dispatcher
     from .guardian import Guardian
-    from .transfer import Message
+    from .pieces import Message
 
 
 class _Job:
@@ -213,16 +214,33 @@ class DispatchedWorker(ProcessWorker):
 
     def _receive(self, serving: bool) -> None:
         """Receive what is large, or takes the user's code to unpickle."""
-        try:
-            message = self._read()
-        except Ended:
-            return self._see_end()
-        job = self._accept(message)  # first: it counts, even if the process has ended
-        try:
-            self._dispatcher.watch(self)  # the next job may be sent by `done`
-        except Exception:
-            self.retire()  # its end would not be noticed
+        job, ended = self._receive_all()
+        if ended:
+            self._see_end()
+        else:
+            try:
+                self._dispatcher.watch(self)  # the next job may be sent by `done`
+            except Exception:
+                self.retire()  # its end would not be noticed
         self._proceed(job, serving)
+
+    def _receive_all(self) -> Tuple[Optional[_Job], bool]:
+        """Receive what has been taken in; the job, see `_accept`; whether it ended."""
+        job: Optional[_Job] = None
+        with self._reading:
+            try:
+                while True:
+                    message = self._read()
+                    if not self._is_record(message):
+                        job = self._accept(message)  # it counts, whatever comes then
+                    if not self._channel.pending:
+                        break
+            except Ended:
+                return job, True
+        waiting = self._job
+        if waiting is not None:
+            waiting.arriving = False  # what has come was no answer
+        return job, False
 
     def _accept(self, message: Any) -> Optional[_Job]:
         """Take a reply to the job at hand, or notice that the process is ready.

@@ -13,6 +13,7 @@ import threading
 from ..outcomes import LOST, NOTHING, UNAVAILABLE, UNPICKLABLE, AtHand, Outcome
 from ..steps import KILL, TERMINATE
 from ..tasks import CALL, COMMAND
+from .passing import Passing
 from .thread import FallbackWorker, ThreadWorker
 
 TYPE_CHECKING = False
@@ -42,6 +43,7 @@ class Pool:
     :param grace: seconds that a process has to end by itself at the end of the run.
     :param importing: the modules that wait for the run in the midst of their import.
     :param initializer: called by each worker for functions before its first task.
+    :param forward_logs: see `Passing`.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Pool:
         grace: float = 1.0,
         importing: Collection[str] = (),
         initializer: Optional[Initializer] = None,
+        forward_logs: Optional[bool] = None,
     ) -> None:
         self.threads = threads
         self.fallback = fallback
@@ -73,6 +76,7 @@ class Pool:
         self._start: Optional[Callable[[], ProcessWorker]] = (
             None  # ahead of all threads
         )
+        self._passing = Passing(forward_logs)
         self._lock = threading.Lock()
         self._dispatcher: Optional[Dispatcher] = None
         self._guardian: Any = None
@@ -97,6 +101,7 @@ class Pool:
                 "grace": grace,
                 "importing": importing,
                 "initializer": initializer,
+                "pass_on": self._passing if self._passing.is_wanted(context) else None,
             }
             start = self._process_maker(context, options)
             self._makers[CALL] = start
@@ -123,6 +128,10 @@ class Pool:
                 return self._dispatcher
 
         return lambda: DispatchedWorker(context, guardian, dispatcher(), **options)
+
+    def is_passing_on(self) -> bool:
+        """See `Workers.is_passing_on`."""
+        return self._passing.is_at_it()
 
     def prepare(self, stopped: Callable[[], bool]) -> None:
         """Under fork, start the processes for the first workers that need one.

@@ -31,7 +31,8 @@ from ..outcomes import ERROR, SUCCESS, UNPICKLABLE, AtHand, Remark, Outcome
 from ..steps import KILL, TERMINATE
 from ..tasks import Call
 from ..wording import describe, ending
-from .child import ANSWERING, CALLING, DONE, LAST, RECEIVING, not_recorded, serve
+from .child import ANSWERING, CALLING, DONE, LAST, RECEIVING, RECORD
+from .child import not_recorded, serve
 from .exits import Exit
 from .forks import POSIX, close_unshared, forking, starting, unshared
 from .groups import ProcessGroup, destroy
@@ -44,13 +45,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
     from multiprocessing.process import BaseProcess
-    from typing import Any, Collection, List, Optional
+    from typing import Any, Callable, Collection, List, Optional
 
     from ..current import Note
     from ..types import ExecutionMode
     from . import Done
     from .initializer import Initializer
-    from .transfer import Channel, Message
+    from .pieces import Message
+    from .records import Levels, Packed
+    from .transfer import Channel
 
 #: Seconds that a process has, after its pipe has ended, until it is taken for stuck.
 PATIENCE = 0.5
@@ -73,6 +76,7 @@ class ProcessWorker:
     :param grace: seconds that the process has to end by itself when it is closed.
     :param importing: the modules that wait for the run in the midst of their import.
     :param initializer: called there before the first task.
+    :param pass_on: called with each log record from there, if that is wanted.
     """
 
     mode: ExecutionMode = "process"
@@ -85,6 +89,7 @@ class ProcessWorker:
         grace: float = 1.0,
         importing: Collection[str] = (),
         initializer: Optional[Initializer] = None,
+        pass_on: Optional[Callable[[Packed], None]] = None,
     ) -> None:
         #: Whether it can do no more jobs: its process is to end, and to be closed.
         self.spent = False
@@ -100,6 +105,10 @@ class ProcessWorker:
         self._forked = context.get_start_method() == "fork"
         self._ready = False
         self._last = False
+        self._pass_on = pass_on
+        # Held by whoever reads from the pipe, and passes on what it has read; that may
+        # end the run, which reads on.
+        self._reading = threading.RLock()
         self._reaping = threading.Lock()
         self._reaped = False
         self._exitcode: Optional[int] = None
@@ -131,6 +140,7 @@ class ProcessWorker:
                 importing if self._forked else None,
                 Handlers(),
                 initializer,
+                self._levels(),
             ),
             name="concurra-worker",
             daemon=False,
@@ -155,6 +165,13 @@ class ProcessWorker:
             if child is not None:
                 child.close()
             raise
+
+    def _levels(self) -> Optional[Levels]:
+        if self._pass_on is None:
+            return None
+        from .records import levels
+
+        return levels()
 
     def is_quick(self, call: Call) -> bool:
         """Never: `run` waits for the reply."""
@@ -223,21 +240,33 @@ class ProcessWorker:
         began = False
         try:
             if not self._ready:
-                self._await_message()
-                self._ready = self._read() is not None
+                self._ready = self._await_message() is not None
             self._pipe.send(message)
             began = True
-            self._await_message()
-            return self._finish(self._read())
+            return self._finish(self._await_message())
         except Ended:
             return self._lost(began)
         except BaseException as error:
             self.retire()
             return Outcome.raised(self.mode, error)
 
-    def _await_message(self) -> None:
-        if not self._exit.or_readable(self._pipe):
-            raise Ended
+    def _await_message(self) -> Any:
+        """Wait for a message that is no record."""
+        while True:
+            if not (self._pipe.pending or self._exit.or_readable(self._pipe)):
+                raise Ended
+            with self._reading:
+                message = self._read()
+                if not self._is_record(message):
+                    return message
+
+    def _is_record(self, message: Any) -> bool:
+        """Whether a message is a record, which is passed on then."""
+        if type(message) is not tuple or message[0] != RECORD:
+            return False
+        if self._pass_on is not None:
+            self._pass_on(message[1:])
+        return True
 
     def _read(self) -> Any:
         """The next message; a reply that cannot be unpickled is one that says so."""
@@ -300,6 +329,11 @@ class ProcessWorker:
         return self._exitcode
 
     def _reap_once(self) -> Optional[int]:
+        if self._pass_on is not None:
+            self._exit.wait_without_reaping(self._group.pid)
+            with self._reading:
+                for message in self._pipe.rest():
+                    self._is_record(message)
         close_unshared(self._pipe)
         self._exit.wait_without_reaping(self._group.pid)
         self._group.reap(self._process.join)

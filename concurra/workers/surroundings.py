@@ -53,37 +53,7 @@ class Surroundings:
     def __init__(self) -> None:
         #: Whether it could not be put back, so that no other task may find it.
         self.spoiled = False
-        self._adopted = False
         self._directory: Union[int, str, None] = None
-        self._look_around()
-
-    def adopt(self) -> None:
-        """Take for given what an initializer has changed; only the first time."""
-        if self._adopted:
-            return
-        self._adopted = True
-        if isinstance(self._directory, int):
-            os.close(self._directory)
-        self._look_around()
-
-    def restore(self) -> None:
-        """Put all of it back, if that is possible."""
-        try:
-            self._restore_streams()
-            self._restore_signals()
-            if isinstance(self._directory, int):
-                os.fchdir(self._directory)
-            elif self._directory is not None:
-                os.chdir(self._directory)
-            if self._variables() != self._raw:
-                os.environ.clear()
-                os.environ.update(self._environ)
-            self._restore_settings()
-        except Exception:  # a task has closed it, removed it, put None in its place
-            self.spoiled = True
-
-    def _look_around(self) -> None:
-        self._directory = None
         try:
             self._directory = os.open(".", TO_ENTER) if POSIX else os.getcwd()
         except OSError:
@@ -100,6 +70,22 @@ class Surroundings:
         self._zone = time.tzname, time.timezone, time.altzone
         self._locale = _locale()
         self._whole_locale = locale.setlocale(locale.LC_ALL)
+
+    def restore(self) -> None:
+        """Put all of it back, if that is possible."""
+        try:
+            self._restore_streams()
+            self._restore_signals()
+            if isinstance(self._directory, int):
+                os.fchdir(self._directory)
+            elif self._directory is not None:
+                os.chdir(self._directory)
+            if self._variables() != self._raw:
+                os.environ.clear()
+                os.environ.update(self._environ)
+            self._restore_settings()
+        except Exception:  # a task has closed it, removed it, put None in its place
+            self.spoiled = True
 
     def _restore_streams(self) -> None:
         if (sys.stdin, sys.stdout, sys.stderr) != self._streams:

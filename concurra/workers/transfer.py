@@ -17,7 +17,8 @@ The ends take turns: who has sent receives next. A message that cannot be unpick
 read to its end all the same, so it does not spoil the next one.
 
 A message is *plain* if to unpickle it calls no code but that of `pickle`. Who receives
-for many others takes such a message itself, and leaves all others to another thread.
+for many others takes such a message itself, and leaves all others to another thread. A
+*record* may come at any time, besides those whose turn it is.
 """
 
 from __future__ import annotations
@@ -25,35 +26,27 @@ from __future__ import annotations
 import io
 import pickle
 import socket
-import struct
 import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 
+from .pieces import CHUNK, HEAD, PLAINLY, RECORD, SIZE, Pieces, drop
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
-    from typing import Any, Iterable, List, Optional, Protocol, Tuple, Union
+    from typing import Any, Iterable, Iterator, List, Optional, Protocol, Tuple
 
-    #: What is to be sent, piece by piece.
-    Message = List[Union[bytes, memoryview]]
+    from .pieces import Message
 else:
     Protocol = object
 
 PROTOCOL = 5
 
-#: Bytes that are received at once, if it is not known yet where they are to go; and
-#: from which on a buffer is large. Bytes are by the pickler's own measure, the same.
-CHUNK = 1 << 16
-
 #: Pieces, and bytes, that one system call can move on every system.
 PIECES = 1000
 MOST = 1 << 30
-
-# What a message begins with, and a large buffer.
-_HEAD = struct.Struct("=QII")
-_SIZE = struct.Struct("=Q")
 
 _UNKNOWN = -1
 
@@ -89,6 +82,10 @@ class Channel(Protocol):
     received: int
 
     @property
+    def pending(self) -> bool:
+        """Whether some of the next message has been taken in already."""
+
+    @property
     def source(self) -> Any:
         """What `multiprocessing.connection.wait` takes, to wait for a message."""
 
@@ -100,6 +97,12 @@ class Channel(Protocol):
 
         :param plain: it is small, and `pickle` needs no help with it.
         """
+
+    def pack_record(self, value: Any) -> Message:
+        """Pickle a value that is sent out of turn, a tuple of plain values."""
+
+    def rest(self) -> Iterator[Any]:
+        """The records that are left when nobody is at the other end any more."""
 
     def send(self, message: Message) -> None:
         """Send a message, and forget it.
@@ -153,8 +156,8 @@ class SocketChannel:
         """See `Channel.pack`."""
         if plain:
             piece = pickle.dumps(value, PROTOCOL)
-            return [_HEAD.pack(len(piece), 0, True) + piece]
-        pieces = _Pieces()
+            return [HEAD.pack(len(piece), 0, PLAINLY) + piece]
+        pieces = Pieces()
         ForkingPickler(pieces, PROTOCOL, True, pieces.in_band).dump(value)
         return pieces.message()
 
@@ -169,11 +172,32 @@ class SocketChannel:
                 else:
                     count = self.source.sendmsg(batch, (), _NO_SIGNAL)
                 begun = True
-                _drop(message, count)
+                drop(message, count)
         except OSError as error:
             message.clear()
             if not begun:
                 raise Ended from error
+
+    def pack_record(self, value: Any) -> Message:
+        """See `Channel.pack_record`."""
+        piece = pickle.dumps(value, PROTOCOL)
+        return [HEAD.pack(len(piece), 0, RECORD) + piece]
+
+    @property
+    def pending(self) -> bool:
+        """See `Channel.pending`."""
+        return self._start != self._end
+
+    def rest(self) -> Iterator[Any]:
+        """See `Channel.rest`."""
+        self.source.setblocking(False)  # somebody else may hold the other end
+        try:
+            while True:
+                record = self._next(RECORD)
+                if record is not None:
+                    yield record
+        except Ended:
+            pass
 
     def arrive(self) -> Optional[bool]:
         """Take in what has come, without waiting; whether it is a whole plain message.
@@ -194,21 +218,30 @@ class SocketChannel:
         if not count:
             raise Ended
         self._start, self._end = 0, count
-        if count < _HEAD.size:
+        if count < HEAD.size:
             return False
-        size, _, plain = _HEAD.unpack_from(self._chunk)
-        return bool(plain) and count == _HEAD.size + size
+        size, _, plain = HEAD.unpack_from(self._chunk)
+        return bool(plain == PLAINLY and count == HEAD.size + size)
 
     def receive(self) -> Any:
         """See `Channel.receive`."""
+        return self._next()
+
+    def _next(self, wanted: Optional[int] = None) -> Any:
+        """The next message; None for one of another sort than the one that is wanted.
+
+        That is not unpickled.
+        """
         if self._left:
             raise Ended
         self._left = _UNKNOWN
         try:
             if self._start == self._end:
                 self._fill()
-            self._left, buffers, _ = _HEAD.unpack(self.read(_HEAD.size))
+            self._left, buffers, sort = HEAD.unpack(self.read(HEAD.size))
             self.received += 1
+            if wanted is not None and sort != wanted:
+                return None
             return self._load([self._read_buffer() for _ in range(buffers)])
         finally:
             if self._left:
@@ -231,7 +264,7 @@ class SocketChannel:
         return pickle.loads(self._chunk[start:end], buffers=buffers)
 
     def _read_buffer(self) -> Any:
-        (size,) = _SIZE.unpack(self.read(_SIZE.size))
+        (size,) = SIZE.unpack(self.read(SIZE.size))
         memory = bytearray(size)
         self.readinto(memory)
         return memory
@@ -302,6 +335,8 @@ class SocketChannel:
 class PipeChannel:
     """See `Channel`; for systems without local sockets: everything is one piece."""
 
+    pending = False
+
     def __init__(self, source: Connection) -> None:
         self.source = source
         self.received = 0
@@ -314,6 +349,18 @@ class PipeChannel:
         buffer = io.BytesIO()
         ForkingPickler(buffer, PROTOCOL).dump(value)
         return [buffer.getbuffer()]
+
+    def pack_record(self, value: Any) -> Message:
+        """See `Channel.pack_record`."""
+        return self.pack(value)
+
+    def rest(self) -> Iterator[Any]:
+        """See `Channel.rest`; all messages."""
+        try:
+            while self.source.poll():
+                yield self.receive()
+        except (Ended, OSError):
+            pass
 
     def send(self, message: Message) -> None:
         """See `Channel.send`."""
@@ -338,52 +385,3 @@ class PipeChannel:
     def close(self) -> None:
         """See `Channel.close`."""
         self.source.close()
-
-
-class _Pieces:
-    """The file that a pickler writes to: it joins nothing."""
-
-    def __init__(self) -> None:
-        self._pickle: Message = []
-        self._buffers: List[memoryview] = []
-
-    def write(self, piece: Union[bytes, bytearray]) -> None:
-        """Keep a piece, which is a large object itself or a frame of small ones."""
-        # An array of bytes could not be resized by its owner while we have it.
-        self._pickle.append(piece if type(piece) is bytes else bytes(piece))
-
-    def in_band(self, buffer: pickle.PickleBuffer) -> bool:
-        """Keep a buffer, unless it is to become part of the pickle."""
-        try:
-            view = buffer.raw()
-        except BufferError:
-            return True  # it is in several parts, which the pickler complains of
-        if len(view) < CHUNK:
-            return True
-        self._buffers.append(view)
-        return False
-
-    def message(self) -> Message:
-        """Everything, in the order in which it is to be sent."""
-        if not self._buffers and len(self._pickle) == 1:
-            (piece,) = self._pickle
-            return [_HEAD.pack(len(piece), 0, False) + piece]
-        pieces: Message = []
-        for view in self._buffers:
-            pieces += _SIZE.pack(len(view)), view
-        pieces += self._pickle
-        head = _HEAD.pack(sum(map(len, pieces)), len(self._buffers), False)
-        return [head, *pieces]
-
-
-def _drop(message: Message, count: int) -> None:
-    """Take the first ``count`` bytes away."""
-    done = 0
-    for piece in message:
-        if count < len(piece):
-            break
-        count -= len(piece)
-        done += 1
-    del message[:done]
-    if count:
-        message[0] = memoryview(message[0])[count:]

@@ -177,6 +177,7 @@ def test_new_parameters_of_the_constructor():
         "observers": (),
         "keep_results": True,
         "checkpoint": None,
+        "forward_logs": None,
     }
 
 

@@ -129,6 +129,9 @@ class ScriptedPool:
         self.workers.append(worker)
         return worker
 
+    def is_passing_on(self) -> bool:
+        return False
+
     def kill(self) -> None:
         self.events.append("pool killed")
 

@@ -111,6 +111,9 @@ class Pool:
             self.in_flight.append(worker)
             self.most = max(self.most, len(self.in_flight))
 
+    def is_passing_on(self) -> bool:
+        return False
+
     def kill(self) -> None:
         pass
 

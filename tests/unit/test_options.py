@@ -39,6 +39,7 @@ GIVEN: dict[str, Any] = {
     "observers": [],
     "keep_results": True,
     "checkpoint": None,
+    "forward_logs": None,
     "mp_context": "spawn",
     "max_concurrency": 3,
 }
@@ -455,3 +456,11 @@ def test_a_copy_of_what_a_call_has_chosen() -> None:
     function, options = split(copy)
     assert function is fetch and options["priority"] == 9
     assert repr(options["task_retries"]) == "(1, Retry(1))"
+
+
+def test_whether_logs_are_forwarded_may_be_left_open() -> None:
+    """None stays, as what it means depends on the processes; all else is a switch."""
+    assert RunOptions(chosen(forward_logs=None)).forward_logs is None
+    assert RunOptions(chosen(forward_logs=0)).forward_logs is False
+    with pytest.raises(TypeError, match="^forward_logs must be True or False"):
+        RunOptions(chosen(forward_logs="no"))
