@@ -69,3 +69,12 @@ class Completion:
         self._waiters.append(callback)
         if self.reached:
             callback()
+
+
+def refuse(refusal: Optional[LifeCycleError]) -> None:
+    """Raise it, if there is one, without a cycle of its traceback and a frame."""
+    try:
+        if refusal is not None:
+            raise refusal
+    finally:
+        del refusal

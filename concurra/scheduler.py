@@ -20,7 +20,7 @@ import time
 from functools import partial
 
 from . import steps
-from .completion import Completion
+from .completion import Completion, refuse
 from .decisions import Decisions
 from .effects import ABANDON, AT, DELAY, FINISH, KILL, START
 from .errors import LifeCycleError
@@ -124,7 +124,7 @@ class Scheduler(Serving):
 
         :raises LifeCycleError: see `refusal`.
         """
-        _refuse(self.refusal())
+        refuse(self.refusal())
         if self._waits_for_caller():
             return self.finished
         return self._completion.wait(timeout)
@@ -142,7 +142,7 @@ class Scheduler(Serving):
         :param force: the step to begin with, one of `steps`.
         :raises LifeCycleError: this is a copy, see `refusal`.
         """
-        _refuse(self._completion.refusal())
+        refuse(self._completion.refusal())
         if self._closed:
             if force == steps.KILL and not self.finished:  # closing takes its time
                 self._kill()
@@ -392,12 +392,3 @@ class Scheduler(Serving):
                     report(error)
         self._workers.close()
         self._events.close()
-
-
-def _refuse(refusal: Optional[LifeCycleError]) -> None:
-    """Raise it, if there is one, without a cycle of its traceback and a frame."""
-    try:
-        if refusal is not None:
-            raise refusal
-    finally:
-        del refusal
