@@ -139,15 +139,17 @@ class Plan:
         self._ruled = any(each.trigger_rule != ALL_SUCCESS for each in self.own)
         self._order = self._checked
         for task, outcome in restored.items():
-            task.started = task.ended = now
-            task.attempts = 1
-            task.outcome = outcome
-            self._drop(task)
-            self.ended.append(task)
+            if task.outcome is None:  # or else this was cut short, and begins anew
+                task.started = task.ended = now
+                task.attempts = 1
+                task.outcome = outcome  # the last: see `rebuild`
+                self._drop(task)
+                self.ended.append(task)
         if restored:
             self._follow_all(now)
         for task in self._order:
             task.blockers = rules.blockers(task) if restored else len(task.needs)
+        self.ready.clear()
         self.ready.open(self._order)
 
     def width(self) -> int:
