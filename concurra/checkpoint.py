@@ -24,9 +24,8 @@ from .collector import collection_paused
 from .digests import digest
 from .events import END, Reader
 from .outcomes import SUCCESS, Outcome, Restored
-from .references import ReferringCall
 from .run_options import Checkpoint
-from .tasks import Command, TaskRef
+from .tasks import TaskRef
 from .wording import describe, quote
 
 TYPE_CHECKING = False
@@ -114,7 +113,8 @@ class CheckpointReader(Reader):
 
     def _key(self, task: Task) -> Optional[Tuple[bytes, bytes]]:
         try:
-            return digest(task.label), digest(_call(task))
+            call = task.job and (task.job.kind, task.job.identity)
+            return digest(task.label), digest((call, task.options.version))
         except Exception as error:
             self._tell(self._inform, _UNRECORDED, quote(task.label), error)
             return None
@@ -206,16 +206,3 @@ def _drop_orphans(found: Dict[Task, int]) -> None:
             found.pop(task, None)
         dependents = [each for task in wave for each in task.dependents]
         wave = [each for each in dependents if each in found]
-
-
-def _call(task: Task) -> Any:
-    """What is the same as long as a task does the same."""
-    job = task.job
-    assert job is not None  # it has not ended
-    if isinstance(job, Command):
-        what: Any = [getattr(job, name) for name in Command.__slots__]
-    elif isinstance(job, ReferringCall):
-        what = (job.func, tuple(job.given_args), dict(job.given_kwargs))
-    else:
-        what = (job.func, tuple(job.args), dict(job.kwargs or {}))
-    return job.kind, what, task.options.version

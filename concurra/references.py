@@ -68,6 +68,11 @@ class ReferringCall(Call):
         self.tasks: Dict[Hashable, Task] = {}  # the same by label, if that is of use
 
     @property
+    def identity(self) -> Any:
+        """See `Call.identity`; references are left in their places."""
+        return self.func, tuple(self.given_args), dict(self.given_kwargs)
+
+    @property
     def args(self) -> Tuple[Any, ...]:  # type: ignore[override]
         """The positional arguments."""
         return tuple(map(self._fill, self.given_args))
@@ -119,6 +124,11 @@ class ReferringCommand(Command):
         self._in_argv: Dict[int, TaskRef] = _only_references(places)
         self._in_env: Dict[Any, TaskRef] = _only_references(env or {})
         self._input: Optional[TaskRef] = input if type(input) in _REFERENCES else None
+
+    @property
+    def identity(self) -> Any:
+        """See `Call.identity`."""
+        return super().identity, self._in_argv, self._in_env, self._input
 
     @property
     def program(self) -> str:

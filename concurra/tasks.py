@@ -73,6 +73,11 @@ class Call:
     title = name
 
     @property
+    def identity(self) -> Any:
+        """What is equal as long as it does the same."""
+        return self.func, tuple(self.args), dict(self.kwargs or {})
+
+    @property
     def module(self) -> Optional[str]:
         """The name of the function's module; of a partial, that of what it wraps."""
         func: Any = self.func
@@ -132,6 +137,11 @@ class Command:
         :raises Exception: some of that is not fit for a command.
         """
         return self
+
+    @property
+    def identity(self) -> Any:
+        """See `Call.identity`."""
+        return tuple(getattr(self, name) for name in Command.__slots__)
 
     @property
     def shell(self) -> bool:

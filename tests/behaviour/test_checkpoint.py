@@ -333,6 +333,38 @@ def test_references_count_by_their_labels(path):
     assert run(path, another) == ["a"]
 
 
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (["echo", ref("a")], {}),
+        (["echo", "a"], {"env": {"A": ref("a")}}),
+        (["cat"], {"input": ref("a")}),
+    ],
+)
+def test_references_of_commands_count_by_their_labels(command, options, path):
+    """In arguments, variables and input."""
+
+    def add(command, options):
+        def add(runner):
+            for label in ("a", "c"):
+                runner.add_task(str, 5, label=label)
+            needs = ["a", "c"]
+            runner.add_command(command, label="b", depends_on=needs, **options)
+
+        return add
+
+    def other(value):
+        if isinstance(value, dict):
+            return {key: other(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [other(each) for each in value]
+        return value if isinstance(value, str) else ref("c")
+
+    assert run(path, add(command, options)) == []
+    assert run(path, add(command, options)) == ["a", "c", "b"]
+    assert run(path, add(other(command), other(options))) == ["a", "c"]
+
+
 def test_a_restored_result_is_an_argument(path):
     """Of what runs now, in a thread or a process."""
     run(path, lambda runner: runner.add_task(call, 5, label="a"))
