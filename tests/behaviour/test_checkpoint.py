@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import os
@@ -677,6 +678,43 @@ def test_in_the_background(path):
         gate.open()
         runner.get_background_results(verify=False)
     assert run(path, lambda runner: runner.add_task(call, 1, label="a")) == ["a"]
+
+
+def test_in_an_event_loop(path):
+    """Nothing of it is different either."""
+
+    def add():
+        runner = runner_with(path)
+        a_then_b()(runner)
+        return runner
+
+    async def run_twice():
+        first = await add().run_async(verify=False)
+        again = [each async for each in add().as_completed_async()]
+        return restored(first), restored(dict(again))
+
+    assert asyncio.run(run_twice()) == ([], ["a", "b"])
+
+
+def test_priorities_and_resources(path):
+    """What is restored holds nothing, and takes no turn."""
+
+    def add(runner):
+        for number in range(6):
+            chosen = {"priority": number, "resources": {"db": 1}}
+            runner.add_task(task(call, **chosen), number, label=number)
+
+    def more(runner):
+        add(runner)
+        chosen = {"priority": 9, "resources": {"db": 1}}
+        for label in ("x", "y"):
+            needs = [0, 5]
+            runner.add_task(task(call, **chosen), label, label=label, depends_on=needs)
+
+    assert run(path, add, resources={"db": 1}) == []
+    assert calls == [(number,) for number in reversed(range(6))]
+    assert run(path, more, resources={"db": 1}) == [0, 1, 2, 3, 4, 5]
+    assert calls[6:] == [("x",), ("y",)]
 
 
 @pytest.mark.parametrize("how", ["abort", "timeout", "fast_fail", "run_timeout"])

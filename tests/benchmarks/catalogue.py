@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from . import commands, graphs, processes, startup, threads, waiting
+from . import checkpoints, commands, graphs, processes, startup, threads, waiting
 from .rows import Row
 
 #: The rows of the table.
 ROWS: dict[str, Row] = {
     row.name: row
-    for family in (threads, graphs, processes, commands, waiting, startup)
+    for family in (threads, graphs, processes, commands, waiting, startup, checkpoints)
     for row in family.ROWS
 }
 
