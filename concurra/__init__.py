@@ -66,10 +66,10 @@ def __getattr__(name: str) -> object:
         from .retries import Retry
 
         return Retry
-    if name == "checkpoint":
+    if name in ("checkpoint", "reports"):
         from importlib import import_module
 
-        return import_module(".checkpoint", __name__)
+        return import_module(f".{name}", __name__)
     if name in ("Fact", "Observer"):
         from . import observers
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import checks
 from .arrivals import as_completed
+from .clock import monotonic
 from .errors import LifeCycleError
 from .failures import exception_of
 from .wording import quote, show
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .lifecycle import Ending, LifeCycle
     from .plan import Plan
     from .results import Registry
+    from .snapshot import Snapshot
     from .tasks import Task
 
     from .types import Result
@@ -31,7 +33,10 @@ class Following:
     _plan: Plan
     _registry: Registry
     _keeping: bool  # what was handed out
+    _offset: float  # from the clock of the engine to the seconds since the epoch
     _starting: RLock
+    max_concurrency: int
+    name: str
 
     def execute_in_background(self) -> None:
         """See `TaskRunner`."""
@@ -137,6 +142,29 @@ class Following:
         if task.outcome is None:
             raise LifeCycleError(f"Task {quote(label)} has not ended yet")
         return exception_of(task.outcome)
+
+    def _snapshot(self) -> Snapshot:
+        """What `reports` read of the runner: all of it, and nothing else.
+
+        :raises RuntimeError: this is the copy of a runner that a fork has made.
+        """
+        from .snapshot import Snapshot
+
+        plan = self._plan
+        if plan.remaining:
+            self._registry.check_original()
+        return Snapshot(
+            name=self.name,
+            max_concurrency=self.max_concurrency,
+            begun=self._life.begun,
+            started=self._life.started_at,
+            moment=monotonic(),
+            offset=self._offset,
+            tasks=list(plan.tasks.values()),
+            find=plan.tasks.get,
+            entry=self._registry.entry,
+            tries=plan.tries,
+        )
 
     def _task(self, label: Hashable) -> Task:
         task = self._plan.tasks.get(label)

@@ -59,7 +59,8 @@ class LifeCycle:
         self._plan = plan
         self._schedulers: List[Scheduler] = []
         self._starts = itertools.count()
-        self._started_at: Optional[float] = None
+        #: When the run was started; None if it was not.
+        self.started_at: Optional[float] = None
         self._cancelled: Dict[Task, None] = {}  # before there was a scheduler
         #: Whether the run goes on in the background, and nobody has fetched its end.
         self.in_background = False
@@ -84,7 +85,7 @@ class LifeCycle:
     @property
     def seconds(self) -> float:
         """How long ago the run was started; 0 if it was not."""
-        began = self._started_at
+        began = self.started_at
         return 0.0 if began is None else monotonic() - began
 
     def counts(self) -> Dict[str, int]:
@@ -265,7 +266,7 @@ class LifeCycle:
                 self._starts = itertools.count()
             raise
         self.in_background = in_background
-        self._started_at = monotonic()
+        self.started_at = monotonic()
         if first:
             self._schedulers[0].start()
         else:

@@ -1,0 +1,89 @@
+"""Runs to report on."""
+
+from __future__ import annotations
+
+import concurra
+from concurra import Retry
+from concurra.reports import RunRecord, TaskRecord
+
+#: What is in no text that a program should print raw.
+HOSTILE = "<b>&\"' ]]> <script>x</script> \x1b[31m \x00 \x07 \u202e \udcff \u2028 \\ `;"
+
+
+class Boom(Exception):
+    """Raised by tasks."""
+
+
+def boom() -> None:
+    raise Boom("it is broken")
+
+
+class Flaky:
+    """Fails as often as it was told to."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def __call__(self) -> str:
+        self.times -= 1
+        if self.times >= 0:
+            raise Boom(f"{self.times} more")
+        return "done"
+
+
+def varied() -> concurra.TaskRunner:
+    """A runner whose tasks come to all kinds of ends, two at a time."""
+    runner = concurra.TaskRunner(2, name="varied", progress_stats=False)
+    runner.add_function(Flaky(2), key="flaky", task_retries=Retry(2, delay=0.01))
+    runner.add_task(boom, label="boom")
+    runner.add_task(abs, -1, label="skipped", depends_on=["boom"])
+    runner.add_task(max, "flaky", "boom", label="fine", depends_on=["flaky"])
+    line = "echo out; echo err >&2; exit 3"
+    runner.add_command(["sh", "-c", line, "secret"], label="command")
+    stay = ["sleep", "20"]
+    runner.add_command(stay, label="late", depends_on=["fine"], timeout=0.05)
+    never = concurra.task(abs, trigger_rule="one_failed")
+    runner.add_task(never, 2, label="untriggered", depends_on=["fine"])
+    runner.add_task(abs, -1, label="cancelled", depends_on=["late"])
+    runner.cancel("cancelled")
+    return runner
+
+
+def ran() -> concurra.TaskRunner:
+    """The same after its run."""
+    runner = varied()
+    runner.run(verify=False)
+    return runner
+
+
+def made_up(many: int = 3, **fields: object) -> RunRecord:
+    """A record of tasks that never were, in a chain, on two lanes."""
+    tasks = [
+        TaskRecord(
+            index=index,
+            label=f"task {index}",
+            name="work",
+            depends_on=[index - 1] if index else [],
+            status="Successful",
+            cause="success",
+            started=1000.0 + index,
+            ended=1001.0 + index,
+            duration=1.0,
+            attempts=1,
+            tries=[(1000.0 + index, 1001.0 + index, None)],
+            lane=index % 2,
+            mode="thread",
+            **fields,  # type: ignore[arg-type]
+        )
+        for index in range(many)
+    ]
+    return RunRecord(
+        name="made up",
+        state="ended",
+        max_concurrency=2,
+        started=1000.0,
+        ended=1000.0 + many,
+        moment=2000.0,
+        tasks=tasks,
+        concurra_version="1.2.3",
+    )
