@@ -5,6 +5,8 @@ Each is made of one record of the run, before, during or after it: `record`.
 
 from __future__ import annotations
 
+from .json_file import write_json
+from .loading import load
 from .record import RunRecord, TaskRecord, record
 
-__all__ = ["RunRecord", "TaskRecord", "record"]
+__all__ = ["RunRecord", "TaskRecord", "load", "record", "write_json"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 
 from ..sanitize import shorten
@@ -130,3 +131,18 @@ _REPR = _Repr()
 def strings(values: Any) -> List[str]:
     """The texts of what should be a list."""
     return [text(each) for each in values] if isinstance(values, list) else []
+
+
+def clean(value: Any) -> Any:
+    """A value that strict JSON has a form of, whatever it was."""
+    if isinstance(value, str):
+        return valid(value)
+    if isinstance(value, (list, tuple)):
+        return [clean(each) for each in value]
+    if isinstance(value, dict):
+        return {valid(str(key)): clean(each) for key, each in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return text(value)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from hypothesis import strategies as st
+
 import concurra
 from concurra import Retry
+from concurra.outcomes import STATUS
 from concurra.reports import RunRecord, TaskRecord
 
 #: What is in no text that a program should print raw.
@@ -87,3 +90,72 @@ def made_up(many: int = 3, **fields: object) -> RunRecord:
         tasks=tasks,
         concurra_version="1.2.3",
     )
+
+
+#: Texts with all that is hard to write down: any character, lone surrogates among them.
+TEXTS = st.text(st.characters(), max_size=20) | st.sampled_from(
+    (HOSTILE, "", "]]>", "\n\r\n\t", "x" * 5000, "--><!--", "\x1b]0;title\x07", "-")
+)
+
+
+def hostile_records() -> st.SearchStrategy[RunRecord]:
+    """Records in which every text may be anything, made as programs may make them."""
+    statuses = {"Waiting": None, "Running": None, **{v: k for k, v in STATUS.items()}}
+
+    def tasks(drawn: list[tuple[str, list[str], str]]) -> RunRecord:
+        made = []
+        for index, (status, texts, cause) in enumerate(drawn):
+            first, second, third = texts
+            over = status not in ("Waiting", "Running")
+            ran = over and cause not in ("skip", "untriggered")
+            made.append(
+                TaskRecord(
+                    index=index,
+                    label=first,
+                    name=second,
+                    kind="command" if index % 2 else "function",
+                    program=third,
+                    status=status,
+                    status_text=second,
+                    cause=(cause if STATUS[cause] == status else statuses[status]),
+                    depends_on=range(max(0, index - 2), index),
+                    started=1000.0 + index if ran or status == "Running" else None,
+                    ended=1002.5 + index if over else None,
+                    ready=1000.0 if ran else None,
+                    duration=2.5 if ran else None,
+                    attempts=2 if ran else 0,
+                    tries=(
+                        [
+                            (1000.0 + index, 1001.0 + index, first),
+                            (1001.5 + index, 1002.5 + index, third),
+                        ]
+                        if ran
+                        else []
+                    ),
+                    mode=third,
+                    error=first if over else None,
+                    trace=second if over else None,
+                    warning=third,
+                    retry_errors=[first],
+                    result=third,
+                    stdout=second,
+                    stderr=first,
+                    lane=index if ran or status == "Running" else None,
+                    skipped_because_of=third if cause == "skip" else None,
+                )
+            )
+        return RunRecord(
+            name=drawn[0][1][0] if drawn else "",
+            state="running",
+            max_concurrency=2,
+            started=1000.0,
+            moment=1010.0,
+            tasks=made,
+        )
+
+    task = st.tuples(
+        st.sampled_from(sorted(statuses)),
+        st.lists(TEXTS, min_size=3, max_size=3),
+        st.sampled_from(sorted(STATUS)),
+    )
+    return st.lists(task, max_size=4).map(tasks)
