@@ -105,7 +105,13 @@ def test_extras_are_what_they_say() -> None:
     """Each is enough for what it is called after; `dev` adds the checkers to `test`."""
     extras = set(installed().metadata.get_all("Provides-Extra", []))
     assert extras == {"test", "faults", "dev", "docs", "benchmarks", "wide"}
-    assert required("test") == ["anyio", "hypothesis", "pytest", "uvloop"]
+    assert required("test") == [
+        "anyio",
+        "hypothesis",
+        "junitparser",
+        "pytest",
+        "uvloop",
+    ]
     assert required("docs") == ["furo", "myst-parser", "sphinx"]
     # The build may write `concurra[test]` out, or leave it as it is.
     tests = {"concurra", *required("test")}
