@@ -1,4 +1,4 @@
-"""Reports from the file of a run: ``python -m concurra.reports run.json --dot run.dot``.
+"""Reports of the file of a run: ``python -m concurra.reports run.json --dot g.dot``.
 
 The exit code is 0 when all is written, 1 if something cannot be written, and 2 if the
 file is not the record of a run, or the arguments are wrong.

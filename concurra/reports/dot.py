@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import checks
-from .graph import Drawing, caption
+from .graph import Graph, caption
 from .record import record
 from .texts import line
 
@@ -41,7 +41,7 @@ def to_dot(
     made = record(run)
     if max_tasks is not None:
         checks.whole("max_tasks", max_tasks, least=1)
-    drawing = Drawing(made, max_tasks)
+    drawing = Graph(made).drawing(max_tasks)
     lines = [
         f"digraph {quoted(line(made.name, LABEL))} {{",
         "  rankdir=LR;",

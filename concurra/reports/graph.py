@@ -72,45 +72,67 @@ def _dependents(tasks: Sequence[TaskRecord]) -> Dict[int, List[int]]:
 _TELLING: Final = (ABORT, CANCEL, SKIP, TIMEOUT, UNTRIGGERED)
 
 
-class Drawing:
-    """The tasks of a graph that are drawn, in the order of adding.
+class Graph:
+    """The graph of a run.
 
-    If there are too many, the longest path comes first, then what went wrong by itself
-    with its neighbours, then the others in the order of adding.
-
-    :param most: how many tasks are drawn; None for all.
+    If there is not room for all, the longest path comes first, then what went wrong by
+    itself with its neighbours, then the others in the order of adding.
     """
 
-    def __init__(self, run: RunRecord, most: Optional[int] = None) -> None:
+    def __init__(self, run: RunRecord) -> None:
+        self._run = run
+        self._first: List[int] = []
         self.path = longest_path(run)
-        indexes: Sequence[int] = range(len(run.tasks))
-        if most is not None and most < len(indexes):
-            indexes = sorted(self._first(run, most))
-        self.tasks = [run.tasks[index] for index in indexes]
-        #: How many are not drawn.
-        self.left = len(run.tasks) - len(indexes)
-        drawn = set(indexes)
-        #: From what a task depends on to that task.
-        self.edges = [
-            (needed, task.index)
-            for task in self.tasks
-            for needed in dict.fromkeys(task.depends_on)
-            if needed in drawn
-        ]
-        #: The edges of the longest path.
-        self.steps: Set[Tuple[int, int]] = set(zip(self.path, self.path[1:]))
 
-    def _first(self, run: RunRecord, most: int) -> List[int]:
-        wrong = [task for task in run.tasks if task.cause not in _COMMON]
-        dependents = _dependents(run.tasks) if wrong else {}
+    def drawing(self, most: Optional[int] = None) -> Drawing:
+        """What is drawn of it.
+
+        :param most: how many tasks; None for all.
+        """
+        tasks = self._run.tasks
+        if most is None or most >= len(tasks):
+            return Drawing(tasks, self.path, 0)
+        self._first = self._first or self._ranked()
+        chosen = [tasks[index] for index in sorted(self._first[:most])]
+        return Drawing(chosen, self.path, len(tasks) - len(chosen))
+
+    def _ranked(self) -> List[int]:
+        tasks = self._run.tasks
+        wrong = [task for task in tasks if task.cause not in _COMMON]
+        dependents = _dependents(tasks) if wrong else {}
         wanted = dict.fromkeys(self.path)
         wanted.update(dict.fromkeys(task.index for task in wrong))
         for task in wrong:
             wanted.update(dict.fromkeys(task.depends_on))
             wanted.update(dict.fromkeys(dependents.get(task.index, ())))
-        if len(wanted) < most:
-            wanted.update(dict.fromkeys(range(len(run.tasks))))
-        return list(wanted)[:most]
+        wanted.update(dict.fromkeys(range(len(tasks))))
+        return list(wanted)
+
+
+class Drawing:
+    """The tasks of a graph that are drawn, in the order of adding.
+
+    :param path: the longest path, all of it.
+    :param left: how many tasks are not drawn.
+    """
+
+    def __init__(
+        self, tasks: Sequence[TaskRecord], path: Sequence[int], left: int
+    ) -> None:
+        self.tasks = tasks
+        self.left = left
+        drawn = {task.index for task in tasks}
+        #: The tasks of the longest path that are drawn.
+        self.path = [index for index in path if index in drawn]
+        #: From what a task depends on to that task.
+        self.edges = [
+            (needed, task.index)
+            for task in tasks
+            for needed in dict.fromkeys(task.depends_on)
+            if needed in drawn
+        ]
+        #: The edges of the longest path.
+        self.steps: Set[Tuple[int, int]] = set(zip(path, path[1:]))
 
 
 def caption(task: TaskRecord) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
+from functools import lru_cache
 
 from . import files, values
 from .record import RunRecord, TaskRecord, record
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from ..core import TaskRunner
     from .files import Target
+
+_encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 #: What the file says of itself.
 FORMAT: Final = "concurra run"
@@ -78,6 +81,7 @@ def _put(fields: Dict[str, Any], name: str, value: Any) -> None:
         fields[f"{name}_iso"] = None if value is None else iso(value)
 
 
+@lru_cache(maxsize=1024)  # most moments occur several times
 def iso(moment: float) -> Optional[str]:
     """Seconds since the epoch in ISO 8601, by the time zone of this machine."""
     try:
@@ -89,8 +93,8 @@ def iso(moment: float) -> Optional[str]:
 
 def _dumps(value: Any) -> str:
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text = _encode(value)
         text.encode("utf-8")
     except (ValueError, TypeError):  # of a record that was not made of a runner
-        text = json.dumps(values.clean(value), ensure_ascii=False)
+        text = _encode(values.clean(value))
     return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+from ..collector import collection_paused
 from ..outcomes import STATUS
 from ..wording import brief, quote
 from . import files, values
@@ -33,7 +34,8 @@ def load(file: Union[StrPath, IO[Any]]) -> RunRecord:
     try:
         if isinstance(content, bytes):
             content = content.decode("utf-8-sig")
-        found = json.loads(content, parse_constant=_refuse, parse_float=_finite)
+        with collection_paused(len(content)):
+            found = json.loads(content, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{who} is not the record of a run: {error}") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
@@ -142,22 +144,25 @@ def _run(found: Dict[str, Any]) -> RunRecord:
     listed = found.get("tasks")
     if type(listed) is not list:
         raise _Broken("tasks is missing, or no list")
-    tasks = []
-    for index, each in enumerate(listed):
-        where = f"tasks[{index}]"
-        if type(each) is not dict:
-            raise _Broken(f"{where} is no object")
-        task = _fields(each, _TASK, f"{where}.")
-        if task["index"] != index:
-            raise _Broken(f"{where}.index is not {index}")
-        if max(task["depends_on"], default=0) >= len(listed):
-            raise _Broken(f"{where}.depends_on names a task that there is not")
-        task["tries"] = [
-            (attempt["started"], attempt.get("ended"), attempt.get("error"))
-            for attempt in task["tries"]
-        ]
-        tasks.append(TaskRecord(**task))
+    with collection_paused(len(listed)):
+        tasks = [_task(each, index, len(listed)) for index, each in enumerate(listed)]
     return RunRecord(**fields, tasks=tasks)
+
+
+def _task(each: Any, index: int, many: int) -> TaskRecord:
+    where = f"tasks[{index}]"
+    if type(each) is not dict:
+        raise _Broken(f"{where} is no object")
+    task = _fields(each, _TASK, f"{where}.")
+    if task["index"] != index:
+        raise _Broken(f"{where}.index is not {index}")
+    if max(task["depends_on"], default=0) >= many:
+        raise _Broken(f"{where}.depends_on names a task that there is not")
+    task["tries"] = [
+        (attempt["started"], attempt.get("ended"), attempt.get("error"))
+        for attempt in task["tries"]
+    ]
+    return TaskRecord(**task)
 
 
 def _fields(found: Dict[str, Any], checks: Dict[str, Check], where: str) -> Any:

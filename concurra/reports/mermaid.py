@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from .. import checks
-from .graph import Drawing, caption
+from .graph import Graph, caption
 from .record import record
 from .texts import line
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Final, List, Optional, Union
 
     from ..core import TaskRunner
+    from .graph import Drawing
     from .record import RunRecord, TaskRecord
 
 #: From so many arrows and characters on, Mermaid draws nothing, unless the page that
@@ -54,10 +55,12 @@ def to_mermaid(
     """
     made = record(run)
     if max_tasks is not None:
-        return _text(Drawing(made, checks.whole("max_tasks", max_tasks, least=1)))
+        most = checks.whole("max_tasks", max_tasks, least=1)
+        return _text(Graph(made).drawing(most))
+    graph = Graph(made)
     most = min(len(made.tasks), CHARACTERS // 20)
     while True:
-        drawing = Drawing(made, most)
+        drawing = graph.drawing(most)
         if len(drawing.edges) < EDGES:
             text = _text(drawing)
             if len(text) < CHARACTERS or most <= 1:
@@ -74,8 +77,7 @@ def _text(drawing: Drawing) -> str:
     for status, style in _STYLES.items():
         found = [task.index for task in drawing.tasks if task.status == status]
         lines += _styled(status.lower(), style, found)
-    drawn = {task.index for task in drawing.tasks}
-    lines += _styled("longest", _PATH, [each for each in drawing.path if each in drawn])
+    lines += _styled("longest", _PATH, drawing.path)
     steps = [str(n) for n, edge in enumerate(drawing.edges) if edge in drawing.steps]
     if steps:
         lines.append(f"  linkStyle {','.join(steps)} {_PATH}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from ..checks import wrong
+from ..collector import collection_paused
 from ..core import TaskRunner
 from . import making, values
 
@@ -206,7 +207,8 @@ class RunRecord(_Value):
         if not isinstance(runner, TaskRunner):
             raise wrong(TypeError, "runner", "a TaskRunner or a RunRecord", runner)
         seen = runner._snapshot()
-        tasks = [TaskRecord(**fields) for fields in making.tasks(seen)]
+        with collection_paused(len(seen.tasks)):
+            tasks = [TaskRecord(**fields) for fields in making.tasks(seen)]
         ends = [each.ended for each in tasks if each.ended is not None]
         over = seen.begun and len(ends) == len(tasks)
         started = None if seen.started is None else seen.epoch(seen.started)

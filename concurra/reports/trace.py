@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     Event = Dict[str, Any]
 
+_encode: Final = json.JSONEncoder(allow_nan=False).encode
+
 #: The two groups of tracks, which are processes to the format. A thread with the number
 #: of its process would be shown as its main thread.
 _RUN: Final = 1000
@@ -61,10 +63,10 @@ def _pieces(run: RunRecord) -> Iterator[str]:
     if run.started is not None:
         about["started"] = iso(run.started)
     head = {"displayTimeUnit": "ms", "otherData": about}
-    yield f'{json.dumps(head)[:-1]}, "traceEvents": ['
+    yield f'{_encode(head)[:-1]}, "traceEvents": ['
     before = "\n"
     for event in _Trace(run).events():
-        yield f"{before}{json.dumps(event, allow_nan=False)}"
+        yield f"{before}{_encode(event)}"
         before = ",\n"
     yield "\n]}\n"
 

@@ -56,7 +56,8 @@ TOKENS = re.compile(
 def read_dot(text: str) -> tuple[dict[str, list[str]], list[tuple[str, str]]]:
     """The nodes with their lines, and the arrows."""
     tokens, place = [], 0
-    while text[place:].strip():
+    text = text.rstrip()
+    while place < len(text):
         found = TOKENS.match(text, place)
         assert found, text[place : place + 60]
         tokens.append(found[found.lastgroup or 0])

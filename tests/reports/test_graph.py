@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import concurra
 from concurra import reports
 from concurra.reports import RunRecord, TaskRecord
-from concurra.reports.graph import Drawing, caption, longest_path
+from concurra.reports.graph import Graph, caption, longest_path
 
 from .support import made_up, ran, varied
 
@@ -93,7 +93,7 @@ def test_no_path_is_longer(drawn: list[tuple[int, set[int]]]) -> None:
 
 def test_everything_is_drawn_if_there_is_room() -> None:
     """In the order of adding, with each dependency once."""
-    drawing = Drawing(graph((1, []), (1, [0, 0])), 2)
+    drawing = Graph(graph((1, []), (1, [0, 0]))).drawing(2)
     assert ([each.index for each in drawing.tasks], drawing.left) == ([0, 1], 0)
     assert (drawing.edges, drawing.steps) == ([(0, 1)], {(0, 1)})
 
@@ -113,7 +113,7 @@ def test_what_matters_is_drawn_first() -> None:
         (5, [70, 80, 90, 91, 92]),
         (7, [0, 1, 70, 80, 90, 91, 92]),
     ):
-        drawing = Drawing(record, most)
+        drawing = Graph(record).drawing(most)
         assert [each.index for each in drawing.tasks] == indexes
         assert drawing.left == 100 - most
         assert {index for edge in drawing.edges for index in edge} <= set(indexes)
