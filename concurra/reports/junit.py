@@ -27,6 +27,7 @@ from __future__ import annotations
 from html import escape
 
 from .. import checks
+from ..errors import CommandExecutionError
 from ..outcomes import ABORT, CANCEL, ERROR, EXIT, SKIP, SUCCESS, UNTRIGGERED
 from . import files
 from .json_file import iso
@@ -151,8 +152,18 @@ def _verdict_element(task: TaskRecord, verdict: str) -> str:
         verdict,
         "\n".join(told),
         type=_type(error) or task.cause or "",
-        message=first_line(error),
+        message=_heading(error),
     )
+
+
+def _heading(error: str) -> str:
+    """An error in one line; of what a command has printed the last, which says why."""
+    kind, _, rest = error.partition(": ")
+    what, _, printed = rest.partition(": ")
+    if kind == CommandExecutionError.__name__ and printed.strip():
+        last = printed.rstrip().rpartition("\n")[2].rpartition("\r")[2]
+        return line(f"{kind}: {what}: {last.strip()}", 300)
+    return first_line(error)
 
 
 def _reruns(task: TaskRecord, verdict: str) -> List[str]:
@@ -160,7 +171,7 @@ def _reruns(task: TaskRecord, verdict: str) -> List[str]:
     name = "flakyFailure" if verdict == PASSED else "rerunFailure"
     errors = [each for _, end, each in task.tries if each and end != task.ended]
     return [
-        f"<{name}{_attributes(type=_type(each), message=first_line(each))}>"
+        f"<{name}{_attributes(type=_type(each), message=_heading(each))}>"
         f"{_element('stackTrace', block(each))}</{name}>"
         for each in errors
     ]

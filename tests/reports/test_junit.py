@@ -210,6 +210,18 @@ def test_a_command_shows_its_output() -> None:
     assert cases["boom"].find("system-out") is None
 
 
+def test_the_heading_of_a_command_says_why() -> None:
+    """The last line of what is quoted of its output: tools print the cause last."""
+    runner = concurra.TaskRunner(progress_stats=False)
+    runner.add_shell_command("echo '50%'; echo; echo FAILED test_a; exit 2", label="a")
+    runner.add_command(["false"], label="b")
+    a, b = suite_of(run(runner)).findall("testcase/failure")
+    told = "CommandExecutionError: Command exited with return code"
+    assert a.get("message") == f"{told} 2: FAILED test_a"
+    assert str(b.get("message")).startswith(f"{told} 1")
+    assert str(a.text).startswith(f"{told} 2: 50%\n")
+
+
 def test_attempts_that_failed() -> None:
     """As Maven writes them: flaky if it succeeded in the end."""
     runner = concurra.TaskRunner(progress_stats=False)
