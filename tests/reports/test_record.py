@@ -17,6 +17,7 @@ import concurra
 from concurra import reports
 from concurra.reports import RunRecord, TaskRecord, values
 from concurra.reports.lanes import lanes
+from tests.helpers import START_METHODS
 
 from .support import HOSTILE, Boom, Flaky, boom, made_up, ran, varied
 
@@ -125,6 +126,30 @@ def test_of_anything_else_there_is_none(wrong: Any) -> None:
     """The refusal says what is wanted."""
     with pytest.raises(TypeError, match="runner must be a TaskRunner or a RunRecord"):
         reports.record(wrong)
+
+
+@pytest.mark.skipif("fork" not in START_METHODS, reason="nothing can be forked here")
+def test_a_copy_has_no_record() -> None:
+    """In a process of the run, where no result comes; the error says what to do."""
+    runner = concurra.TaskRunner(
+        1, use_multiprocessing=True, mp_context="fork", progress_stats=False
+    )
+
+    runner.add_task(look_at, id(runner), label="look")
+    RUNNERS[id(runner)] = runner
+    try:
+        error = runner.run(verify=False)["look"]["error"]
+    finally:
+        RUNNERS.clear()
+    assert error is not None and "This is the copy of a runner" in error
+
+
+RUNNERS: dict[int, concurra.TaskRunner] = {}
+
+
+def look_at(key: int) -> None:
+    """Ask for the record of a runner, in a task."""
+    reports.record(RUNNERS[key])
 
 
 # What it says -------------------------------------------------------------------
