@@ -52,6 +52,7 @@ _starters: Set[int] = set()  # the threads that are counted
 
 _unshared: WeakSet[Closeable] = WeakSet()
 _kept: Dict[int, Closeable] = {}  # by the thread that forks
+_ignored: List[Any] = []  # filters of warnings, within `forking`
 _ending = False
 
 
@@ -128,14 +129,21 @@ def _warned_for_a_reason() -> Iterator[None]:
     # Not by a function of `warnings`: they have warnings given once more that were
     # given, and what others change in other threads meanwhile has to stay.
     ignored = ("ignore", text, DeprecationWarning, where, 0)
+    _ignored.append(ignored)
     filters: List[Any] = warnings.filters
     filters.insert(0, ignored)
     try:
         yield
     finally:
-        for each in (filters, warnings.filters):
-            while ignored in each:
-                each.remove(ignored)
+        _warn_again(filters)
+        _warn_again(warnings.filters)
+        _ignored.clear()
+
+
+def _warn_again(filters: List[Any]) -> None:
+    for each in _ignored:
+        while each in filters:
+            filters.remove(each)
 
 
 def unshared(end: Closeable) -> None:
@@ -203,6 +211,9 @@ def _in_child() -> None:
             except OSError:
                 pass
     _unshared.clear()
+    if _ignored:
+        _warn_again(sys.modules["warnings"].filters)
+        _ignored.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -45,7 +45,7 @@ class Colour(enum.Enum):
 
 @pytest.mark.parametrize(
     "label",
-    ["", "a b\nc", "ü→", 17, -1, 2.5, ("a", 1), frozenset("ab"), b"x", Colour.RED, str],
+    ["", "a b\nc", "ü→", 17, -1, 2.5, ("a", 1), frozenset("a"), b"x", Colour.RED, str],
     ids=repr,
 )
 def test_any_hashable_value_is_a_label(label):

@@ -343,13 +343,13 @@ def test_fast_fail_waits_for_the_last_attempt():
 def test_an_attempt_that_takes_too_long_is_stopped(mode, tmp_path):
     """And it has failed: another one follows."""
     runner = runner_in(
-        mode, task_retries=Retry(1, attempt_timeout=1.5), terminate_timeout=0.2
+        mode, task_retries=Retry(1, attempt_timeout=3), terminate_timeout=0.2
     )
     count, pid = tmp_path / "count", tmp_path / "pid"
     SLOW_AT_FIRST.add(runner, mode, count, pid, label="a")
     result = run_one(runner)
     assert (result["status"], result["attempts"]) == ("Successful", 2)
-    assert result["retry_errors"] == ["TimeoutError: Attempt exceeded 1.5 seconds"]
+    assert result["retry_errors"] == ["TimeoutError: Attempt exceeded 3 seconds"]
     assert lines(count) == ["x", "x"]
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
@@ -360,11 +360,11 @@ def test_a_thread_that_takes_too_long_goes_on_unheeded(mode):
     """Nothing can stop it; the next attempt runs beside it."""
     with Gate() as gate:
         attempts = iter([gate.wait, str])
-        runner = runner_in(mode, 1, task_retries=Retry(1, attempt_timeout=0.2))
+        runner = runner_in(mode, 1, task_retries=Retry(1, attempt_timeout=1))
         runner.add_task(as_in("fallback", lambda: next(attempts)()), label="a")
         result = run_one(runner)
     assert (result["status"], result["attempts"]) == ("Successful", 2)
-    assert result["retry_errors"] == ["TimeoutError: Attempt exceeded 0.2 seconds"]
+    assert result["retry_errors"] == ["TimeoutError: Attempt exceeded 1 seconds"]
 
 
 def test_the_last_attempt_that_takes_too_long():

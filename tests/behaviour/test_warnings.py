@@ -93,6 +93,7 @@ gate = threading.Event()
 
 
 def main(mode):
+    filters = list(warnings.filters)
     for options in ({}, {"task_retries": 1}, {"max_tasks_per_child": 2}):
         runner = make(mode, **options)
         fill(runner, mode)
@@ -108,6 +109,7 @@ def main(mode):
     gate.set()
     del runner
     gc.collect()
+    assert warnings.filters == filters
     # Python 3.9 itself can crash if a program ends beside daemon threads.
     if sys.version_info >= (3, 10):
         runner = make(mode)
@@ -116,9 +118,7 @@ def main(mode):
 
 
 if __name__ == "__main__":
-    filters = list(warnings.filters)
     main(*sys.argv[1:])
-    assert warnings.filters == filters
 """
 )
 

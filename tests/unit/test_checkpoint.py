@@ -101,7 +101,9 @@ def test_what_was_not_a_success_is_not_recorded(path: Path) -> None:
     world.restore()
     world.end("a", failure())
     world.close()
-    assert World(path, make("a")).restore() == []
+    again = World(path, make("a"))
+    assert again.restore() == []
+    again.close()
 
 
 def test_what_depends_on_something_that_was_not_recorded(path: Path) -> None:
