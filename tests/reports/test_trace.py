@@ -89,10 +89,10 @@ def test_each_attempt_is_a_slice() -> None:
         "waits for its next attempt",
         "flaky, attempt 3",
     ]
-    [boom] = [each for each in events if each["name"] == "boom"]
+    [boom] = [e for e in events if e["ph"] == "X" and e["name"] == "boom"]
     assert boom["args"]["error"] == "Boom: it is broken"
     assert (boom["args"]["status"], boom["args"]["cause"]) == ("Failed", "error")
-    [command] = [each for each in events if each["name"] == "command"]
+    [command] = [e for e in events if e["ph"] == "X" and e["name"] == "command"]
     assert (command["cat"], command["args"]["program"]) == ("command", "sh")
 
 
