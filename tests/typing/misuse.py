@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Dict, List
 
 import concurra
+from concurra import reports
 
 
 def power(base: int, exponent: int = 2) -> int:
@@ -113,6 +114,9 @@ for each, done in runner.as_completed_async():  # E: it takes an async for
 for label in runner.as_completed():
     label.upper()  # E: a label and its result
 runner.run_async()["a"]  # E: it is to be awaited
+reports.write_json("run", "run.json")  # E: a runner, or a record
+reports.write_junit_xml(runner, 1)  # E: a path, or a file
+reports.to_dot(runner, 3)  # E: by name
 
 
 class Bar(concurra.Observer):

@@ -8,14 +8,16 @@ It runs as well, so that nothing is promised here that does not work.
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Hashable, List, Literal, Mapping
-from typing import Optional, Union
+from typing import Optional, Tuple, Union
 
 import concurra
+from concurra import reports
 
 if TYPE_CHECKING:
     from typing_extensions import assert_type
@@ -270,6 +272,21 @@ def look_around(runner: concurra.TaskRunner) -> None:
     assert_type(runner.show_progress(), None)
 
 
+def report(runner: concurra.TaskRunner) -> None:
+    """Written down, of the runner or of a record, to a path or an open file."""
+    record = reports.record(runner)
+    assert_type(record, reports.RunRecord)
+    assert_type(record.tasks[0].depends_on, Tuple[int, ...])
+    assert_type(record.tasks[0].started, Optional[float])
+    file = io.StringIO()
+    reports.write_json(runner, file)
+    assert reports.load(io.StringIO(file.getvalue())).tasks == record.tasks
+    reports.write_junit_xml(record, io.BytesIO(), suite="all", hostname="here")
+    reports.write_chrome_trace(record, file)
+    assert_type(reports.to_mermaid(record, max_tasks=3), str)
+    assert_type(reports.to_dot(runner), str)
+
+
 def main() -> None:
     """Run it all."""
     silent = logging.getLogger("silent")
@@ -293,6 +310,7 @@ def main() -> None:
         assert_type(error.failed, Dict[Any, concurra.Result])
         assert_type(error.exceptions, Dict[Any, BaseException])
         assert list(error.failed) == list(error.exceptions) == ["shell"]
+    report(runner)
     change(results)
     run_with_options(silent)
 
