@@ -1,7 +1,6 @@
 """What a record says of each task, made of the engine's own values.
 
-A run may go on meanwhile. A task that has its outcome has all the rest, too: so that is
-looked at first.
+A run may go on meanwhile. A task that has its outcome has all the rest, too.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 def tasks(seen: Snapshot) -> List[Fields]:
     """The fields of each task's record, in the order of adding."""
-    made = [_fields(seen, task) for task in seen.tasks]
+    made = [_settled(seen, task) for task in seen.tasks]
     now = seen.epoch(seen.moment)
     spans = []
     for each in made:
@@ -38,6 +37,15 @@ def tasks(seen: Snapshot) -> List[Fields]:
     for index, lane in lanes(spans).items():
         made[index]["lane"] = lane
     return made
+
+
+def _settled(seen: Snapshot, task: Task) -> Fields:
+    """The fields of a task, all of them from before its end or all from after it."""
+    while True:
+        outcome = task.outcome
+        fields = _fields(seen, task)
+        if task.outcome is outcome:
+            return fields
 
 
 def _fields(seen: Snapshot, task: Task) -> Fields:

@@ -96,6 +96,28 @@ def test_during_the_run() -> None:
     assert waiting.ready is waiting.lane is waiting.duration is None
 
 
+def test_while_tasks_end() -> None:
+    """Each record is right in itself, whatever happens while it is made."""
+    runner = concurra.TaskRunner(4, progress_stats=False, task_retries=1)
+    for index in range(400):
+        needs = [index - 9] if index > 9 else []
+        runner.add_function(Flaky(index % 2), key=index, depends_on=needs)
+    runner.execute_in_background()
+    made = [reports.record(runner)]
+    while not runner.done():
+        made.append(reports.record(runner))
+    runner.get_background_results(verify=False)
+    for record in (*made, reports.record(runner)):
+        for task in record.tasks:
+            over = task.status not in ("Waiting", "Running")
+            assert (task.ended is not None) == (task.cause is not None) == over
+            assert len(task.tries) == task.attempts
+            assert (task.lane is not None) == (task.started is not None)
+            if over:
+                assert task.tries[-1][1] == task.ended
+    assert record.counts["Successful"] == 400
+
+
 def test_after_an_abort_without_a_start() -> None:
     """It has ended, and never started."""
     runner = varied()
