@@ -25,24 +25,22 @@ if TYPE_CHECKING:
 SHOWN = 60
 
 
-def options(
-    cwd: Any, env: Any, check: Any, capture_output: Any, text: Any, **more: Any
-) -> Dict[str, Any]:
+def options(given: Mapping[str, Any]) -> Dict[str, Any]:
     """The options of a command, as keywords of `Command`.
 
-    :param more: those that are keyword-only, by their names.
+    :param given: what was given, by the names of the adders' parameters.
     """
     return {
-        "cwd": directory(cwd),
-        "env": environ(env),
-        "check": flag("check", check),
-        "capture_output": flag("capture_output", capture_output),
-        "text": flag("text", text),
-        "stop_signal": stop_signal(more["stop_signal"]),
-        "input": standard_input(more["input"]),
-        "merged": merged(more["stderr"]),
-        "executable": executable(more.get("executable")),
-        "pass_fds": descriptors(more["pass_fds"]),
+        "cwd": directory(given["cwd"]),
+        "env": environ(given["env"]),
+        "check": flag("check", given["check"]),
+        "capture_output": flag("capture_output", given["capture_output"]),
+        "text": flag("text", given["text"]),
+        "stop_signal": stop_signal(given["stop_signal"]),
+        "input": standard_input(given["input"]),
+        "merged": merged(given["stderr"]),
+        "executable": executable(given.get("executable")),
+        "pass_fds": descriptors(given["pass_fds"]),
     }
 
 

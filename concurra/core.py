@@ -6,10 +6,11 @@ import threading
 import time
 
 from . import checks, logs, results
-from .adders import Adders
 from .clock import monotonic
+from .command_adders import CommandAdders
 from .errors import CommandExecutionError, hidden
 from .following import Following
+from .function_adders import FunctionAdders
 from .lifecycle import LifeCycle
 from .options import Options
 from .run_options import RunOptions
@@ -40,7 +41,7 @@ __all__ = ["CommandExecutionError", "TaskRunner"]
 __tracebackhide__ = hidden
 
 
-class TaskRunner(Adders, Following):
+class TaskRunner(FunctionAdders, CommandAdders, Following):
     """Runs tasks side by side, each as soon as those that it depends on succeeded.
 
     Tasks are Python functions and external commands. Add them, then `run` them once.

@@ -292,7 +292,8 @@ def test_descriptors() -> None:
 
 def test_options() -> None:
     """Keywords of a command; flags become truth values."""
-    found = checks.options(pathlib.Path("x"), {"A": "1"}, 1, 0, None, **CHOSEN)
+    given = {"cwd": pathlib.Path("x"), "env": {"A": "1"}, "check": 1, "text": None}
+    found = checks.options({**given, "capture_output": 0, **CHOSEN})
     assert found == {
         "cwd": "x",
         "env": {"A": "1"},
