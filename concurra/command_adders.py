@@ -49,6 +49,9 @@ class CommandAdders(Adding):
         input: Union[str, bytes, TaskRef, None] = None,
         stderr: Optional[str] = None,
         pass_fds: Iterable[int] = (),
+        output: Optional[str] = None,
+        max_output: Optional[float] = None,
+        stdout: Optional[AnyPath] = None,
     ) -> TaskRef:
         """Add an external command.
 
@@ -78,7 +81,17 @@ class CommandAdders(Adding):
         :param stderr: ``"stdout"`` has errors printed where all else is, in order; the
             result's ``stderr`` is empty then. None keeps them apart.
         :param pass_fds: descriptors that it inherits, under the same numbers. They must
-            be open when it starts. For the others, and for errors, see `add_task`.
+            be open when it starts.
+        :param output: how it is shown while it is at work, beside the result:
+            ``"prefixed"``, ``"grouped"``, or ``"captured"`` for not at all; None for
+            what the runner has. For all of these see `TaskRunner`.
+        :param max_output: bytes of each stream that the result keeps, its beginning and
+            its end, with a note between of how much was left out; ``math.inf`` for all;
+            None for what the runner has.
+        :param stdout: the path of a file that gets what it prints, instead of the
+            result, whose ``stdout`` is None then. A relative one is from this
+            program's directory as it is now, whatever ``cwd`` is. Each attempt begins
+            an empty file. For the other parameters, and for errors, see `add_task`.
         """
         return self._add_command(command_checks.exec_argv, locals())
 
@@ -105,6 +118,9 @@ class CommandAdders(Adding):
         stderr: Optional[str] = None,
         executable: Optional[AnyPath] = None,
         pass_fds: Iterable[int] = (),
+        output: Optional[str] = None,
+        max_output: Optional[float] = None,
+        stdout: Optional[AnyPath] = None,
     ) -> TaskRef:
         """Add a line for the system's shell, with pipes, redirections and so on.
 

@@ -369,6 +369,8 @@ class LifeCycle:
             importing=checks.being_imported(),
             initializer=self._initializer(options),
             forward_logs=options.forward_logs,
+            output=options.output,
+            max_output=options.max_output,
         )
         return Scheduler(
             plan,

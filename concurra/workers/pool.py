@@ -44,6 +44,7 @@ class Pool:
     :param importing: the modules that wait for the run in the midst of their import.
     :param initializer: called by each worker for functions before its first task.
     :param forward_logs: see `Passing`.
+    :param output: see `CommandWorker`, and so for ``max_output``.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class Pool:
         importing: Collection[str] = (),
         initializer: Optional[Initializer] = None,
         forward_logs: Optional[bool] = None,
+        output: Optional[str] = None,
+        max_output: Optional[float] = None,
     ) -> None:
         self.threads = threads
         self.fallback = fallback
@@ -73,9 +76,7 @@ class Pool:
         self._width = width
         self._makers: Dict[str, Callable[[], Kind]] = {CALL: self._thread_worker}
         self._prepared: List[ProcessWorker] = []
-        self._start: Optional[Callable[[], ProcessWorker]] = (
-            None  # ahead of all threads
-        )
+        self._start: Optional[Callable[[], ProcessWorker]] = None  # before all threads
         self._passing = Passing(forward_logs)
         self._lock = threading.Lock()
         self._dispatcher: Optional[Dispatcher] = None
@@ -94,7 +95,8 @@ class Pool:
             from .output import Drain
 
             self._drain = drain = Drain(threads.start_own)
-            self._makers[COMMAND] = lambda: CommandWorker(guardian, drain)
+            chosen = output, max_output
+            self._makers[COMMAND] = lambda: CommandWorker(guardian, drain, *chosen)
         if context is not None:
             options = {
                 "max_tasks": max_tasks,

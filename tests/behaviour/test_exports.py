@@ -178,6 +178,8 @@ def test_new_parameters_of_the_constructor():
         "keep_results": True,
         "checkpoint": None,
         "forward_logs": None,
+        "output": None,
+        "max_output": None,
     }
 
 
