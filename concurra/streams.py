@@ -8,6 +8,7 @@ is written, so that others can still capture it.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 
@@ -23,6 +24,9 @@ NAMES = "stdout", "stderr"
 
 #: By the thread, who takes what it writes.
 _writers: Dict[int, Write] = {}
+
+#: Who takes what all other threads write.
+_leading: Optional[Write] = None
 
 _changing = threading.Lock()
 _users = 0
@@ -41,7 +45,7 @@ class StandIn:
 
     def write(self, text: str) -> int:
         """Write a text, as every stream does."""
-        writer = _writers.get(threading.get_ident())
+        writer = _writers.get(threading.get_ident(), _leading)
         if writer is None:
             count: int = self.beneath.write(text)
             return count
@@ -80,6 +84,15 @@ def exchange(writer: Optional[Write]) -> Optional[Write]:
     return before
 
 
+def lead(writer: Optional[Write]) -> None:
+    """From now on, leave to ``writer`` what threads write that have none of their own.
+
+    :param writer: None if it goes where all else goes.
+    """
+    global _leading
+    _leading = writer
+
+
 def install() -> None:
     """Have something stand in for the streams until `uninstall`, its counterpart."""
     global _users
@@ -103,3 +116,14 @@ def uninstall() -> None:
             stream = getattr(sys, name)
             if not _users and type(stream) is StandIn:
                 setattr(sys, name, stream.beneath)
+
+
+def _in_child() -> None:
+    """A fork has nobody who would take what it writes."""
+    global _changing, _leading
+    _changing, _leading = threading.Lock(), None
+    _writers.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

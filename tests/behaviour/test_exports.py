@@ -26,6 +26,7 @@ EXPORTED = [
     "DuplicateLabelError",
     "ExecutionError",
     "Fact",
+    "LabelFilter",
     "LifeCycleError",
     "Observer",
     "RemoteTraceback",
