@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 PREFIXED = "prefixed"
 GROUPED = "grouped"
 
-#: The longest label that is shown, in characters.
-WIDTH = 60
+#: The longest label that is shown, in characters: much of a line is left for the rest.
+WIDTH = 32
 
 # So that lines of two tasks never mix. Reentrant: what writes may print itself.
 _writing = threading.RLock()
@@ -59,8 +59,7 @@ class Display:
         encoding: Optional[str] = None,
         block: Any = None,
     ) -> None:
-        text = one_line(name(label))
-        self.label = text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
+        self.label = _cut(one_line(name(label)))
         self._attempt = attempt
         self._lines = Lines(encoding), Lines(encoding)
         self._block = ([] if block is None else block) if how == GROUPED else None
@@ -139,6 +138,12 @@ class Shown:
         """Take the next piece."""
         self._kept.append(piece)
         self._display.write(self._number, piece)
+
+
+def _cut(text: str) -> str:
+    """A text of which the middle is left out, as beginnings and ends tell apart."""
+    half = WIDTH // 2
+    return text if len(text) <= WIDTH else f"{text[: half - 3]}...{text[-half:]}"
 
 
 def _write(stream: Any, text: str) -> None:

@@ -115,7 +115,8 @@ def test_the_stream_is_the_one_that_is_there(monkeypatch: pytest.MonkeyPatch) ->
     [
         ("a\nb\x1b[2J", "a\\nb\\x1b[2J"),
         (("a", 1), "('a', 1)"),
-        ("x" * 5000, "x" * (WIDTH - 3) + "..."),
+        ("x" * WIDTH, "x" * WIDTH),
+        ("tests/" * 900 + "test_end.py", "tests/tests/t...ests/test_end.py"),
         ("\udcff", "\\udcff"),
     ],
 )
