@@ -18,7 +18,6 @@ import subprocess
 import threading
 import time
 
-from ..current import current_task
 from ..outcomes import ERROR, LOST, SUCCESS, UNAVAILABLE, AtHand, Remark, Outcome
 from ..steps import KILL, TERMINATE
 from ..tasks import Command
@@ -103,8 +102,7 @@ class CommandWorker:
         from ..display import Display
         from .kept import Kept
 
-        task = current_task()
-        label, attempt = ("", 1) if task is None else (task.label, task.attempt)
+        label, attempt = ("", 1) if self.note is None else self.note[:2]
         limit = self._limit(command)
         block = None if limit is None else Kept(limit)
         return Display(how, label, attempt, encoding(), block)

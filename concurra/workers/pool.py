@@ -46,6 +46,7 @@ class Pool:
     :param initializer: called by each worker for functions before its first task.
     :param forward_logs: see `Passing`.
     :param output: see `CommandWorker`, and so for ``max_output``.
+    :param labels: whether there are commands with an output of their own.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Pool:
         forward_logs: Optional[bool] = None,
         output: Optional[str] = None,
         max_output: Optional[float] = None,
+        labels: bool = False,
     ) -> None:
         self.threads = threads
         self.fallback = fallback
@@ -72,8 +74,8 @@ class Pool:
         self.unpicklable: Set[int] = set()
         #: Whether there are processes that no thread waits for.
         self.elsewhere = False
-        #: Whether there are processes at all.
-        self.remote = context is not None
+        #: Whether workers are to know what goes with a job.
+        self.remote = context is not None or output is not None or labels
         self._width = width
         self._makers: Dict[str, Callable[[], Kind]] = {CALL: self._thread_worker}
         self._prepared: List[ProcessWorker] = []

@@ -64,10 +64,14 @@ class Printing:
             streams.uninstall()
 
     def perform(self, call: Call) -> Any:
-        """Call a function in this thread, and show what it prints."""
+        """Call a function in this thread, and show what it prints.
+
+        Unless its task has been ended meanwhile: it goes on unheeded then.
+        """
         task = current_task()
-        label, attempt = ("", 1) if task is None else (task.label, task.attempt)
-        display = self.display(label, attempt)
+        if task is None:
+            return perform(call)
+        display = self.display(task.label, task.attempt)
         before, note = streams.exchange(display.write), ""
         try:
             return perform(call)

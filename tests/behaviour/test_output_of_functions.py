@@ -178,6 +178,16 @@ def test_a_thread_that_is_left_behind(monkeypatch):
         assert shown.text == "[it] before\nafter\n"
 
 
+def test_a_task_that_was_ended_before_it_began(monkeypatch):
+    """Goes on unheeded, and what it prints has no label."""
+    from concurra.tasks import Call
+    from concurra.workers.printing import Printing
+
+    shown = shown_here(monkeypatch)
+    assert Printing("grouped").perform(Call(print, ("late",))) is None
+    assert shown.text == "late\n"
+
+
 def die():
     print("before")
     os.kill(os.getpid(), signal.SIGKILL)
