@@ -30,6 +30,7 @@ from .tasks import TaskRef
 # concurra, so no module that is always loaded does it.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .label_filter import LabelFilter
     from .observers import Fact, Observer
     from .retries import Retry
     from .types import CommandResult, Result
@@ -46,6 +47,7 @@ __all__ = [
     "DuplicateLabelError",
     "ExecutionError",
     "Fact",
+    "LabelFilter",
     "LifeCycleError",
     "Observer",
     "RemoteTraceback",
@@ -66,6 +68,10 @@ def __getattr__(name: str) -> object:
         from .retries import Retry
 
         return Retry
+    if name == "LabelFilter":
+        from .label_filter import LabelFilter
+
+        return LabelFilter
     if name in ("checkpoint", "reports"):
         from importlib import import_module
 

@@ -6,10 +6,11 @@ import threading
 import time
 
 from . import checks, logs, results
-from .adders import Adders
 from .clock import monotonic
+from .command_adders import CommandAdders
 from .errors import CommandExecutionError, hidden
 from .following import Following
+from .function_adders import FunctionAdders
 from .lifecycle import LifeCycle
 from .options import Options
 from .run_options import RunOptions
@@ -40,7 +41,7 @@ __all__ = ["CommandExecutionError", "TaskRunner"]
 __tracebackhide__ = hidden
 
 
-class TaskRunner(Adders, Following):
+class TaskRunner(FunctionAdders, CommandAdders, Following):
     """Runs tasks side by side, each as soon as those that it depends on succeeded.
 
     Tasks are Python functions and external commands. Add them, then `run` them once.
@@ -90,6 +91,12 @@ class TaskRunner(Adders, Following):
     :param forward_logs: whether what functions log in processes goes to the handlers
         of this program, by its levels and filters, with the task's label as
         ``concurra_label``. None for: where processes have no copy of the handlers.
+    :param output: how what tasks print is shown where this program prints. It may be
+        ``"prefixed"``: line by line, as they come, each behind ``[label]``; or
+        ``"grouped"``: in one block when an attempt has ended; or ``"captured"``, or
+        None: that of commands not at all, that of functions as they print it.
+    :param max_output: bytes of each stream of a command that its result keeps, half of
+        them from the beginning and half from the end; None for all.
     :raises TypeError, ValueError: an argument is of the wrong type or out of its range.
     """
 
@@ -117,6 +124,8 @@ class TaskRunner(Adders, Following):
         keep_results: bool = True,
         checkpoint: Union[StrPath, Checkpoint, None] = None,
         forward_logs: Optional[bool] = None,
+        output: Optional[str] = None,
+        max_output: Optional[float] = None,
     ) -> None:
         self.log = checks.logger(logger)
         self.name = checks.text("name", name, "TaskRunner")
@@ -138,6 +147,8 @@ class TaskRunner(Adders, Following):
         self.keep_results = keep_results
         self.checkpoint = checkpoint
         self.forward_logs = forward_logs
+        self.output = output
+        self.max_output = max_output
         self.max_concurrency = checks.concurrency(max_concurrency)
 
         self._context = EMPTY

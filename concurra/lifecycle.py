@@ -358,11 +358,12 @@ class LifeCycle:
         plan, limit = self._plan, options.max_concurrency
         jobs = [task.job.kind for task in plan.tasks.values() if task.job]
         calls, grace = jobs.count(CALL), float(options.terminate_timeout)
+        commands, tasks = COMMAND in jobs, plan.tasks.values()
         threads = ThreadCache()
         pool = Pool(
             threads,
             checks.context(options.mp_context) if options.use_multiprocessing else None,
-            commands=COMMAND in jobs,
+            commands=commands,
             width=lambda: min(limit, calls, plan.width()),
             fallback=options.fallback_to_thread_on_pickle_error,
             max_tasks=options.max_tasks_per_child,
@@ -370,6 +371,9 @@ class LifeCycle:
             importing=checks.being_imported(),
             initializer=self._initializer(options),
             forward_logs=options.forward_logs,
+            output=options.output,
+            max_output=options.max_output,
+            labels=commands and any(getattr(t.job, "output", None) for t in tasks),
         )
         return Scheduler(
             plan,

@@ -35,7 +35,7 @@ class RunOptions:
         *("fallback_to_thread_on_pickle_error", "task_retries"),
         *("max_tasks_per_child", "mp_context", "max_concurrency", "forward_logs"),
         *("resources", "run_timeout", "initializer", "initargs"),
-        *("observers", "keep_results", "checkpoint"),
+        *("observers", "keep_results", "checkpoint", "output", "max_output"),
     )
 
     __slots__ = (*NAMES, "warning")
@@ -68,6 +68,8 @@ class RunOptions:
         self.forward_logs: Optional[bool] = None
         if chosen.forward_logs is not None:
             self.forward_logs = _flag(chosen, "forward_logs")
+        self.output = checks.output(chosen.output)
+        self.max_output = checks.max_output(chosen.max_output)
         self.mp_context: Union[str, BaseContext, None] = chosen.mp_context
         if self.mp_context is not None:  # to look at the default would settle it
             checks.context(self.mp_context)

@@ -31,7 +31,7 @@ from ..outcomes import ERROR, SUCCESS, UNPICKLABLE, AtHand, Remark, Outcome
 from ..steps import KILL, TERMINATE
 from ..tasks import Call
 from ..wording import describe, ending
-from .child import ANSWERING, CALLING, DONE, LAST, RECEIVING, RECORD
+from .child import ANSWERING, CALLING, DONE, LAST, PRINTED, RECEIVING, RECORD
 from .child import not_recorded, serve
 from .exits import Exit
 from .forks import POSIX, close_unshared, forking, starting, unshared
@@ -45,13 +45,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
     from multiprocessing.process import BaseProcess
-    from typing import Any, Callable, Collection, List, Optional
+    from typing import Any, Callable, Collection, Hashable, List, Optional
 
     from ..current import Note
+    from ..display import Display
     from ..types import ExecutionMode
     from . import Done
     from .initializer import Initializer
     from .pieces import Message
+    from .printing import Receiver
     from .records import Levels, Packed
     from .transfer import Channel
 
@@ -77,6 +79,7 @@ class ProcessWorker:
     :param importing: the modules that wait for the run in the midst of their import.
     :param initializer: called there before the first task.
     :param pass_on: called with each log record from there, if that is wanted.
+    :param display: makes what shows what an attempt prints, if that is wanted.
     """
 
     mode: ExecutionMode = "process"
@@ -90,6 +93,7 @@ class ProcessWorker:
         importing: Collection[str] = (),
         initializer: Optional[Initializer] = None,
         pass_on: Optional[Callable[[Packed], None]] = None,
+        display: Optional[Callable[[Hashable, int], Display]] = None,
     ) -> None:
         #: Whether it can do no more jobs: its process is to end, and to be closed.
         self.spent = False
@@ -106,6 +110,11 @@ class ProcessWorker:
         self._ready = False
         self._last = False
         self._pass_on = pass_on
+        self._receiver: Optional[Receiver] = None
+        if display is not None:
+            from . import printing
+
+            self._receiver = printing.Receiver(display)
         # Held by whoever reads from the pipe, and passes on what it has read; that may
         # end the run, which reads on.
         self._reading = threading.RLock()
@@ -141,6 +150,7 @@ class ProcessWorker:
                 Handlers(),
                 initializer,
                 self._levels(),
+                self._receiver is not None,
             ),
             name="concurra-worker",
             daemon=False,
@@ -251,20 +261,23 @@ class ProcessWorker:
             return Outcome.raised(self.mode, error)
 
     def _await_message(self) -> Any:
-        """Wait for a message that is no record."""
+        """Wait for a message that is a reply, or tells that the process is ready."""
         while True:
             if not (self._pipe.pending or self._exit.or_readable(self._pipe)):
                 raise Ended
             with self._reading:
                 message = self._read()
-                if not self._is_record(message):
+                if not self._is_aside(message):
                     return message
 
-    def _is_record(self, message: Any) -> bool:
-        """Whether a message is a record, which is passed on then."""
-        if type(message) is not tuple or message[0] != RECORD:
+    def _is_aside(self, message: Any) -> bool:
+        """Whether a message was logged or printed; it is passed on, or shown, then."""
+        if type(message) is not tuple or message[0] not in (RECORD, PRINTED):
             return False
-        if self._pass_on is not None:
+        if message[0] == PRINTED:
+            if self._receiver is not None:
+                self._receiver(message[1:])
+        elif self._pass_on is not None:
             self._pass_on(message[1:])
         return True
 
@@ -329,11 +342,13 @@ class ProcessWorker:
         return self._exitcode
 
     def _reap_once(self) -> Optional[int]:
-        if self._pass_on is not None:
+        if self._pass_on is not None or self._receiver is not None:
             self._exit.wait_without_reaping(self._group.pid)
             with self._reading:
                 for message in self._pipe.rest():
-                    self._is_record(message)
+                    self._is_aside(message)
+                if self._receiver is not None:
+                    self._receiver.end("was stopped" if self._group.stopped else "")
         close_unshared(self._pipe)
         self._exit.wait_without_reaping(self._group.pid)
         self._group.reap(self._process.join)

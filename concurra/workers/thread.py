@@ -13,7 +13,7 @@ from ..wording import FALLBACK_WARNING, GENERATOR_WARNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn, Optional
+    from typing import Any, Callable, NoReturn, Optional
 
     from ..current import Note
     from ..types import ExecutionMode
@@ -109,6 +109,9 @@ class ThreadWorker:
     """A worker whose jobs cannot be stopped: a stop leaves its thread alone.
 
     It is also a `kinds.Kind`.
+
+    :param initialize: called before each job; sees to it that it is done once.
+    :param perform: calls the functions.
     """
 
     spent = False
@@ -122,9 +125,11 @@ class ThreadWorker:
         self,
         mode: ExecutionMode = "thread",
         initialize: Optional[Initializer] = None,
+        perform: Callable[[Call], Any] = perform,
     ) -> None:
         self.mode = mode
         self._initialize = initialize
+        self._perform = perform
         self.at_hand = NOTHING
         self._at_work = AtHand(mode)
         self._dismissed = False
@@ -147,7 +152,7 @@ class ThreadWorker:
                 outcome.final = True
                 return outcome
         try:
-            value = perform(call)
+            value = self._perform(call)
         except BaseException as error:  # SystemExit ends the task, not the worker
             return Outcome.raised(self.mode, error)
         if value is None:
@@ -195,8 +200,12 @@ class ThreadWorker:
 class FallbackWorker(ThreadWorker):
     """Stands in for a process, for jobs that cannot be sent to one."""
 
-    def __init__(self, initialize: Optional[Initializer] = None) -> None:
-        super().__init__("thread_fallback", initialize)
+    def __init__(
+        self,
+        initialize: Optional[Initializer] = None,
+        perform: Callable[[Call], Any] = perform,
+    ) -> None:
+        super().__init__("thread_fallback", initialize, perform)
 
     def begin(self, call: Call, note: Optional[Note] = None) -> Outcome:
         """See `Worker.begin`."""

@@ -26,6 +26,7 @@ EXPORTED = [
     "DuplicateLabelError",
     "ExecutionError",
     "Fact",
+    "LabelFilter",
     "LifeCycleError",
     "Observer",
     "RemoteTraceback",
@@ -178,6 +179,8 @@ def test_new_parameters_of_the_constructor():
         "keep_results": True,
         "checkpoint": None,
         "forward_logs": None,
+        "output": None,
+        "max_output": None,
     }
 
 

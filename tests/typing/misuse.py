@@ -82,6 +82,9 @@ runner.add_function(power, (3,), trigger_rule=1)  # E: a string
 runner.add_command(["true"], priority="high")  # E: a number
 every = (None, None, None, True, True, True, 0, 5)
 runner.add_command(["true"], "a", *every)  # E: the rest by name
+runner.add_command(["true"], max_output="1M")  # E: a number
+runner.add_command(["true"], stdout=1)  # E: a path
+concurra.TaskRunner(output=True)  # E: a string
 runner.wait("1")  # E: a number of seconds
 runner.counts()["waiting"].upper()  # E: a number
 runner.exit_code()  # E: no call

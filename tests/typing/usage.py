@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import math
+import os
 import signal
 import sys
 from pathlib import Path
@@ -60,6 +62,8 @@ def add_everything(runner: concurra.TaskRunner) -> None:
     runner.add_command([Path("/bin/cat"), b"-"], input="text", env={"LANG": None})
     runner.add_command(["true"], stop_signal=signal.SIGINT, stderr="stdout")
     runner.add_shell_command("true", executable="/bin/sh", pass_fds=[], input=b"")
+    runner.add_command(["true"], output="grouped", max_output=9, stdout=os.devnull)
+    runner.add_shell_command("true", stdout=Path(os.devnull), max_output=math.inf)
 
 
 def refer(runner: concurra.TaskRunner) -> None:
@@ -295,7 +299,7 @@ def main() -> None:
     add_everything(runner)
     results = runner.execute()
     assert_type(results, Dict[Any, concurra.Result])
-    assert [look_at(result) for result in results.values()].count("Successful") == 15
+    assert [look_at(result) for result in results.values()].count("Successful") == 17
     assert look_at_command(results["list"]) == 1
     assert results["cube"]["result"] == 9
     assert read_only(results) == 1

@@ -40,6 +40,8 @@ GIVEN: dict[str, Any] = {
     "keep_results": True,
     "checkpoint": None,
     "forward_logs": None,
+    "output": "prefixed",
+    "max_output": 1000,
     "mp_context": "spawn",
     "max_concurrency": 3,
 }
@@ -81,9 +83,10 @@ def test_what_stands_for_a_default() -> None:
 
 def test_nothing_is_chosen() -> None:
     """None stays where it means that there is no limit, or nothing chosen."""
-    names = "timeout", "max_tasks_per_child", "mp_context"
+    names = "timeout", "max_tasks_per_child", "mp_context", "output", "max_output"
     options = RunOptions(chosen(**dict.fromkeys(names)))
-    assert [getattr(options, name) for name in names] == [None] * 3
+    assert [getattr(options, name) for name in names] == [None] * 5
+    assert RunOptions(chosen(max_output=math.inf)).max_output == math.inf
 
 
 @pytest.mark.parametrize("name", [name for name in GIVEN if type(GIVEN[name]) is bool])
@@ -128,6 +131,15 @@ def test_less_than_one_at_a_time(number: int) -> None:
         ("initializer", "f", "initializer must be a function, or None, not 'f'"),
         ("initargs", "ab", "initargs must be an iterable of arguments, such as"),
         ("initargs", 5, "initargs must be an iterable of arguments"),
+        (
+            "output",
+            "all",
+            "output must be one of 'captured', 'prefixed', 'grouped', or",
+        ),
+        ("output", True, "output must be one of 'captured', 'prefixed', 'grouped', or"),
+        ("max_output", 0, "max_output must be at least 1, not 0"),
+        ("max_output", "1M", "max_output must be an integer, not '1M'"),
+        ("max_output", 1.5, "max_output must be an integer, not 1.5"),
     ],
 )
 def test_what_is_refused(name: str, value: Any, error: str) -> None:
