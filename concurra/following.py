@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .lifecycle import Ending, LifeCycle
     from .plan import Plan
     from .results import Registry
-    from .snapshot import Snapshot
+    from .engine_values import EngineValues
     from .tasks import Task
 
     from .types import Result
@@ -143,17 +143,17 @@ class Following:
             raise LifeCycleError(f"Task {quote(label)} has not ended yet")
         return exception_of(task.outcome)
 
-    def _snapshot(self) -> Snapshot:
+    def _engine_values(self) -> EngineValues:
         """What `reports` read of the runner: all of it, and nothing else.
 
         :raises RuntimeError: this is the copy of a runner that a fork has made.
         """
-        from .snapshot import Snapshot
+        from .engine_values import EngineValues
 
         plan = self._plan
         if plan.remaining:
             self._registry.check_original()
-        return Snapshot(
+        return EngineValues(
             name=self.name,
             max_concurrency=self.max_concurrency,
             begun=self._life.begun,

@@ -16,13 +16,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Sequence
 
-    from ..snapshot import Snapshot
+    from ..engine_values import EngineValues
     from ..tasks import Task
 
     Fields = Dict[str, Any]
 
 
-def tasks(seen: Snapshot) -> List[Fields]:
+def tasks(seen: EngineValues) -> List[Fields]:
     """The fields of each task's record, in the order of adding."""
     made = [_settled(seen, task) for task in seen.tasks]
     now = seen.epoch(seen.moment)
@@ -39,7 +39,7 @@ def tasks(seen: Snapshot) -> List[Fields]:
     return made
 
 
-def _settled(seen: Snapshot, task: Task) -> Fields:
+def _settled(seen: EngineValues, task: Task) -> Fields:
     """The fields of a task, all of them from before its end or all from after it."""
     while True:
         outcome = task.outcome
@@ -48,7 +48,7 @@ def _settled(seen: Snapshot, task: Task) -> Fields:
             return fields
 
 
-def _fields(seen: Snapshot, task: Task) -> Fields:
+def _fields(seen: EngineValues, task: Task) -> Fields:
     outcome, attempts = task.outcome, task.attempts
     restored = isinstance(outcome, Restored)
     needs = _needs(seen, task)
@@ -75,7 +75,7 @@ def _fields(seen: Snapshot, task: Task) -> Fields:
     return fields
 
 
-def _needs(seen: Snapshot, task: Task) -> Sequence[Task]:
+def _needs(seen: EngineValues, task: Task) -> Sequence[Task]:
     """The tasks that a task depends on, as far as they have been added."""
     if task.needs or not task.depends_on:
         return task.needs
@@ -89,7 +89,7 @@ def _number(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _ready(seen: Snapshot, task: Task, needs: Sequence[Task]) -> Optional[float]:
+def _ready(seen: EngineValues, task: Task, needs: Sequence[Task]) -> Optional[float]:
     """When a task could have started, as far as that is known."""
     moment: Optional[float] = seen.started
     rule = task.options.trigger_rule
@@ -107,7 +107,7 @@ def _ready(seen: Snapshot, task: Task, needs: Sequence[Task]) -> Optional[float]
     return None if moment is None else seen.epoch(moment)
 
 
-def _attempts(seen: Snapshot, task: Task) -> Fields:
+def _attempts(seen: EngineValues, task: Task) -> Fields:
     """What is known of a task that was started."""
     outcome, errors, epoch = task.outcome, task.errors, seen.epoch
     last = None if outcome is None or outcome.error is None else str(outcome.error)
@@ -130,7 +130,7 @@ def _attempts(seen: Snapshot, task: Task) -> Fields:
     }
 
 
-def _end(seen: Snapshot, task: Task) -> Fields:
+def _end(seen: EngineValues, task: Task) -> Fields:
     """What is known of a task that has ended."""
     entry = seen.entry(task)
     told: Dict[str, Any] = dict(entry.result)

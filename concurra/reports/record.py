@@ -206,7 +206,7 @@ class RunRecord(_Value):
         """
         if not isinstance(runner, TaskRunner):
             raise wrong(TypeError, "runner", "a TaskRunner or a RunRecord", runner)
-        seen = runner._snapshot()
+        seen = runner._engine_values()
         with collection_paused(len(seen.tasks)):
             tasks = [TaskRecord(**fields) for fields in making.tasks(seen)]
         ends = [each.ended for each in tasks if each.ended is not None]

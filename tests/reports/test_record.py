@@ -498,7 +498,7 @@ def test_nobody_pays_for_reports_who_uses_none() -> None:
     code = (
         "import sys, concurra; r = concurra.TaskRunner(progress_stats=False);"
         "r.add_task(abs, -1, label=0); r.run(verify=False);"
-        "assert not any('reports' in each or each.endswith('snapshot') "
+        "assert not any('reports' in each or each.endswith('engine_values') "
         "for each in sys.modules if each.startswith('concurra'));"
         "assert concurra.reports.record"
     )

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .tries import Tries
 
 
-class Snapshot:
+class EngineValues:
     """The engine's own values of a run, which may go on meanwhile.
 
     :param started: the start of the run on the clock of the engine; None if there was
