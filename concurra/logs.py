@@ -287,7 +287,7 @@ class ProgressReader(Reader):
         """Call ``show`` no more, as the run has been cut short."""
         self._show = _nothing
 
-    close = mute
+    close = abandon = mute
 
     def _wants(self, event: Event) -> bool:
         due = not event.ended % self.step or event.ended == self._total
