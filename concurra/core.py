@@ -91,6 +91,9 @@ class TaskRunner(Adders, Following):
     :param forward_logs: whether what functions log in processes goes to the handlers
         of this program, by its levels and filters, with the task's label as
         ``concurra_label``. None for: where processes have no copy of the handlers.
+    :param progress_every: seconds after which a line in the log tells what is at work,
+        again and again, also if nothing has ended meanwhile. A number as for
+        ``timeout``; None for no such line.
     :raises TypeError, ValueError: an argument is of the wrong type or out of its range.
     """
 
@@ -118,6 +121,7 @@ class TaskRunner(Adders, Following):
         keep_results: bool = True,
         checkpoint: Union[StrPath, Checkpoint, None] = None,
         forward_logs: Optional[bool] = None,
+        progress_every: Optional[float] = None,
     ) -> None:
         self.log = checks.logger(logger)
         self.name = checks.text("name", name, "TaskRunner")
@@ -139,6 +143,7 @@ class TaskRunner(Adders, Following):
         self.keep_results = keep_results
         self.checkpoint = checkpoint
         self.forward_logs = forward_logs
+        self.progress_every = progress_every
         self.max_concurrency = checks.concurrency(max_concurrency)
 
         self._context = EMPTY

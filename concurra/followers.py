@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from . import logs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, List
+    from typing import Callable, List, Optional
 
     from .events import Reader
     from .lifecycle import LifeCycle
@@ -26,6 +28,7 @@ class Followers:
         self._registry = registry
         self._offset = offset
         self.progress = logs.ProgressReader()
+        self._status: Optional[Reader] = None
 
     def chosen(
         self, options: RunOptions, show: Callable[[], object], plain: bool
@@ -40,11 +43,20 @@ class Followers:
             log = options.log if plain else None
             self.progress.follow(show, self._life.total, log)
             readers.append(self.progress)
+        if options.progress_every is not None:
+            from .status import StatusReader
+
+            self._status = StatusReader(
+                options.log, partial(self._life.snapshot, options.name)
+            )
+            readers.append(self._status)
         return [readers, *self._checkpoint(options), *self._observers(options)]
 
     def mute(self) -> None:
         """Log no more progress, as the run has been cut short."""
         self.progress.mute()
+        if self._status is not None:
+            self._status.close()
 
     def _checkpoint(self, options: RunOptions) -> List[List[Reader]]:
         chosen = options.checkpoint
@@ -68,5 +80,6 @@ class Followers:
         def warn(note: str) -> None:
             logs.warn(options.log, note)
 
-        about = self._registry, self._offset, options.name, self._life.counts
+        look = partial(self._life.snapshot, options.name)
+        about = self._registry, self._offset, look
         return [[ObserverReader(each, warn, *about)] for each in options.observers]

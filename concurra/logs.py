@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .outcomes import Outcome
     from .run_options import RunOptions
     from .results import Registry
+    from .snapshot import Snapshot
     from .tasks import Task
 
 __tracebackhide__ = hidden
@@ -164,6 +165,17 @@ def progress(
         from . import summary
 
         return summary.progress(name, ended, total, seconds)
+
+    emit(log, "info", line)
+
+
+def status(log: logging.Logger, look: Snapshot) -> None:
+    """Log how far a run has come, and what is at work."""
+
+    def line() -> str:
+        from . import summary
+
+        return summary.status(look)
 
     emit(log, "info", line)
 

@@ -40,6 +40,7 @@ GIVEN: dict[str, Any] = {
     "keep_results": True,
     "checkpoint": None,
     "forward_logs": None,
+    "progress_every": 30,
     "mp_context": "spawn",
     "max_concurrency": 3,
 }
