@@ -121,6 +121,8 @@ class Serving:
         me = threading.get_ident()
         others = self._serving.get(me)
         self._serving[me] = slot
+        if slot.worker is not None:
+            slot.worker.thread = me
         before = current.exchange(partial(self._current, slot))
         try:
             self._work(slot)

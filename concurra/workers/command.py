@@ -53,6 +53,7 @@ class CommandWorker:
     spent = False
     sent = False
     note: Optional[Note] = None
+    thread: Optional[int] = None
 
     def __init__(self, guardian: Guardian, drain: Optional[Drain] = None) -> None:
         self._guardian = guardian

@@ -10,6 +10,7 @@ from ..outcomes import NOTHING, SUCCESS, AtHand, Outcome
 from ..steps import TERMINATE
 from ..tasks import Call
 from ..wording import FALLBACK_WARNING, GENERATOR_WARNING
+from .stacks import Stack, run_coroutine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,9 +41,7 @@ def perform(call: Call) -> Any:
         else:
             value = run(call.func, *call.args, **call.kwargs)
         if type(value) is CoroutineType:
-            import asyncio
-
-            return run(asyncio.run, value)
+            return run(run_coroutine, value)
         return value
     finally:
         if _forks != forks:
@@ -126,7 +125,9 @@ class ThreadWorker:
         self.mode = mode
         self._initialize = initialize
         self.at_hand = NOTHING
-        self._at_work = AtHand(mode)
+        self.thread: Optional[int] = None
+        self._stack = Stack(self, perform.__code__, ThreadWorker.begin.__code__)
+        self._at_work = AtHand(mode, place=self._stack)
         self._dismissed = False
         # Most of what a task keeps would be this, if each had its own.
         self._returned_none = Outcome(SUCCESS, mode)
@@ -186,6 +187,7 @@ class ThreadWorker:
     def stop(self, force: int = TERMINATE) -> bool:
         """See `Worker.stop`: prevents the next job; the one at hand goes on."""
         self._dismissed = True
+        self._stack.capture()
         return False
 
     def close(self) -> None:

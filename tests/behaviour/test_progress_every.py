@@ -62,7 +62,8 @@ def test_a_line_comes_although_nothing_ends(lines):
     assert all(
         re.fullmatch(
             rf"Nightly after {number}: 2 of 3 tasks have ended, 1 failed, "
-            rf"1 terminated, 1 at work \(longest: long, {number}\), about {number} left",
+            rf"1 terminated, 1 at work \(longest: long, {number}\), "
+            rf"about {number} left",
             line,
         )
         for line in lines.lines
