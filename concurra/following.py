@@ -30,6 +30,7 @@ class Following:
     _life: LifeCycle
     _plan: Plan
     _registry: Registry
+    name: str
     _keeping: bool  # what was handed out
     _starting: RLock
 
@@ -116,6 +117,22 @@ class Following:
         ``ready``, ``running``, ``successful``, ``failed``, ``terminated``.
         """
         return self._life.counts()
+
+    def __repr__(self) -> str:
+        look, state = self._life.snapshot(self.name), "not started"
+        if self._life.begun:
+            state = "running" if self._plan.remaining else "ended"
+        told = f"{look.ended} of {look.total} ended"
+        if look.counts["failed"]:
+            told += f", {look.counts['failed']} failed"
+        return f"<{type(self).__name__} {self.name!r} {state}: {told}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it."""
+        from . import notebook
+
+        look = self._life.snapshot(self.name)
+        return notebook.runner(repr(self)[1:-1], look, self._plan.tasks.values())
 
     @property
     def exit_code(self) -> int:

@@ -27,6 +27,7 @@ EXPORTED = [
     "ExecutionError",
     "Fact",
     "LifeCycleError",
+    "LiveBoard",
     "Observer",
     "RemoteTraceback",
     "Result",
