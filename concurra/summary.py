@@ -162,7 +162,7 @@ def status(look: Snapshot) -> str:
     if look.at_work:
         longest = look.at_work[0]
         told += f" (longest: {_cell(longest.label)}, {rounded(longest.seconds)})"
-    if look.rest is not None:
+    if look.rest:
         told += f", about {rounded(look.rest)} left"
     return f"{look.name} after {rounded(look.seconds)}: {told}"
 

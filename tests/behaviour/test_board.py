@@ -301,7 +301,7 @@ def test_in_a_notebook_a_table_is_changed_in_place(monkeypatch):
     )
     runner.add_task(int, "<b>", label="<bad>")
     runner.run(verify=False)
-    assert shown[0].startswith("<p><b>Nightly after 0.0 sec: ")
+    assert shown[0].startswith("<p><b>Nightly after ")
     assert "1 of 1 tasks have ended, 1 failed" in shown[-1]
     assert "✗ &lt;bad&gt;: ValueError" in shown[-1] and "<bad>" not in shown[-1]
 
