@@ -76,7 +76,7 @@ class Dump:
         :param end: of the process, as something to wait for.
         :param ready: whether it can have begun its job.
         """
-        if self._until is None:
+        if self._until is None and self._fd is not None:
             self._silence = SILENCE if ready else STARTING
             self._exit = end
             self._until = time.monotonic() + PATIENCE
@@ -135,7 +135,9 @@ class Dump:
 
 
 def _received(duplicate: Any) -> Dump:
-    return Dump(duplicate.detach())
+    fd: int = duplicate.detach()
+    os.set_inheritable(fd, False)
+    return Dump(fd)
 
 
 def _nameless() -> int:

@@ -9,6 +9,7 @@ source are looked up when the trace is read.
 from __future__ import annotations
 
 import sys
+from collections import deque
 from threading import get_ident
 from types import CoroutineType
 
@@ -17,7 +18,17 @@ from ..wording import OWN
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType, FrameType
-    from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
+    from typing import (
+        Any,
+        Deque,
+        Dict,
+        Iterable,
+        Iterator,
+        List,
+        Mapping,
+        Optional,
+        Tuple,
+    )
 
     #: File, line, and name of the function.
     Place = Tuple[str, Optional[int], str]
@@ -41,18 +52,22 @@ def run_coroutine(coroutine: CoroutineType[Any, Any, Any]) -> Any:
         del _coroutines[me]
 
 
+#: Those that are about to be captured.
+_expected: Deque[Stack] = deque()
+
+
 class Stack:
     """Where the thread of a worker is in its job; a text, by ``str()``.
 
-    :param worker: to which the job belongs. It is asked for its ``thread``.
     :param caller: the code of the function that calls those of users.
-    :param owner: the code of the worker's method around that.
+    :param owner: the code of the method around that, of an object with this ``stack``.
     """
 
-    __slots__ = ("_worker", "_caller", "_owner", "_found")
+    __slots__ = ("thread", "_caller", "_owner", "_found")
 
-    def __init__(self, worker: Any, caller: CodeType, owner: CodeType) -> None:
-        self._worker = worker
+    def __init__(self, caller: CodeType, owner: CodeType) -> None:
+        #: That of the worker; None if it has none yet.
+        self.thread: Optional[int] = None
         self._caller = caller
         self._owner = owner
         self._found: Optional[List[Tuple[CodeType, int]]] = None
@@ -61,19 +76,35 @@ class Stack:
         """Look where it is, unless that was done; for any thread, never blocks."""
         if self._found is not None:
             return
-        thread, found = self._worker.thread, []
-        frame = sys._current_frames().get(thread)
-        outer, frames = self._split(frame)
+        frames = sys._current_frames()
+        self._find(frames)
+        while _expected:
+            try:
+                _expected.popleft()._find(frames)
+            except IndexError:  # another thread was faster
+                break
+
+    def expect(self) -> None:
+        """It is about to be captured: then, if not before, when another one is.
+
+        To look at all threads takes a while, and many may be stopped at once.
+        """
+        _expected.append(self)
+
+    def _find(self, all_frames: Mapping[int, FrameType]) -> None:
+        if self._found is not None:
+            return
+        thread, found = self.thread or 0, []
+        outer, frames = self._split(all_frames.get(thread))
         while outer is not None and outer.f_code is not self._owner:
             outer = outer.f_back
         # The job may have ended, and the thread be at another worker's.
-        if outer is not None and outer.f_locals.get("self") is self._worker:
+        if outer is not None and outer.f_locals["self"].stack is self:
             coroutine = _coroutines.get(thread)
             if coroutine is not None and not coroutine.cr_running:
                 frames = list(_awaiting(coroutine))
             found = [(each.f_code, each.f_lineno) for each in frames]
         self._found = found
-        self._worker = None
 
     def _split(
         self, frame: Optional[FrameType]

@@ -125,12 +125,20 @@ class ThreadWorker:
         self.mode = mode
         self._initialize = initialize
         self.at_hand = NOTHING
-        self.thread: Optional[int] = None
-        self._stack = Stack(self, perform.__code__, ThreadWorker.begin.__code__)
-        self._at_work = AtHand(mode, place=self._stack)
+        self.stack = Stack(perform.__code__, ThreadWorker.begin.__code__)
+        self._at_work = AtHand(mode, place=self.stack)
         self._dismissed = False
         # Most of what a task keeps would be this, if each had its own.
         self._returned_none = Outcome(SUCCESS, mode)
+
+    @property
+    def thread(self) -> Optional[int]:
+        """See `Worker.thread`."""
+        return self.stack.thread
+
+    @thread.setter
+    def thread(self, thread: Optional[int]) -> None:
+        self.stack.thread = thread
 
     def is_quick(self, call: Call) -> bool:
         """Never: what it calls may take its time."""
@@ -179,6 +187,7 @@ class ThreadWorker:
     def dismiss(self) -> AtHand:
         """See `Worker.dismiss`."""
         self._dismissed = True
+        self.stack.expect()
         return self.at_hand
 
     def abandon(self) -> None:
@@ -187,7 +196,7 @@ class ThreadWorker:
     def stop(self, force: int = TERMINATE) -> bool:
         """See `Worker.stop`: prevents the next job; the one at hand goes on."""
         self._dismissed = True
-        self._stack.capture()
+        self.stack.capture()
         return False
 
     def close(self) -> None:
