@@ -30,6 +30,7 @@ from .tasks import TaskRef
 # concurra, so no module that is always loaded does it.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .board import LiveBoard
     from .label_filter import LabelFilter
     from .observers import Fact, Observer
     from .retries import Retry
@@ -49,6 +50,7 @@ __all__ = [
     "Fact",
     "LabelFilter",
     "LifeCycleError",
+    "LiveBoard",
     "Observer",
     "RemoteTraceback",
     "Result",
@@ -80,6 +82,10 @@ def __getattr__(name: str) -> object:
         from . import observers
 
         return getattr(observers, name)
+    if name == "LiveBoard":
+        from .board import LiveBoard
+
+        return LiveBoard
     if name in ("CommandResult", "Result"):
         from . import types
 

@@ -122,6 +122,22 @@ class Following:
         """
         return self._life.counts()
 
+    def __repr__(self) -> str:
+        look, state = self._life.snapshot(self.name), "not started"
+        if self._life.begun:
+            state = "running" if self._plan.remaining else "ended"
+        told = f"{look.ended} of {look.total} ended"
+        if look.counts["failed"]:
+            told += f", {look.counts['failed']} failed"
+        return f"<{type(self).__name__} {self.name!r} {state}: {told}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it."""
+        from . import notebook
+
+        look = self._life.snapshot(self.name)
+        return notebook.runner(repr(self)[1:-1], look, self._plan.tasks.values())
+
     @property
     def exit_code(self) -> int:
         """For `sys.exit`: 0 if all tasks have ended and nothing went wrong, else 1."""

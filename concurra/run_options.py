@@ -34,7 +34,7 @@ class RunOptions:
         *("progress_stats", "fast_fail", "use_multiprocessing", "log_errors"),
         *("fallback_to_thread_on_pickle_error", "task_retries"),
         *("max_tasks_per_child", "mp_context", "max_concurrency", "forward_logs"),
-        *("resources", "run_timeout", "initializer", "initargs"),
+        *("resources", "run_timeout", "progress_every", "initializer", "initargs"),
         *("observers", "keep_results", "checkpoint", "output", "max_output"),
     )
 
@@ -47,7 +47,8 @@ class RunOptions:
         self.timeout: Optional[float] = chosen.timeout
         self.run_timeout: Optional[float] = chosen.run_timeout
         self.terminate_timeout: float = chosen.terminate_timeout
-        for name in ("timeout", "run_timeout"):
+        self.progress_every: Optional[float] = chosen.progress_every
+        for name in ("timeout", "run_timeout", "progress_every"):
             if getattr(self, name) is not None:
                 checks.seconds(name, getattr(self, name))
         checks.seconds("terminate_timeout", self.terminate_timeout, zero=True)

@@ -41,6 +41,9 @@ class Worker(Protocol):
     #: has been dismissed. Its owner sets it to `NOTHING` before the next job.
     at_hand: AtHand
 
+    #: The thread that begins its jobs, unless they are quick; its owner sets it.
+    thread: Optional[int]
+
     #: Whether jobs may be done elsewhere, and be quick to begin.
     elsewhere: bool
 

@@ -25,6 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Collection, Optional, Tuple
 
+    from .dumps import Dump
     from .initializer import Initializer
     from .outbox import Outbox
     from .pieces import Message
@@ -57,18 +58,23 @@ def serve(
     initializer: Optional[Initializer] = None,
     levels: Optional[Levels] = None,
     shows: bool = False,
+    dump: Optional[Dump] = None,
 ) -> None:
     """Do one job after another, until the pipe ends.
 
     :param importing: see `ProcessWorker`; None in a process that was not forked.
     :param handlers: those that this process has inherited.
     :param initializer: called before the first job.
+    :param dump: where to write where it is if SIGTERM ends it.
     :param levels: of the program's loggers, if it wants the records of this process.
     :param shows: whether the program shows what tasks print.
     """
     if POSIX:
         os.setsid()
         handlers.reset()
+    if dump is not None:
+        dump.install()
+        os.register_at_fork(after_in_child=dump.forget)
     if importing is not None:
         mend_imports(importing)
     # A fork of a daemon thread has one for its main thread, and threads of tasks would
@@ -90,7 +96,7 @@ def serve(
         send(pipe.pack("ready", plain=True))
         if initializer is not None:
             initializer()  # first: what it has set up is how each task finds it
-        surroundings = Surroundings()
+        surroundings = Surroundings(None if dump is None else dump.install)
         while not surroundings.spoiled:
             reply = _do(pipe, initializer, act)
             surroundings.restore()

@@ -59,6 +59,7 @@ class CommandWorker:
     spent = False
     sent = False
     note: Optional[Note] = None
+    thread: Optional[int] = None
 
     def __init__(
         self,

@@ -43,6 +43,9 @@ if POSIX:
 #: Bytes read at once: the capacity of a pipe.
 CHUNK = 1 << 16
 
+#: Bytes at the end of a stream in which its last line is looked for.
+LINE = 1000
+
 #: What is written to wake a reader: an eventfd takes nothing else.
 _ONE = (1).to_bytes(8, sys.byteorder)
 
@@ -66,6 +69,17 @@ class Transcript:
         streams = (("stdout", self.stdout), ("stderr", self.stderr))
         parts = [f"{name}:\n{_written(chunks)}" for name, chunks in streams if chunks]
         return "\n".join(parts)
+
+    def last_line(self) -> str:
+        """The last line that has something in it, as it was left; of stdout, if any."""
+        for chunks in (self.stdout, self.stderr):
+            last = chunks if isinstance(chunks, list) else list(chunks)
+            end = b"".join(last[-2:])[-LINE:]
+            lines = end.replace(b"\r", b"\n").split(b"\n")
+            for line in reversed(lines):
+                if line.strip():
+                    return line.decode(encoding(), "backslashreplace").strip()
+        return ""
 
 
 def _kept(limit: Optional[int]) -> Chunks:

@@ -210,6 +210,7 @@ class PooledWorker:
         self.retired = False
         self.elsewhere = pool.elsewhere
         self.remote = pool.remote
+        self.thread: Optional[int] = None
         self._note: Optional[Note] = None
         self._pool = pool
         self._done = done
@@ -337,6 +338,7 @@ class PooledWorker:
     def _use(self, worker: Kind, job: Job) -> Optional[Outcome]:
         worker.sent = False
         worker.note = self._note
+        worker.thread = self.thread
         self._active = worker
         self.at_hand = at_hand = worker.present(job)
         if self._dismissed:

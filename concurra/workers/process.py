@@ -33,6 +33,7 @@ from ..tasks import Call
 from ..wording import describe, ending
 from .child import ANSWERING, CALLING, DONE, LAST, PRINTED, RECEIVING, RECORD
 from .child import not_recorded, serve
+from .dumps import Dump, can_dump
 from .exits import Exit
 from .forks import POSIX, close_unshared, forking, starting, unshared
 from .groups import ProcessGroup, destroy
@@ -83,6 +84,7 @@ class ProcessWorker:
     """
 
     mode: ExecutionMode = "process"
+    thread: Optional[int] = None
 
     def __init__(
         self,
@@ -102,7 +104,6 @@ class ProcessWorker:
         #: See `Kind.note`.
         self.note: Optional[Note] = None
         self._remark = Remark()  # of a job that was stopped, which is the last one
-        self._at_hand = AtHand(self.mode, None, self._remark)
         self._ends_by = 0.0
         self._left = max_tasks
         self._grace = grace
@@ -126,10 +127,16 @@ class ProcessWorker:
             self._pipe, theirs = connect(context)
             unshared(self._pipe)
             unshared(theirs)
+        self._dump: Optional[Dump] = None
         try:
+            if can_dump():
+                self._dump = Dump()
+                unshared(self._dump)
+            self._at_hand = AtHand(self.mode, None, self._remark, self._dump)
             self._start(context, guardian, theirs, importing, initializer)
         except BaseException:
             close_unshared(self._pipe)
+            self._close_dump()
             raise
         finally:
             close_unshared(theirs)
@@ -151,13 +158,14 @@ class ProcessWorker:
                 initializer,
                 self._levels(),
                 self._receiver is not None,
+                self._dump,
             ),
             name="concurra-worker",
             daemon=False,
         )
         child: Optional[Exit] = None
         try:
-            with forking(keep=theirs) if self._forked else starting():
+            with forking(theirs, self._dump) if self._forked else starting():
                 _rehearse_start()
                 self._process.start()
                 # Out of the book by which `multiprocessing` waits at the end of the
@@ -205,6 +213,8 @@ class ProcessWorker:
 
     def stop(self, force: int = TERMINATE) -> bool:
         """See `Worker.stop`; an interrupt terminates."""
+        if self._dump is not None:
+            self._dump.stopped(self._exit, self._ready)
         self._group.stop(max(force, TERMINATE))
         return True
 
@@ -341,6 +351,10 @@ class ProcessWorker:
                 self._reaped = True
         return self._exitcode
 
+    def _close_dump(self) -> None:
+        if self._dump is not None:
+            close_unshared(self._dump)
+
     def _reap_once(self) -> Optional[int]:
         if self._pass_on is not None or self._receiver is not None:
             self._exit.wait_without_reaping(self._group.pid)
@@ -353,6 +367,7 @@ class ProcessWorker:
         self._exit.wait_without_reaping(self._group.pid)
         self._group.reap(self._process.join)
         self._group.tell_survivors(self._remark)
+        self._close_dump()
         self._exit.close()  # not before: who stops it looks there
         exitcode = self._process.exitcode
         if exitcode is None:

@@ -10,6 +10,7 @@ from ..outcomes import NOTHING, SUCCESS, AtHand, Outcome
 from ..steps import TERMINATE
 from ..tasks import Call
 from ..wording import FALLBACK_WARNING, GENERATOR_WARNING
+from .stacks import Stack, run_coroutine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,9 +41,7 @@ def perform(call: Call) -> Any:
         else:
             value = run(call.func, *call.args, **call.kwargs)
         if type(value) is CoroutineType:
-            import asyncio
-
-            return run(asyncio.run, value)
+            return run(run_coroutine, value)
         return value
     finally:
         if _forks != forks:
@@ -131,10 +130,20 @@ class ThreadWorker:
         self._initialize = initialize
         self._perform = perform
         self.at_hand = NOTHING
-        self._at_work = AtHand(mode)
+        self.stack = Stack(perform.__code__, ThreadWorker.begin.__code__)
+        self._at_work = AtHand(mode, place=self.stack)
         self._dismissed = False
         # Most of what a task keeps would be this, if each had its own.
         self._returned_none = Outcome(SUCCESS, mode)
+
+    @property
+    def thread(self) -> Optional[int]:
+        """See `Worker.thread`."""
+        return self.stack.thread
+
+    @thread.setter
+    def thread(self, thread: Optional[int]) -> None:
+        self.stack.thread = thread
 
     def is_quick(self, call: Call) -> bool:
         """Never: what it calls may take its time."""
@@ -183,6 +192,7 @@ class ThreadWorker:
     def dismiss(self) -> AtHand:
         """See `Worker.dismiss`."""
         self._dismissed = True
+        self.stack.expect()
         return self.at_hand
 
     def abandon(self) -> None:
@@ -191,6 +201,7 @@ class ThreadWorker:
     def stop(self, force: int = TERMINATE) -> bool:
         """See `Worker.stop`: prevents the next job; the one at hand goes on."""
         self._dismissed = True
+        self.stack.capture()
         return False
 
     def close(self) -> None:

@@ -28,6 +28,7 @@ EXPORTED = [
     "Fact",
     "LabelFilter",
     "LifeCycleError",
+    "LiveBoard",
     "Observer",
     "RemoteTraceback",
     "Result",
@@ -181,6 +182,7 @@ def test_new_parameters_of_the_constructor():
         "forward_logs": None,
         "output": None,
         "max_output": None,
+        "progress_every": None,
     }
 
 

@@ -42,6 +42,7 @@ GIVEN: dict[str, Any] = {
     "forward_logs": None,
     "output": "prefixed",
     "max_output": 1000,
+    "progress_every": 30,
     "mp_context": "spawn",
     "max_concurrency": 3,
 }
