@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import re
 import signal
 import time
 
@@ -40,8 +39,8 @@ PATIENCE: Final = 0.2
 #: Bytes of a dump that are looked at. The main thread's stack is the last.
 MOST: Final = 1 << 16
 
-_FRAME: Final = re.compile(r'  File "(.*)", line (\d+|\?\?\?) in (.*)')
-_THREAD: Final = re.compile(r"^(?:Current thread|Thread) 0x.*:$", re.MULTILINE)
+_FRAME: Final = r'  File "(.*)", line (\d+|\?\?\?) in (.*)'
+_THREAD: Final = r"(?m)^(?:Current thread|Thread) 0x.*:$"
 
 #: Our own files, and the one of them that calls functions of users.
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -162,8 +161,10 @@ def places(dump: str) -> List[Place]:
 
     Without what is around the user's function, if that is known.
     """
+    import re  # which a worker process has no use for
+
     found: List[Place] = []
-    for file, line, name in _FRAME.findall(_THREAD.split(dump)[-1]):
+    for file, line, name in re.findall(_FRAME, re.split(_THREAD, dump)[-1]):
         if "\\" in file:  # what is no ASCII
             file = file.encode().decode("unicode_escape", "replace")
         place = file, int(line) if line.isdigit() else None, name
