@@ -59,7 +59,10 @@ def _asset(name: str) -> str:
 
 
 def _dense(text: str) -> str:
-    """The lines without their indentation, and without those that are comments."""
+    """The lines without their indentation, and without those that are comments.
+
+    So no text and no comment of an asset goes over more than one line.
+    """
     lines = [line.strip() for line in text.splitlines()]
     return "".join(f"{line}\n" for line in lines if line[:2] not in ("", "//", "/*"))
 
