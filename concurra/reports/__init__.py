@@ -6,6 +6,7 @@ Each is made of one record of the run, before, during or after it: `record`.
 from __future__ import annotations
 
 from .dot import to_dot
+from .html import write_html
 from .json_file import write_json
 from .junit import write_junit_xml
 from .loading import load
@@ -21,6 +22,7 @@ __all__ = [
     "to_dot",
     "to_mermaid",
     "write_chrome_trace",
+    "write_html",
     "write_json",
     "write_junit_xml",
 ]
