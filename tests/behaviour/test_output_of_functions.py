@@ -16,10 +16,10 @@ from functools import partial
 import pytest
 
 import concurra
-from tests.helpers import START_METHODS, run_script
+from tests.helpers import START_METHODS, run_script, wait_until
 
 from .modes import FUNCTIONS, as_in, runner_in
-from .support import BOUND, SAME_LIBRARY, Gate, check, read, write
+from .support import BOUND, SAME_LIBRARY, Gate, check, write
 
 WAYS = ("prefixed", "grouped")
 
@@ -146,7 +146,7 @@ def test_what_a_process_has_printed_that_is_stopped(monkeypatch, tmp_path, metho
         task = concurra.task(say_and_stay, timeout=timeout)
         runner.add_task(task, str(path), label="it", depends_on=["first"])
         runner.execute_in_background()
-        read(path)
+        wait_until(path.exists, timeout=3 * BOUND, what="the task at work")
         if how == "abort":
             runner.abort(verify=False)
         elif how == "cancel":
