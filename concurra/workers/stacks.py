@@ -77,12 +77,15 @@ class Stack:
         if self._found is not None:
             return
         frames = sys._current_frames()
-        self._find(frames)
-        while _expected:
-            try:
-                _expected.popleft()._find(frames)
-            except IndexError:  # another thread was faster
-                break
+        try:
+            self._find(frames)
+            while _expected:
+                try:
+                    _expected.popleft()._find(frames)
+                except IndexError:  # another thread was faster
+                    break
+        finally:
+            frames.clear()  # this one is among them, so they would hold each other
 
     def expect(self) -> None:
         """It is about to be captured: then, if not before, when another one is.
