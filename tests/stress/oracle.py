@@ -501,11 +501,12 @@ class _Oracle:
                 continue
             yield from self._differences(other, f"as call {number} returned it")
         early = {
-            # What a terminated command prints before it is dead comes later.
+            # What a terminated command prints before it is dead comes later, as does
+            # what a process tells of where it was.
             label: (
                 {**result, "trace": self.results[label]["trace"]}
                 if result["status"] == "Terminated"
-                and result["execution_mode"] == "subprocess"
+                and result["execution_mode"] in ("subprocess", "process")
                 else result
             )
             for label, result in record.early.items()
