@@ -30,7 +30,7 @@ from .tasks import TaskRef
 # concurra, so no module that is always loaded does it.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .board import LiveBoard
+    from .live.board import LiveBoard
     from .label_filter import LabelFilter
     from .observers import Fact, Observer
     from .retries import Retry
@@ -83,7 +83,7 @@ def __getattr__(name: str) -> object:
 
         return getattr(observers, name)
     if name == "LiveBoard":
-        from .board import LiveBoard
+        from .live.board import LiveBoard
 
         return LiveBoard
     if name in ("CommandResult", "Result"):

@@ -147,7 +147,8 @@ class CommandAdders(Adding):
         job = Command(argv, **command_checks.options(given))
         chosen = choose(**{name: given[name] for name in OPTIONS})
         if job.output is not None or job.max_output is not None:
-            from . import display  # noqa: F401 here, as the run has no threads yet
+            # Here, as the run has no threads yet.
+            from .output.display import Display  # noqa: F401
             from .workers.kept import Kept  # noqa: F401
         if references:
             rule = chosen.get("trigger_rule")

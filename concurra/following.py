@@ -133,7 +133,7 @@ class Following:
 
     def _repr_html_(self) -> str:
         """What a notebook shows of it."""
-        from . import notebook
+        from .live import notebook
 
         look = self._life.snapshot(self.name)
         return notebook.runner(repr(self)[1:-1], look, self._plan.tasks.values())

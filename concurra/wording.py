@@ -26,7 +26,7 @@ COPY = "This is the copy of a runner that a fork has made"
 _GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())
 
 #: The packages whose frames are left out of tracebacks.
-OWN = ("concurra", "concurra.workers")
+OWN = ("concurra", "concurra.workers", "concurra.output", "concurra.live")
 
 #: The function of ours that calls users' functions. Builtins have no frames below it.
 _CALLER = "perform"

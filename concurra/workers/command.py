@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing import Collection, Dict, List, Optional, Union
 
     from ..current import Note
-    from ..display import Display
+    from ..output.display import Display
     from ..types import CommandResult, ExecutionMode
     from . import Done
     from .output import Sink
@@ -100,7 +100,7 @@ class CommandWorker:
         how = command.output or self._output
         if how is None or how == "captured" or not command.read:
             return None
-        from ..display import Display
+        from ..output.display import Display
         from .kept import Kept
 
         label, attempt = ("", 1) if self.note is None else self.note[:2]
@@ -273,7 +273,7 @@ def _sinks(
     kept = transcript.stdout, transcript.stderr
     if display is None:
         return [kept[number] for number in command.read]
-    from ..display import Shown
+    from ..output.display import Shown
 
     return [Shown(kept[number], display, number) for number in command.read]
 

@@ -15,9 +15,9 @@ from __future__ import annotations
 import math
 import threading
 
-from .. import streams
+from ..output import streams
 from ..current import at_work, current_task
-from ..display import GROUPED, Display
+from ..output.display import GROUPED, Display
 from ..wording import kind
 from .kept import Kept
 from .thread import perform

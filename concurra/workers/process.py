@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Collection, Hashable, List, Optional
 
     from ..current import Note
-    from ..display import Display
+    from ..output.display import Display
     from ..types import ExecutionMode
     from . import Done
     from .initializer import Initializer

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import concurra
-from concurra.screen import Screen as BottomLines
+from concurra.live.screen import Screen as BottomLines
 from tests.terminal import Screen, Terminal
 
 from .support import BOUND, write

@@ -87,7 +87,7 @@ ROWS = [
             System(
                 OURS,
                 with_concurra,
-                needs=["concurra.workers.command", "concurra.display"],
+                needs=["concurra.workers.command", "concurra.output.display"],
             ),
             System("Popen line by line", with_popen),
             System("xargs -P4 + sed -u", with_xargs),

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
-from concurra.colours import clean
+from concurra.output.colours import clean
 from concurra.sanitize import one_line
 
 from .scenario import Scenario

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concurra import notebook
-from concurra.board_view import (
+from concurra.live import notebook
+from concurra.live.view import (
     board,
     cells,
     encodable,

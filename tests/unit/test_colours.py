@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concurra.colours import RESET, are_wanted, clean, paint
+from concurra.output.colours import RESET, are_wanted, clean, paint
 
 RED = "\x1b[31m"
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from concurra import display, streams
-from concurra.display import GROUPED, PREFIXED, WIDTH, Display, Shown
+from concurra.output import display, streams
+from concurra.output.display import GROUPED, PREFIXED, WIDTH, Display, Shown
 
 
 class Stream(io.StringIO):

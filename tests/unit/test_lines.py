@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concurra.lines import LONGEST, Lines
+from concurra.output.lines import LONGEST, Lines
 
 #: What streams are made of, in a bad mix.
 PARTS = st.sampled_from(

@@ -6,7 +6,7 @@ import os
 import re
 import zlib
 
-from .sanitize import one_line
+from ..sanitize import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

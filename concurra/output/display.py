@@ -16,8 +16,8 @@ import threading
 
 from . import colours, streams
 from .lines import Lines
-from .sanitize import one_line
-from .wording import name
+from ..sanitize import one_line
+from ..wording import name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import unicodedata
 
-from .sanitize import one_line
-from .summary import rounded
-from .wording import name
+from ..sanitize import one_line
+from ..summary import rounded
+from ..wording import name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Dict, Final, List, Sequence, Tuple
 
-    from .snapshot import AtWork, Snapshot
+    from ..snapshot import AtWork, Snapshot
 
     #: A style, "" for none, and a text in it.
     Span = Tuple[str, str]

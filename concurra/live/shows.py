@@ -7,16 +7,16 @@ import sys
 import threading
 from importlib import import_module
 
-from . import board_view
-from .sanitize import one_line
+from . import view
+from ..sanitize import one_line
 from .screen import Screen
-from .summary import status
+from ..summary import status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final, List, Optional
 
-    from .snapshot import Snapshot
+    from ..snapshot import Snapshot
 
 #: Seconds from one look to the next.
 PERIOD: Final = 0.25
@@ -42,9 +42,9 @@ class Plain:
         """So far it has come."""
         self._print(one_line(status(look)))
 
-    def tell(self, line: board_view.Line) -> None:
+    def tell(self, line: view.Line) -> None:
         """A task went wrong."""
-        self._print(board_view.painted(line, False))
+        self._print(view.painted(line, False))
 
     def end(self, look: Snapshot) -> None:
         """The run has ended."""
@@ -85,10 +85,10 @@ class Terminal(Plain):
         """Draw it anew."""
         self._draw(look, self._rows)
 
-    def tell(self, line: board_view.Line) -> None:
+    def tell(self, line: view.Line) -> None:
         """Whole, above all."""
         if self._screen.is_open:
-            text = _fit(self._stream, board_view.painted(line, self._colours))
+            text = _fit(self._stream, view.painted(line, self._colours))
             self._screen.above(self._stream, f"{text}\n")
         elif not self._over:
             super().tell(line)
@@ -115,14 +115,11 @@ class Terminal(Plain):
             width, height = size.columns or 80, size.lines or 24
         except (OSError, ValueError):
             width, height = 80, 24
-        lines = board_view.board(look, width - 1, max(0, min(rows, height - 3)))
+        lines = view.board(look, width - 1, max(0, min(rows, height - 3)))
         if not rows:
             lines = lines[:1]
         self._screen.draw(
-            [
-                _fit(self._stream, board_view.painted(each, self._colours))
-                for each in lines
-            ]
+            [_fit(self._stream, view.painted(each, self._colours)) for each in lines]
         )
 
 
@@ -150,9 +147,9 @@ class Notebook(Plain):
             self._last = text
             self._place.update(self._display.HTML(text))
 
-    def tell(self, line: board_view.Line) -> None:
+    def tell(self, line: view.Line) -> None:
         """With what is shown next."""
-        self._failures.append(board_view.painted(line, False))
+        self._failures.append(view.painted(line, False))
 
     def _html(self, look: Snapshot) -> str:
         from . import notebook
@@ -172,6 +169,4 @@ def terminal(stream: Any, rows: int) -> Optional[Terminal]:
 
 def _fit(stream: Any, text: str) -> str:
     encoding = getattr(stream, "encoding", None)
-    return board_view.encodable(
-        text, encoding if isinstance(encoding, str) else "utf-8"
-    )
+    return view.encodable(text, encoding if isinstance(encoding, str) else "utf-8")

@@ -6,9 +6,9 @@ import os
 import sys
 import threading
 
-from . import board_view
-from .checks import seconds, whole
-from .observers import Observer
+from . import view
+from ..checks import seconds, whole
+from ..observers import Observer
 from .screen import is_terminal
 from .shows import Notebook, Plain, terminal
 
@@ -16,8 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Final, Optional
 
-    from .observers import Fact
-    from .snapshot import Snapshot
+    from ..observers import Fact
+    from ..snapshot import Snapshot
 
     Look = Callable[[], Snapshot]
 
@@ -61,7 +61,7 @@ class LiveBoard(Observer):
     def on_task_failure(self, fact: Fact) -> None:
         """Show it at once."""
         if self._show is not None and fact.result is not None:
-            self._show.tell(board_view.failure(fact.label, fact.result["error"]))
+            self._show.tell(view.failure(fact.label, fact.result["error"]))
 
     def on_run_end(self, fact: Fact) -> None:
         """Show how it has come out, and leave that."""

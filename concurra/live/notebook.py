@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from html import escape
 
-from .board_view import last_line
-from .sanitize import one_line, shorten
-from .summary import rounded
-from .wording import name
+from .view import last_line
+from ..sanitize import one_line, shorten
+from ..summary import rounded
+from ..wording import name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, Iterable, List, Sequence, Tuple
 
-    from .snapshot import Snapshot
-    from .tasks import Task
+    from ..snapshot import Snapshot
+    from ..tasks import Task
 
 #: Rows of a table.
 ROWS: Final = 50

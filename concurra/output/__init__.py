@@ -1,0 +1,1 @@
+"""How what tasks print is shown where this program prints."""
