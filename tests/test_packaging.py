@@ -24,6 +24,9 @@ LEFT = re.compile(r"\..*|build|dist|htmlcov|venv|__pycache__|.*\.egg-info|PKG-IN
 
 URL = "https://github.com/Concurra/concurra"
 
+#: Where pictures are.
+RAW = "https://raw.githubusercontent.com/Concurra/concurra/main"
+
 
 def installed() -> metadata.Distribution:
     """The distribution that pip has installed."""
@@ -189,8 +192,12 @@ def test_the_readme_of_an_index_leads_to_the_repository() -> None:
     assert "docs/tutorial.md" in links
     assert local_links(description) == []
     for link in links:
-        assert f"]({URL}/blob/main/{link})" in description
-    assert description.replace(f"]({URL}/blob/main/", "](").strip() == readme.strip()
+        assert (
+            f"{URL}/blob/main/{link})" in description or f"{RAW}/{link})" in description
+        )
+    for base in (f"{URL}/blob/main/", f"{RAW}/"):
+        description = description.replace(f"]({base}", "](")
+    assert description.strip() == readme.strip()
 
 
 @pytest.mark.parametrize("name", ["README.md", "LICENSE"])
