@@ -122,6 +122,7 @@ class Adders:
         trigger_rule: Optional[str] = None,
         name: Optional[str] = None,
         version: Any = None,
+        local: Optional[bool] = None,
     ) -> TaskRef:
         """Add a call of ``func(*args, **kwargs)``, the arguments being in containers.
 
@@ -137,6 +138,7 @@ class Adders:
             trigger_rule=trigger_rule,
             name=name,
             version=version,
+            local=local,
         )
         func, before = split(func)
         chosen = Chosen({**before, **chosen})
@@ -183,6 +185,7 @@ class Adders:
         trigger_rule: Optional[str] = None,
         name: Optional[str] = None,
         version: Any = None,
+        local: Optional[bool] = None,
         stop_signal: Union[str, int, None] = None,
         input: Union[str, bytes, TaskRef, None] = None,
         stderr: Optional[str] = None,
@@ -238,6 +241,7 @@ class Adders:
             trigger_rule=trigger_rule,
             name=name,
             version=version,
+            local=local,
         )
         job = Command(argv, **options)
         return self._add_command(job, given, references, label, depends_on, chosen)
@@ -260,6 +264,7 @@ class Adders:
         trigger_rule: Optional[str] = None,
         name: Optional[str] = None,
         version: Any = None,
+        local: Optional[bool] = None,
         stop_signal: Union[str, int, None] = None,
         input: Union[str, bytes, TaskRef, None] = None,
         stderr: Optional[str] = None,
@@ -293,6 +298,7 @@ class Adders:
             trigger_rule=trigger_rule,
             name=name,
             version=version,
+            local=local,
         )
         job = Command(argv, **options)
         return self._add_command(job, given, references, label, depends_on, chosen)
@@ -327,16 +333,9 @@ class Adders:
         return self._add(job, label, depends_on, chosen, references)
 
     def _warn_of_slips(self, own: str, func: Any, kwargs: Mapping[str, Any]) -> None:
-        for keyword, meant in spelling.suspects(func, kwargs, own):
-            option = "the option " if meant in spelling.OPTIONS else ""
-            hint = f"did you mean {option}'{meant}'{' of task()' if option else ''}?"
-            if not option and own == "add_func" and meant != "key":
-                hint = f"add_func() takes 'key' alone, add_task() takes '{meant}'"
-            name = quote(Call(func).name)
-            note = (
-                f"{own}() passes '{keyword}' on to {name}, which has no such parameter"
-            )
-            logs.warn(self.log, f"{note}: {hint}")
+        for keyword, hint in spelling.hints(func, kwargs, own):
+            note = f"{own}() passes '{keyword}' on to {quote(Call(func).name)}, which"
+            logs.warn(self.log, f"{note} has no such parameter: {hint}")
 
     def _context_now(self) -> Context:
         """A copy of the caller's context; the last one, if that is the same."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .events import Reader
     from .observers import Observer
     from .retries import Retry
-    from .types import Result
+    from .types import Executor, Result
 
     Self = TypeVar("Self", bound="TaskRunner")
 
@@ -90,6 +90,9 @@ class TaskRunner(Adders, Following):
     :param forward_logs: whether what functions log in processes goes to the handlers
         of this program, by its levels and filters, with the task's label as
         ``concurra_label``. None for: where processes have no copy of the handlers.
+    :param executor: runs the tasks instead of this program, on other machines say: an
+        object with ``submit(function, *args)`` that returns futures, such as a client
+        of dask. ``max_concurrency`` is how many it has at once. It is never shut down.
     :raises TypeError, ValueError: an argument is of the wrong type or out of its range.
     """
 
@@ -117,6 +120,7 @@ class TaskRunner(Adders, Following):
         keep_results: bool = True,
         checkpoint: Union[StrPath, Checkpoint, None] = None,
         forward_logs: Optional[bool] = None,
+        executor: Optional[Executor] = None,
     ) -> None:
         self.log = checks.logger(logger)
         self.name = checks.text("name", name, "TaskRunner")
@@ -138,7 +142,8 @@ class TaskRunner(Adders, Following):
         self.keep_results = keep_results
         self.checkpoint = checkpoint
         self.forward_logs = forward_logs
-        self.max_concurrency = checks.concurrency(max_concurrency)
+        self.executor = executor
+        self.max_concurrency = max_concurrency
 
         self._context = EMPTY
         self._options = Options()  # of each task that was given none of its own

@@ -15,7 +15,9 @@ from typing import (
 )
 
 Status = Literal["Successful", "Failed", "Terminated"]
-ExecutionMode = Literal["thread", "process", "thread_fallback", "subprocess"]
+ExecutionMode = Literal[
+    "thread", "process", "thread_fallback", "subprocess", "executor"
+]
 
 
 _Item = TypeVar("_Item", covariant=True)
@@ -31,6 +33,16 @@ class Arguments(Protocol[_Item]):
     def __iter__(self) -> Iterator[_Item]: ...
 
     def __len__(self) -> int: ...
+
+
+class Executor(Protocol):
+    """What runs functions elsewhere.
+
+    It returns futures, which have ``result()``, ``cancel()`` and
+    ``add_done_callback(function)``.
+    """
+
+    submit: Any
 
 
 class Result(TypedDict):

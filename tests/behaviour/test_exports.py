@@ -178,6 +178,7 @@ def test_new_parameters_of_the_constructor():
         "keep_results": True,
         "checkpoint": None,
         "forward_logs": None,
+        "executor": None,
     }
 
 

@@ -126,7 +126,7 @@ def look_at(result: concurra.Result) -> str:
     assert_type(result["output"], Any)
     assert_type(
         result["execution_mode"],
-        Literal["thread", "process", "thread_fallback", "subprocess", None],
+        Literal["thread", "process", "thread_fallback", "subprocess", "executor", None],
     )
     assert_type(result["warning"], Optional[str])
     assert_type(result["attempts"], int)
