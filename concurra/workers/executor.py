@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 #: The kind of jobs that are handed to the executor.
 EXECUTOR: Final = "executor"
 
+_NO_NOTE: Final[Note] = ("", 1, None, None)
+
 _NO_CONCURRA = "No module named 'concurra"
 
 
@@ -111,6 +113,7 @@ class ExecutorWorker:
         self._pool = pool
         self._at_hand = AtHand(MODE)
         self._attempt: Optional[_Attempt] = None
+        self._stopped = False
 
     def is_quick(self, job: Job) -> bool:
         """Always: `run` does no more than to put it into a queue."""
@@ -122,14 +125,18 @@ class ExecutorWorker:
 
     def run(self, job: Job, at_hand: AtHand, done: Done) -> Optional[Outcome]:
         """See `Kind.run`."""
-        assert self.note is not None
-        self._attempt = attempt = _Attempt(self._pool, job, self.note, done)
+        if self._stopped:
+            return Outcome.stopped()
+        note = self.note or _NO_NOTE
+        self._attempt = attempt = _Attempt(self._pool, job, note, done)
         self.sent = True
         try:
             self._pool.outgoing.put(attempt.submit)
         except Exception as error:  # there can be no thread
             self.sent = False
             return Outcome.raised(None, error, UNAVAILABLE)
+        if self._stopped:  # meanwhile
+            attempt.withdraw()
         return None
 
     def has_ended(self) -> bool:
@@ -142,6 +149,7 @@ class ExecutorWorker:
 
         What it has begun goes on there, and nobody waits for it.
         """
+        self._stopped = True
         attempt = self._attempt
         if attempt is not None:
             attempt.withdraw()
@@ -159,9 +167,11 @@ class ExecutorWorker:
 
 
 class _Attempt:
-    """A job on its way to the executor and back; ``done`` is called once, or never."""
+    """A job on its way to the executor and back; ``done`` is called once."""
 
-    __slots__ = ("_pool", "_job", "_note", "_untold", "_future", "arrived")
+    __slots__ = (
+        *("_pool", "_job", "_note", "_untold", "_future", "_withdrawn", "arrived"),
+    )
 
     def __init__(self, pool: ExecutorPool, job: Job, note: Note, done: Done) -> None:
         self._pool = pool
@@ -169,13 +179,14 @@ class _Attempt:
         self._note = note
         self._untold: List[Done] = [done]
         self._future: Any = None
+        self._withdrawn = False
         #: Whether the executor has called back.
         self.arrived = False
 
     def submit(self) -> None:
         """Hand it to the executor, unless it has been withdrawn; never raises."""
         job, self._job = self._job, None
-        if job is None or not self._untold:
+        if job is None or self._withdrawn:
             return
         outcome = self._submit(job)
         del job
@@ -205,7 +216,7 @@ class _Attempt:
 
     def withdraw(self) -> None:
         """Nobody waits for it any more; idempotent, for any thread."""
-        self._untold.clear()
+        self._withdrawn = True
         self._job = None
         try:
             self._pool.outgoing.put(self._cancel)
@@ -219,6 +230,8 @@ class _Attempt:
                 future.cancel()
         except BaseException:  # what has been cancelled is not needed in any case
             pass
+        del future
+        self._tell(Outcome.stopped())
 
     def _arrive(self, future: Any) -> None:
         """The executor calls back, in a thread that must not be held up."""
@@ -238,7 +251,7 @@ class _Attempt:
     def _receive(self) -> None:
         """Ask for the result, and tell the outcome; never raises."""
         future, self._future = self._future, None
-        if future is None or not self._untold:
+        if future is None or self._withdrawn:
             return
         try:
             outcome = outcome_of(future.result())
@@ -251,7 +264,7 @@ class _Attempt:
         try:
             done = self._untold.pop()
         except IndexError:
-            return  # it has been withdrawn meanwhile
+            return  # it has been told
         done(outcome, True)
 
 
