@@ -18,6 +18,7 @@ from __future__ import annotations
 import pickle
 import sys
 import threading
+from contextvars import copy_context
 
 from .. import current
 from ..clock import monotonic
@@ -192,7 +193,10 @@ def _at_work(work: Callable[[], Outcome], about: Any) -> Outcome:
     if asyncio is None or asyncio._get_running_loop() is None:
         serve()
     else:  # the executor calls from within its own, and a loop cannot run in a loop
-        thread = threading.Thread(target=serve, name="concurra", daemon=True)
+        run = copy_context().run
+        thread = threading.Thread(
+            target=run, args=(serve,), name="concurra", daemon=True
+        )
         thread.start()
         thread.join()
     return outcomes[0]
@@ -201,7 +205,9 @@ def _at_work(work: Callable[[], Outcome], about: Any) -> Outcome:
 def _call(what: Any, about: Any, args: Tuple[Any, ...]) -> Outcome:
     func, names = what
     first = len(args) - len(names)
-    call = Call(func, args[:first], dict(zip(names, args[first:])))
+    kwargs = dict(zip(names, args[first:]))
+    # The executor may look there for what it knows of the task.
+    call = Call(func, args[:first], kwargs, copy_context())
     return ThreadWorker(MODE).begin(call)
 
 

@@ -224,13 +224,13 @@ class _Attempt:
             pass
 
     def _cancel(self) -> None:
-        future, self._future = self._future, None
+        future = self._future
         try:
-            if future is not None and not self.arrived:
-                future.cancel()
-        except BaseException:  # what has been cancelled is not needed in any case
-            pass
-        del future
+            if future is not None and (self.arrived or future.cancel() is False):
+                return  # it goes on to its end there, or has come to it
+        except BaseException:  # what becomes of it is not known
+            return
+        self._future = future = None
         self._tell(Outcome.stopped())
 
     def _arrive(self, future: Any) -> None:
@@ -251,7 +251,7 @@ class _Attempt:
     def _receive(self) -> None:
         """Ask for the result, and tell the outcome; never raises."""
         future, self._future = self._future, None
-        if future is None or self._withdrawn:
+        if future is None or not self._untold:
             return
         try:
             outcome = outcome_of(future.result())

@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
+from contextvars import Context, ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,27 @@ def test_an_executor_with_an_event_loop_in_the_thread() -> None:
 
         asyncio.run(work())
         assert ended(made, "a")["result"] == 8
+
+
+NUMBER: ContextVar[int] = ContextVar("number")
+
+
+def number() -> int:
+    return NUMBER.get(0)
+
+
+def test_the_context_of_the_executor() -> None:
+    """It is the function's, as dask looks there for the worker; ours stays here."""
+    engine = Engine()
+    made = runner(engine)
+    NUMBER.set(1)
+    made.add_task(number, label="a")
+    made.add_task(number, label="b")
+    with running(made):
+        engine.job(0).run()
+        assert ended(made, "a")["result"] == 1
+        Context().run(engine.job(1).run)
+        assert ended(made, "b")["result"] == 0
 
 
 def test_nothing_waits_in_a_thread() -> None:
