@@ -104,7 +104,7 @@ def test_tabulate_is_all_that_is_needed_to_run() -> None:
 def test_extras_are_what_they_say() -> None:
     """Each is enough for what it is called after; `dev` adds the checkers to `test`."""
     extras = set(installed().metadata.get_all("Provides-Extra", []))
-    assert extras == {"test", "faults", "dev", "docs", "benchmarks", "wide"}
+    assert extras == {"test", "faults", "dev", "docs", "benchmarks", "wide", "dask"}
     assert required("test") == ["anyio", "hypothesis", "pytest", "uvloop"]
     assert required("docs") == ["furo", "myst-parser", "sphinx"]
     # The build may write `concurra[test]` out, or leave it as it is.
