@@ -39,10 +39,8 @@ def main(client: Client) -> None:
     workers = Counter(results[n]["result"][1] for n in range(STEPS))
     for number, (_, many) in enumerate(workers.most_common(), 1):
         print(f"worker {number} has counted {many} parts")
-    here = results["total"]
-    print(
-        f"{here['result']} primes below {STEP * STEPS}, added in a {here['execution_mode']}"
-    )
+    found, where = results["total"]["result"], results["total"]["execution_mode"]
+    print(f"{found} primes below {STEP * STEPS}, added in a {where}")
 
 
 if __name__ == "__main__":
