@@ -143,7 +143,8 @@ class TaskRunner(Adders, Following):
         self.checkpoint = checkpoint
         self.forward_logs = forward_logs
         self.executor = executor
-        self.max_concurrency = max_concurrency
+        # What is checked below, and made a number.
+        self.max_concurrency: int = max_concurrency  # type: ignore[assignment]
 
         self._context = EMPTY
         self._options = Options()  # of each task that was given none of its own

@@ -42,7 +42,9 @@ class Executor(Protocol):
     ``add_done_callback(function)``.
     """
 
-    submit: Any
+    @property
+    def submit(self) -> Any:
+        """Called with a function and its arguments."""
 
 
 class Result(TypedDict):

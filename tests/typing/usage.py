@@ -11,6 +11,7 @@ import asyncio
 import logging
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Hashable, List, Literal, Mapping
 from typing import Optional, Union
@@ -221,6 +222,10 @@ def run_with_options(logger: logging.Logger) -> None:
         assert results["off"]["has_failed"] is False
         ask(runner)
     assert_type(runner.abort(verify=False), Dict[Any, concurra.Result])
+    with ThreadPoolExecutor() as pool:
+        other = concurra.TaskRunner(4, executor=pool)
+        other.add_task(concurra.task(power, local=True), 2)
+        other.add_command(["true"], local=True)
 
 
 def change(results: Dict[Any, concurra.Result]) -> Dict[Any, Dict[str, object]]:
