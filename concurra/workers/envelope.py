@@ -43,16 +43,21 @@ if TYPE_CHECKING:
 MODE: Final[ExecutionMode] = "executor"
 
 #: What unpickles an envelope, also where concurra is missing.
-_UNPICKLE: Final = "exec(source, globals()) or envelope"
+_UNPICKLE: Final = (
+    "(getattr(__import__('sys').modules.get('concurra.workers.envelope'), "
+    "'LOADED', None) or exec(source, globals()) or make)(*parts)"
+)
 
 _SOURCE: Final = """\
-try:
-    from concurra.workers.envelope import Envelope
-    envelope = Envelope(*parts)
-except Exception:
-    def envelope(*args):
+def make(*parts):
+    try:
         from concurra.workers.envelope import Envelope
-        return Envelope(*parts)(*args)
+        return Envelope(*parts)
+    except Exception:
+        def envelope(*args):
+            from concurra.workers.envelope import Envelope
+            return Envelope(*parts)(*args)
+        return envelope
 """
 
 #: Identity counts, see `outcomes`.
@@ -299,3 +304,7 @@ def _dumps_value(value: Any) -> bytes:
         return pickle.dumps(value, 5)
     except Exception:
         return _dumps_code(value)
+
+
+#: The last of this module: who finds it there finds all of it.
+LOADED: Final = Envelope
