@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 #: The kind of jobs that are handed to the executor.
 EXECUTOR: Final = "executor"
 
+#: How many threads may wait for results at once.
+RECEIVERS: Final = 64
+
 _NO_NOTE: Final[Note] = ("", 1, None, None)
 
 _NO_CONCURRA = "No module named 'concurra"
@@ -72,6 +75,7 @@ class ExecutorPool(Pool):
         #: What submits and cancels, and what receives results that are there.
         self.outgoing = Lane(threads)
         self.incoming = Lane(threads)
+        self._receiving = 0  # in how many threads
         self._name = uuid.uuid4().hex
         self._numbers = itertools.count()
 
@@ -82,6 +86,31 @@ class ExecutorPool(Pool):
     def token(self) -> str:
         """Another one with each call, in all the world."""
         return f"{self._name}-{next(self._numbers)}"
+
+    def receive(self, call: Callable[[], object], waits: bool) -> None:
+        """Have a result received soon; if that may block, in a thread of its own.
+
+        There are only so many of these. All others share one.
+
+        :raises RuntimeError: there can be no thread.
+        """
+        with self._lock:
+            alone = waits and self._receiving < RECEIVERS
+            self._receiving += alone
+        if not alone:
+            self.incoming.put(call)
+            return
+        try:
+            self.threads.start_soon(self._receive, call)
+        except Exception:
+            self._receive(call)
+
+    def _receive(self, call: Callable[[], object]) -> None:
+        try:
+            call()
+        finally:
+            with self._lock:
+                self._receiving -= 1
 
     def close(self) -> None:
         """See `Workers.close`."""
@@ -241,10 +270,8 @@ class _Attempt:
             return
         self.arrived = True
         try:
-            if isinstance(future, Future):  # its result is there
-                self._pool.incoming.put(self._receive)
-            else:
-                self._pool.threads.start_soon(self._receive)
+            there = isinstance(future, Future)
+            self._pool.receive(self._receive, waits=not there)
         except Exception:  # there can be no thread
             self._receive()
 

@@ -21,6 +21,7 @@ import pytest
 
 from concurra import Retry, TaskRunner, current_task, task
 from concurra.workers import envelope
+from concurra.workers.executor import RECEIVERS
 from tests.engines.scripted import BOUND, Engine, Job
 from tests.helpers import wait_until
 
@@ -402,6 +403,30 @@ def test_a_result_that_blocks_holds_up_no_other() -> None:
         assert made.abort(verify=False)["a"]["status"] == "Terminated"
         assert time.monotonic() - began < 5
         go.set()
+
+
+def test_results_come_in_a_burst() -> None:
+    """There are not more threads than so many, however many results there are."""
+    engine, go, most = Engine(), threading.Event(), [0]
+    made = runner(engine, 300)
+    for number in range(300):
+        made.add_task(add, number)
+    with running(made):
+        engine.job(299)
+        for job in engine.jobs:
+            value = job.function(*job.args)
+
+            def result(value: Any = value) -> Any:
+                most[0] = max(most[0], threading.active_count())
+                assert go.wait(BOUND)
+                return value
+
+            job.result = result  # type: ignore[method-assign]
+            job.end()
+        go.set()
+        results = made.get_background_results(verify=False)
+    assert [each["result"] for each in results.values()] == list(range(300))
+    assert most[0] < RECEIVERS + 20
 
 
 def test_standard_futures() -> None:
