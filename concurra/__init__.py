@@ -30,6 +30,8 @@ from .tasks import TaskRef
 # concurra, so no module that is always loaded does it.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .board import LiveBoard
+    from .label_filter import LabelFilter
     from .observers import Fact, Observer
     from .retries import Retry
     from .types import CommandResult, Result
@@ -46,7 +48,9 @@ __all__ = [
     "DuplicateLabelError",
     "ExecutionError",
     "Fact",
+    "LabelFilter",
     "LifeCycleError",
+    "LiveBoard",
     "Observer",
     "RemoteTraceback",
     "Result",
@@ -66,14 +70,22 @@ def __getattr__(name: str) -> object:
         from .retries import Retry
 
         return Retry
-    if name == "checkpoint":
+    if name == "LabelFilter":
+        from .label_filter import LabelFilter
+
+        return LabelFilter
+    if name in ("checkpoint", "reports"):
         from importlib import import_module
 
-        return import_module(".checkpoint", __name__)
+        return import_module(f".{name}", __name__)
     if name in ("Fact", "Observer"):
         from . import observers
 
         return getattr(observers, name)
+    if name == "LiveBoard":
+        from .board import LiveBoard
+
+        return LiveBoard
     if name in ("CommandResult", "Result"):
         from . import types
 

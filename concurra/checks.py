@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     StrPath = Union[str, os.PathLike[str]]
     CallParts = Tuple[Any, Tuple[Any, ...], Dict[str, Any]]
 
+#: What can be said of the output of tasks.
+OUTPUTS = "captured", "prefixed", "grouped"
+
 
 def text(parameter: str, value: Any, default: Optional[str] = None) -> str:
     """A string; ``default`` for None."""
@@ -109,6 +112,22 @@ def number(parameter: str, value: Any, least: float, most: float = math.inf) -> 
         expected = f"from {least} to {most}" if most < math.inf else f"at least {least}"
         raise wrong(ValueError, parameter, expected, value)
     return found
+
+
+def output(value: Optional[str]) -> Optional[str]:
+    """How output is shown; None if nothing is said of it."""
+    if value is None or value in OUTPUTS and isinstance(value, str):
+        return value
+    kind = ValueError if isinstance(value, str) else TypeError
+    expected = f"one of {', '.join(map(repr, OUTPUTS))}, or None"
+    raise wrong(kind, "output", expected, value)
+
+
+def max_output(value: Any) -> Optional[float]:
+    """Bytes of a stream that are kept: infinite for all; None if nothing is said."""
+    if value is None or value == math.inf:
+        return None if value is None else math.inf
+    return whole("max_output", value, least=1)
 
 
 def logger(value: Any) -> logging.Logger:

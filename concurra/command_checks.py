@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Iterable, Mapping
 
+from . import checks
 from .checks import flag
 from .wording import show
 
@@ -25,24 +26,32 @@ if TYPE_CHECKING:
 SHOWN = 60
 
 
-def options(
-    cwd: Any, env: Any, check: Any, capture_output: Any, text: Any, **more: Any
-) -> Dict[str, Any]:
+def options(given: Mapping[str, Any]) -> Dict[str, Any]:
     """The options of a command, as keywords of `Command`.
 
-    :param more: those that are keyword-only, by their names.
+    :param given: what was given, by the names of the adders' parameters.
     """
+    captured = flag("capture_output", given["capture_output"])
+    for name in () if captured else ("output", "max_output"):
+        if given[name] is not None:
+            expected = (
+                "None with capture_output=False: there is nothing to be had of it"
+            )
+            raise _wrong(ValueError, name, expected, given[name])
     return {
-        "cwd": directory(cwd),
-        "env": environ(env),
-        "check": flag("check", check),
-        "capture_output": flag("capture_output", capture_output),
-        "text": flag("text", text),
-        "stop_signal": stop_signal(more["stop_signal"]),
-        "input": standard_input(more["input"]),
-        "merged": merged(more["stderr"]),
-        "executable": executable(more.get("executable")),
-        "pass_fds": descriptors(more["pass_fds"]),
+        "cwd": directory(given["cwd"]),
+        "env": environ(given["env"]),
+        "check": flag("check", given["check"]),
+        "capture_output": captured,
+        "text": flag("text", given["text"]),
+        "stop_signal": stop_signal(given["stop_signal"]),
+        "input": standard_input(given["input"]),
+        "merged": merged(given["stderr"]),
+        "executable": executable(given.get("executable")),
+        "pass_fds": descriptors(given["pass_fds"]),
+        "stdout": output_file(given["stdout"]),
+        "max_output": checks.max_output(given["max_output"]),
+        "output": checks.output(given["output"]),
     }
 
 
@@ -84,6 +93,19 @@ def executable(value: Optional[AnyPath]) -> Optional[str]:
     if not path:
         raise _wrong(ValueError, "executable", "the path of a shell", value)
     return path
+
+
+def output_file(value: Optional[AnyPath]) -> Optional[str]:
+    """The path of a file, from the root on; whether it can be opened shows later."""
+    if value is None:
+        return None
+    if isinstance(value, int):
+        hint = "a path (pass_fds takes descriptors)"
+        raise _wrong(TypeError, "stdout", hint, value)
+    path = _text("stdout", value, "a path")
+    if not path:
+        raise _wrong(ValueError, "stdout", "the path of a file", value)
+    return os.path.abspath(path)
 
 
 def environ(value: Optional[Mapping[Any, Any]]) -> Optional[Dict[str, Optional[str]]]:

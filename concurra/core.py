@@ -6,10 +6,12 @@ import threading
 import time
 
 from . import checks, logs, results
-from .adders import Adders
 from .clock import monotonic
+from .command_adders import CommandAdders
 from .errors import CommandExecutionError, hidden
+from .followers import Followers
 from .following import Following
+from .function_adders import FunctionAdders
 from .lifecycle import LifeCycle
 from .options import Options
 from .run_options import RunOptions
@@ -40,7 +42,7 @@ __all__ = ["CommandExecutionError", "TaskRunner"]
 __tracebackhide__ = hidden
 
 
-class TaskRunner(Adders, Following):
+class TaskRunner(FunctionAdders, CommandAdders, Following):
     """Runs tasks side by side, each as soon as those that it depends on succeeded.
 
     Tasks are Python functions and external commands. Add them, then `run` them once.
@@ -90,6 +92,15 @@ class TaskRunner(Adders, Following):
     :param forward_logs: whether what functions log in processes goes to the handlers
         of this program, by its levels and filters, with the task's label as
         ``concurra_label``. None for: where processes have no copy of the handlers.
+    :param output: how what tasks print is shown where this program prints. It may be
+        ``"prefixed"``: line by line, as they come, each behind ``[label]``; or
+        ``"grouped"``: in one block when an attempt has ended; or ``"captured"``, or
+        None: that of commands not at all, that of functions as they print it.
+    :param max_output: bytes of each stream of a command that its result keeps, half of
+        them from the beginning and half from the end; None for all.
+    :param progress_every: seconds after which a line in the log tells what is at work,
+        again and again, also if nothing has ended meanwhile. A number as for
+        ``timeout``; None for no such line.
     :param executor: runs the tasks instead of this program, on other machines say: an
         object with ``submit(function, *args)`` that returns futures, such as a client
         of dask. ``max_concurrency`` is how many it has at once. It is never shut down.
@@ -120,6 +131,9 @@ class TaskRunner(Adders, Following):
         keep_results: bool = True,
         checkpoint: Union[StrPath, Checkpoint, None] = None,
         forward_logs: Optional[bool] = None,
+        output: Optional[str] = None,
+        max_output: Optional[float] = None,
+        progress_every: Optional[float] = None,
         executor: Optional[Executor] = None,
     ) -> None:
         self.log = checks.logger(logger)
@@ -142,6 +156,9 @@ class TaskRunner(Adders, Following):
         self.keep_results = keep_results
         self.checkpoint = checkpoint
         self.forward_logs = forward_logs
+        self.output = output
+        self.max_output = max_output
+        self.progress_every = progress_every
         self.executor = executor
         # What is checked below, and made a number.
         self.max_concurrency: int = max_concurrency  # type: ignore[assignment]
@@ -153,11 +170,11 @@ class TaskRunner(Adders, Following):
         self._keeping = True
         self._starting = threading.RLock()
         self._life = LifeCycle(self._plan)
-        self._progress = logs.ProgressReader()
         # One offset between the clocks serves all timestamps of the run.
         self._offset = time.time() - monotonic()
         recorder = results.Recorder(self._offset)
         self._registry = results.Registry(self._plan.tasks, recorder.record)
+        self._followers = Followers(self._life, self._registry, self._offset)
 
     def _check_options(self) -> RunOptions:
         """The attributes as they are now, each in the form in which it is used."""
@@ -293,36 +310,8 @@ class TaskRunner(Adders, Following):
         self._keeping = options.keep_results
         self._context = EMPTY  # its values are let go of; who adds more takes it anew
         self._registry.begin()
-        readers: List[Reader] = [logs.ErrorReader(options, self._registry)]
-        if options.progress_stats and len(self):
-            ours = type(self).show_progress is TaskRunner.show_progress
-            log = options.log if ours else None
-            self._progress.follow(self.show_progress, len(self), log)
-            readers.append(self._progress)
-        return options, [readers, *self._followers(options)]
-
-    def _followers(self, options: RunOptions) -> List[List[Reader]]:
-        """Observers and the like, each in a group of its own."""
-        groups: List[List[Reader]] = []
-
-        def inform(note: str) -> None:
-            logs.emit(options.log, "info", lambda: note)
-
-        def warn(note: str) -> None:
-            logs.warn(options.log, note)
-
-        if options.checkpoint is not None:
-            from .checkpoint import CheckpointReader
-
-            chosen = options.checkpoint
-            groups.append([CheckpointReader(chosen, self._registry, inform, warn)])
-        if not options.observers:
-            return groups
-        from .observers import ObserverReader
-
-        about = self._registry, self._offset, options.name, self._life.counts
-        groups += [[ObserverReader(each, warn, *about)] for each in options.observers]
-        return groups
+        plain = type(self).show_progress is TaskRunner.show_progress
+        return options, self._followers.chosen(options, self.show_progress, plain)
 
     def _conclude(self, verify: bool, raises: bool, message: Optional[str]) -> Results:
         self._life.conclude()
@@ -332,7 +321,7 @@ class TaskRunner(Adders, Following):
 
     def _break(self, error: BaseException) -> Tuple[Done, Done]:
         """Something cuts the run short: show no more progress, and tell of it."""
-        self._progress.mute()
+        self._followers.mute()
         ended = len(self._plan.ended)
         return (
             lambda: logs.interrupted(self.log, self.name, error, ended, len(self)),
@@ -377,7 +366,7 @@ class TaskRunner(Adders, Following):
 
         The run calls it, too, with each tenth of the tasks that has ended.
         """
-        ended = self._progress.told(len(self._plan.ended))
+        ended = self._followers.progress.told(len(self._plan.ended))
         logs.progress(self.log, self.name, ended, len(self), self._life.seconds)
 
     def _warn_of_exit(self) -> None:

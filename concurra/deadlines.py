@@ -8,6 +8,7 @@ TIMEOUT    a task       it has taken too long, with all its attempts
 ATTEMPT    a slot       the attempt that it is at has taken too long
 RETRY      a task       its next attempt is due
 RUN        the run      it has taken too long
+TICK       the run      it is time to look how far it has come
 =========  ===========  ========================================================
 """
 
@@ -28,6 +29,7 @@ TIMEOUT: Final = "timeout"
 ATTEMPT: Final = "attempt"
 RETRY: Final = "retry"
 RUN: Final = "run"
+TICK: Final = "tick"
 
 
 class Deadlines:
@@ -42,6 +44,7 @@ class Deadlines:
         #: When the state is to be told what time it is.
         self.next = FOREVER
         self._run_ends = FOREVER
+        self._tick = FOREVER
 
     def end_run(self, moment: float) -> None:
         """Have the run ended at a moment.
@@ -49,6 +52,11 @@ class Deadlines:
         It is not kept among the others: it never is stale, and would stand before them.
         """
         self._run_ends = moment
+        self._arm(moment)
+
+    def tick(self, moment: float) -> None:
+        """Tell of one moment, instead of the one that was chosen before."""
+        self._tick = moment
         self._arm(moment)
 
     def add(self, kind: str, what: Any, moment: float, mark: object = None) -> None:
@@ -63,6 +71,9 @@ class Deadlines:
         """What is to be done by now, one after the other: see `Moments.due`."""
         self.next = -FOREVER  # what is due is looked for here, nobody need tell
         yield from self._moments.due(now)
+        if self._tick <= now:
+            self._tick = FOREVER
+            yield TICK, None
         if self._run_ends <= now:
             self._run_ends = FOREVER
             yield RUN, None
@@ -82,7 +93,7 @@ class Deadlines:
 
     @property
     def _first(self) -> float:
-        return min(self._run_ends, self._moments.first)
+        return min(self._run_ends, self._tick, self._moments.first)
 
     def _arm(self, moment: float) -> None:
         if moment < self.next:

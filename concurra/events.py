@@ -33,6 +33,7 @@ TASK_START: Final = "task start"  # of an attempt
 TASK_RETRY: Final = "task retry"  # an attempt has failed, and is not the last
 END: Final = "end"
 RUN_END: Final = "run end"
+LOOK: Final = "look"  # it is time to look how far the run has come
 
 
 class Event:
@@ -78,8 +79,11 @@ class Reader:
     #: Whether it wants the end of each task that went wrong or has a warning.
     faults = False
 
-    #: Whether it wants every kind of fact.
-    everything = False
+    #: The kinds of facts that it wants besides ends. It may be told of others, too.
+    kinds: Collection[str] = ()
+
+    #: Whether it is told beside the tasks: it takes no thread that could do one.
+    apart = False
 
     def read(self, event: Event) -> None:
         """Take notice; may block, raise, and call anything of the runner."""
@@ -202,8 +206,10 @@ class Events:
         readers = [reader for cursor in self._cursors for reader in cursor.readers]
         self._steps = {reader.step for reader in readers if reader.step}
         self._faults = any(reader.faults for reader in readers)
-        #: Whether somebody wants to know of more than the ends of tasks.
-        self.everything = any(reader.everything for reader in readers)
+        #: What somebody wants to know besides the ends of tasks.
+        self.kinds = {kind for reader in readers for kind in reader.kinds}
+        #: Whether somebody is told beside the tasks.
+        self.apart = any(reader.apart for reader in readers)
         #: The next number of ended tasks that somebody wants to know of.
         self.next = self._milestone()
 
@@ -213,7 +219,7 @@ class Events:
 
     def note(self, kind: str, task: Optional[Task], moment: float) -> None:
         """Record another fact than an end, if somebody wants it; under the lock."""
-        if self.everything:
+        if kind in self.kinds:
             attempt = 0 if task is None else task.attempts
             self._append(Event(kind, moment, task, self.ended, attempt))
 
@@ -258,6 +264,7 @@ class Events:
         """Everything has been told, and nothing more is to come; not under the lock."""
         for cursor in self._cursors:
             cursor.close()
+        self._cursors = []  # who follows a run may know of the run, which knows this
 
     def quick(self) -> bool:
         """Whether to tell takes no time now."""

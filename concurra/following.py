@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import checks
 from .arrivals import as_completed
+from .clock import monotonic
 from .errors import LifeCycleError
 from .failures import exception_of
 from .wording import quote, show
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .lifecycle import Ending, LifeCycle
     from .plan import Plan
     from .results import Registry
+    from .engine_values import EngineValues
     from .tasks import Task
 
     from .types import Result
@@ -31,7 +33,10 @@ class Following:
     _plan: Plan
     _registry: Registry
     _keeping: bool  # what was handed out
+    _offset: float  # from the clock of the engine to the seconds since the epoch
     _starting: RLock
+    max_concurrency: int
+    name: str
 
     def execute_in_background(self) -> None:
         """See `TaskRunner`."""
@@ -117,6 +122,22 @@ class Following:
         """
         return self._life.counts()
 
+    def __repr__(self) -> str:
+        look, state = self._life.snapshot(self.name), "not started"
+        if self._life.begun:
+            state = "running" if self._plan.remaining else "ended"
+        told = f"{look.ended} of {look.total} ended"
+        if look.counts["failed"]:
+            told += f", {look.counts['failed']} failed"
+        return f"<{type(self).__name__} {self.name!r} {state}: {told}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it."""
+        from . import notebook
+
+        look = self._life.snapshot(self.name)
+        return notebook.runner(repr(self)[1:-1], look, self._plan.tasks.values())
+
     @property
     def exit_code(self) -> int:
         """For `sys.exit`: 0 if all tasks have ended and nothing went wrong, else 1."""
@@ -137,6 +158,29 @@ class Following:
         if task.outcome is None:
             raise LifeCycleError(f"Task {quote(label)} has not ended yet")
         return exception_of(task.outcome)
+
+    def _engine_values(self) -> EngineValues:
+        """What `reports` read of the runner: all of it, and nothing else.
+
+        :raises RuntimeError: this is the copy of a runner that a fork has made.
+        """
+        from .engine_values import EngineValues
+
+        plan = self._plan
+        if plan.remaining:
+            self._registry.check_original()
+        return EngineValues(
+            name=self.name,
+            max_concurrency=self.max_concurrency,
+            begun=self._life.begun,
+            started=self._life.started_at,
+            moment=monotonic(),
+            offset=self._offset,
+            tasks=list(plan.tasks.values()),
+            find=plan.tasks.get,
+            entry=self._registry.entry,
+            tries=plan.tries,
+        )
 
     def _task(self, label: Hashable) -> Task:
         task = self._plan.tasks.get(label)

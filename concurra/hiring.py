@@ -29,13 +29,15 @@ def pool_of(options: RunOptions, plan: Plan, threads: ThreadCache) -> Pool:
             local={id(task.job) for task in local if task.job},
             commands=any(task.job and task.job.kind is COMMAND for task in local),
             grace=grace,
+            max_output=options.max_output,
         )
     jobs = [task.job.kind for task in plan.tasks.values() if task.job]
     calls, limit = jobs.count(CALL), options.max_concurrency
+    commands, tasks = COMMAND in jobs, plan.tasks.values()
     return Pool(
         threads,
         checks.context(options.mp_context) if options.use_multiprocessing else None,
-        commands=COMMAND in jobs,
+        commands=commands,
         width=lambda: min(limit, calls, plan.width()),
         fallback=options.fallback_to_thread_on_pickle_error,
         max_tasks=options.max_tasks_per_child,
@@ -43,6 +45,9 @@ def pool_of(options: RunOptions, plan: Plan, threads: ThreadCache) -> Pool:
         importing=checks.being_imported(),
         initializer=_initializer(options),
         forward_logs=options.forward_logs,
+        output=options.output,
+        max_output=options.max_output,
+        labels=commands and any(getattr(t.job, "output", None) for t in tasks),
     )
 
 

@@ -16,14 +16,14 @@ from .clock import monotonic
 from .errors import LifeCycleError, hidden
 from .events import Events
 from .hiring import pool_of
-from .outcomes import FAILED, TERMINATED
+from .looking import Looking
 from .scheduler import Scheduler
 from .steps import INTERRUPT, KILL, TERMINATE
 from .threads import ThreadCache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+    from typing import Callable, Dict, Mapping, Optional, Sequence, Tuple
 
     from .background import Runner
     from .errors import ConcurraError
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __tracebackhide__ = hidden
 
 
-class LifeCycle:
+class LifeCycle(Looking):
     """The life of one run.
 
     :param plan: the runner's. Nothing may be added once the life has `begun`.
@@ -54,50 +54,13 @@ class LifeCycle:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._schedulers: List[Scheduler] = []
+        super().__init__(plan)
         self._starts = itertools.count()
-        self._started_at: Optional[float] = None
         self._cancelled: Dict[Task, None] = {}  # before there was a scheduler
         #: Whether the run goes on in the background, and nobody has fetched its end.
         self.in_background = False
 
-    # -- looking -----------------------------------------------------------------
-
-    @property
-    def begun(self) -> bool:
-        """Whether the run has been started or aborted."""
-        return bool(self._schedulers)
-
-    @property
-    def finished(self) -> bool:
-        """Whether every task has ended, and all that follows from it is done."""
-        return self.begun and self._schedulers[0].finished
-
-    @property
-    def running(self) -> int:
-        """How many tasks are at work."""
-        return self._schedulers[0].running if self.begun else 0
-
-    @property
-    def seconds(self) -> float:
-        """How long ago the run was started; 0 if it was not."""
-        began = self._started_at
-        return 0.0 if began is None else monotonic() - began
-
-    def counts(self) -> Dict[str, int]:
-        """How many tasks are in which state; they may go on while it is counted."""
-        plan, running = self._plan, self.running
-        failed, terminated = plan.faults[FAILED], plan.faults[TERMINATED]
-        ready = min(len(plan.ready), plan.remaining)
-        return {
-            "waiting": max(0, plan.remaining - ready - running),
-            "ready": ready,
-            "running": running,
-            "successful": len(plan.ended) - failed - terminated,
-            "failed": failed,
-            "terminated": terminated,
-        }
+    # -- refusing ----------------------------------------------------------------
 
     def check_open(self) -> None:
         """Refuse that something is added once the run has begun."""
@@ -115,21 +78,6 @@ class LifeCycle:
         """Refuse what needs a run in which all tasks have ended."""
         if self._plan.remaining:
             raise LifeCycleError(refusal)
-
-    @property
-    def ended(self) -> Sequence[Task]:
-        """The tasks that have ended, in this order; it grows."""
-        return self._plan.ended
-
-    @property
-    def recorded(self) -> int:
-        """How many of these are known to all who follow the run; it has begun."""
-        return self._schedulers[0].recorded
-
-    @property
-    def total(self) -> int:
-        """How many tasks there are."""
-        return len(self._plan.tasks)
 
     # -- start, wait, stop -------------------------------------------------------
 
@@ -263,7 +211,7 @@ class LifeCycle:
                 self._starts = itertools.count()
             raise
         self.in_background = in_background
-        self._started_at = monotonic()
+        self.started_at = monotonic()
         if first:
             self._schedulers[0].start()
         else:
@@ -319,6 +267,7 @@ class LifeCycle:
             if check is not None:
                 check(options)
                 restored = self._restore(followers)
+                self._restored = len(restored)
             scheduler = self._make(options, readers, restored)
             self._schedulers.append(scheduler)
         finally:
@@ -360,6 +309,7 @@ class LifeCycle:
             limit=options.max_concurrency,
             timeout=options.timeout,
             run_timeout=options.run_timeout,
+            progress_every=options.progress_every,
             resources=options.resources,
             grace=float(options.terminate_timeout),
             fast_fail=options.fast_fail,

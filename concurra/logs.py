@@ -7,18 +7,19 @@ import threading
 
 from .errors import ExecutionError, hidden
 from .events import END, Reader
-from .outcomes import SUCCESS
+from .outcomes import FAILED, SUCCESS, SUCCESSFUL
 from .wording import GENERATOR_WARNING, describe, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
-    from typing import Callable, List, Optional, Tuple
+    from typing import Any, Callable, Dict, List, Optional, Tuple
 
     from .events import Event
     from .outcomes import Outcome
     from .run_options import RunOptions
     from .results import Registry
+    from .snapshot import Snapshot
     from .tasks import Task
 
 __tracebackhide__ = hidden
@@ -37,20 +38,25 @@ DISABLED = (
 # -- writing -----------------------------------------------------------------------
 
 
-def emit(log: logging.Logger, level: str, text: Callable[[], str]) -> None:
+def emit(
+    log: logging.Logger, level: str, text: Callable[[], str], **facts: Any
+) -> None:
     """Log a text, which is made only if somebody wants it.
 
     :param level: the name of the logger's method.
+    :param facts: attributes of the record: see `attributes`.
     """
 
-    def write() -> None:
+    def act() -> None:
         if is_on(log, level):
+            from .attributes import write
             from .loggers import encodable
             from .sanitize import sanitize
 
-            getattr(log, level)(encodable(log, sanitize(text())))
+            facts.setdefault("event", "note")
+            write(log, level, encodable(log, sanitize(text())), facts)
 
-    guard(write)
+    guard(act)
 
 
 def is_on(log: logging.Logger, level: str) -> bool:
@@ -61,9 +67,9 @@ def is_on(log: logging.Logger, level: str) -> bool:
     return enabled is None or bool(enabled(getattr(logging, level.upper())))
 
 
-def warn(log: logging.Logger, note: str) -> None:
-    """Log a warning."""
-    emit(log, "warning", lambda: note)
+def warn(log: logging.Logger, note: str, **facts: Any) -> None:
+    """Log a warning; ``facts`` as for `emit`."""
+    emit(log, "warning", lambda: note, **{"event": "warning", **facts})
 
 
 def guard(act: Callable[[], object]) -> None:
@@ -132,12 +138,15 @@ def report(
             {label: everything.get(label) or given[label] for label in failed},
             exceptions,
         ) from next(iter(exceptions.values()), None)
+    facts = {"event": "report", "ended": len(ended), "total": len(registry)}
     if not failed:
-        emit(log, "info", lambda: summary.report(ended, ""))
+        facts["status"] = SUCCESSFUL
+        emit(log, "info", lambda: summary.report(ended, ""), **facts)
     elif loggers.is_disabled(log):
         guard(lambda: _print(f"{DISABLED}\n{summary.report(ended, text)}"))
     else:
-        emit(log, "error", lambda: summary.report(ended, text))
+        facts["status"] = FAILED
+        emit(log, "error", lambda: summary.report(ended, text), **facts)
 
 
 def interrupted(
@@ -152,7 +161,8 @@ def interrupted(
     what = ""
     if not isinstance(error, KeyboardInterrupt):
         what = describe(error)[0].rstrip(": ")
-    warn(log, summary.interrupted(name, ended, total, what))
+    note = summary.interrupted(name, ended, total, what)
+    warn(log, note, event="interrupted", ended=ended, total=total)
 
 
 def progress(
@@ -165,7 +175,20 @@ def progress(
 
         return summary.progress(name, ended, total, seconds)
 
-    emit(log, "info", line)
+    facts = {"event": "progress", "ended": ended, "total": total}
+    emit(log, "info", line, duration=round(seconds, 2), **facts)
+
+
+def status(log: logging.Logger, look: Snapshot) -> None:
+    """Log how far a run has come, and what is at work."""
+
+    def line() -> str:
+        from . import summary
+
+        return summary.status(look)
+
+    facts = {"event": "status", "ended": look.ended, "total": look.total}
+    emit(log, "info", line, duration=round(look.seconds, 2), **facts)
 
 
 def unfinished(name: str, left: int, total: int) -> str:
@@ -195,46 +218,63 @@ class ErrorReader(Reader):
         """Log what went wrong with the task of an event, and how else it was run."""
         task, outcome = event.task, event.outcome
         if outcome is not None and not self.quick(event):
-            guard(lambda: self._tell(task, outcome))
+            guard(lambda: self._tell(task, outcome, event.ended))
 
     def quick(self, event: Event) -> bool:
         """Whether the event is another reader's."""
         outcome = event.outcome
         return outcome is None or (outcome.warning is None and not outcome.fault)
 
-    def _tell(self, task: Task, outcome: Outcome) -> None:
+    def _tell(self, task: Task, outcome: Outcome, ended: int) -> None:
         from . import summary
         from .sanitize import one_line
 
+        facts = {**_facts(task, outcome), "ended": ended, "total": len(self._registry)}
         name, note = one_line(quote(task.label)), outcome.warning
         generator = isinstance(note, str) and note.endswith(GENERATOR_WARNING)
         if task.last_mode == "thread_fallback":
-            warn(self._log, f"Task {name} was not picklable; ran in thread fallback")
+            note = f"Task {name} was not picklable; ran in thread fallback"
+            warn(self._log, note, **facts)
         elif outcome.grows:
             self._growing.append(task)
         elif outcome.mode is not None and not generator:
-            self._warn(task)
+            self._warn(task, facts)
         if generator:
-            warn(self._log, f"Task {name} {GENERATOR_WARNING}")
+            warn(self._log, f"Task {name} {GENERATOR_WARNING}", **facts)
         if outcome.fault and self._errors:
             entry = self._registry.entry(task, outcome)
-            emit(self._log, "error", lambda: summary.failure(entry))
+            facts["event"] = "failure"
+            emit(self._log, "error", lambda: summary.failure(entry), **facts)
             if self._fast_fail:
-                emit(self._log, "error", lambda: "terminating execution!")
+                facts["event"] = "fast_fail"
+                emit(self._log, "error", lambda: "terminating execution!", **facts)
 
     def close(self) -> None:
         """Log what could not be known before."""
         for task in self._growing:
-            self._warn(task)
+            if task.outcome is not None:
+                self._warn(task, _facts(task, task.outcome))
         self._growing.clear()
 
-    def _warn(self, task: Task) -> None:
+    def _warn(self, task: Task, facts: Dict[str, Any]) -> None:
         outcome = task.outcome
         if outcome is not None and outcome.warning and str(outcome.warning):
             from .sanitize import one_line
 
             name, note = one_line(quote(task.label)), one_line(str(outcome.warning))
-            warn(self._log, f"Task {name}: {note}")
+            warn(self._log, f"Task {name}: {note}", **facts)
+
+
+def _facts(task: Task, outcome: Outcome) -> Dict[str, Any]:
+    """What is told of a task that has ended, beside the text."""
+    started, ended = task.started or 0.0, task.ended or 0.0
+    return {
+        "event": "warning",
+        "label": task.label,
+        "status": outcome.status,
+        "duration": round(ended - started, 2),
+        "attempt": task.attempts,
+    }
 
 
 class ProgressReader(Reader):
@@ -287,7 +327,7 @@ class ProgressReader(Reader):
         """Call ``show`` no more, as the run has been cut short."""
         self._show = _nothing
 
-    close = mute
+    close = abandon = mute
 
     def _wants(self, event: Event) -> bool:
         due = not event.ended % self.step or event.ended == self._total

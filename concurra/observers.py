@@ -7,10 +7,11 @@ from .wording import describe, kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Final, Hashable, List, Mapping, Optional
+    from typing import Any, Callable, Final, Hashable, List, Mapping, Optional
 
     from .events import Event
     from .results import Registry
+    from .snapshot import Snapshot
 
 
 class Fact:
@@ -56,8 +57,15 @@ class Observer:
 
     They are called in the order of what has happened, one at a time, in threads of the
     run. They may block and call anything of the runner: that holds up no task, but the
-    end of the run. What one raises is logged, once for each observer.
+    end of the run. What one raises is logged, once for each observer. What a class does
+    not define costs nothing.
     """
+
+    def watch(self, look: Callable[[], Snapshot]) -> None:
+        """Called before all others: ``look()`` tells how far the run has come.
+
+        It can be called at any time and by any thread, also after the run.
+        """
 
     def on_run_start(self, fact: Fact) -> None:
         """The run has begun."""
@@ -67,6 +75,9 @@ class Observer:
 
     def on_task_retry(self, fact: Fact) -> None:
         """An attempt has failed, and there will be another one."""
+
+    def on_task_failure(self, fact: Fact) -> None:
+        """A task itself went wrong: it failed, or took too long; before its end."""
 
     def on_task_end(self, fact: Fact) -> None:
         """A task has its result, whether it was ever started or not."""
@@ -82,6 +93,7 @@ _METHODS: Final = {
     END: "on_task_end",
     RUN_END: "on_run_end",
 }
+_FAILURE: Final = "on_task_failure"
 
 
 class ObserverReader(Reader):
@@ -89,12 +101,10 @@ class ObserverReader(Reader):
 
     :param warn: logs a warning.
     :param offset: what makes seconds since the epoch of a moment.
-    :param name: the runner's.
-    :param counts: how many tasks are in which state now.
+    :param look: how far the run has come.
     """
 
-    step = 1
-    everything = True
+    apart = True
 
     def __init__(
         self,
@@ -102,15 +112,18 @@ class ObserverReader(Reader):
         warn: Callable[[str], None],
         registry: Registry,
         offset: float,
-        name: str,
-        counts: Callable[[], Dict[str, int]],
+        look: Callable[[], Snapshot],
     ) -> None:
+        wanted = {k for k, name in _METHODS.items() if _defines(observer, name)}
+        self.kinds = {*wanted, RUN_START} - {END}
+        self.step = int(END in wanted)
+        self.faults = _defines(observer, _FAILURE)
+        self._wanted = wanted
         self._observer = observer
         self._warn = warn
         self._registry = registry
         self._offset = offset
-        self._name = name
-        self._counts = counts
+        self._look = look
         self._broken = False
         self._over = False
 
@@ -119,8 +132,17 @@ class ObserverReader(Reader):
         if self._over:
             return
         self._over = event.kind == RUN_END
+        if event.kind == RUN_START and _defines(self._observer, "watch"):
+            self._call("watch", self._look)
+        outcome = event.outcome
+        if self.faults and outcome is not None and outcome.fault:
+            self._call(_FAILURE, self._fact(event))
+        if event.kind in self._wanted:
+            self._call(_METHODS[event.kind], self._fact(event))
+
+    def _call(self, method: str, about: Any) -> None:
         try:
-            getattr(self._observer, _METHODS[event.kind])(self._fact(event))
+            getattr(self._observer, method)(about)
         except BaseException as error:  # of the user's own, whatever it is
             if not self._broken:
                 self._broken = True
@@ -130,7 +152,8 @@ class ObserverReader(Reader):
     def _fact(self, event: Event) -> Fact:
         moment = event.moment + self._offset
         if event.kind in (RUN_START, RUN_END):
-            return Fact(moment, None, self._name, result=self._counts())
+            look = self._look()
+            return Fact(moment, None, look.name, result=look.counts)
         task = event.task
         fact = Fact(moment, task.label, task.name, event.attempt)
         if event.kind == TASK_RETRY:
@@ -140,6 +163,13 @@ class ObserverReader(Reader):
             fact.result = result = self._registry.anew(task, event.outcome)
             fact.mode = result["execution_mode"]
         return fact
+
+
+def _defines(observer: Any, method: str) -> bool:
+    """Whether an observer has a method that does something."""
+    own = getattr(observer, method, None)
+    nothing: Any = getattr(Observer, method)
+    return own is not None and getattr(own, "__func__", own) is not nothing
 
 
 def check(observers: Any) -> List[Observer]:

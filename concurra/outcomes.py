@@ -86,19 +86,22 @@ class AtHand:
     :param mode: how the job is run; None if none has begun.
     :param transcript: what it has printed so far, by ``str()``; None for nothing.
     :param remark: what is to be noted of it if it is terminated; None for nothing.
+    :param place: where it was if it is terminated, by ``str()``; None for nothing.
     """
 
-    __slots__ = ("mode", "transcript", "remark")
+    __slots__ = ("mode", "transcript", "remark", "place")
 
     def __init__(
         self,
         mode: Optional[ExecutionMode],
         transcript: Optional[object] = None,
         remark: Optional[Remark] = None,
+        place: Optional[object] = None,
     ) -> None:
         self.mode = mode
         self.transcript = transcript
         self.remark = remark
+        self.place = place
 
 
 NOTHING: Final = AtHand(None)
@@ -112,7 +115,8 @@ class Outcome:
     :param value: what the task returned.
     :param error: ``"ExcType: message"``, or an object whose ``str()`` is that.
     :param trace: text that helps to understand the error, or an object whose
-        ``str()`` does: a terminated command may go on printing until it is dead.
+        ``str()`` does: a terminated command may go on printing until it is dead, and
+        where a function was is looked up when it is read.
     :param warning: a note for the user, or an object whose ``str()`` is that: what
         could not be killed shows later; empty for none.
 
@@ -194,7 +198,7 @@ class Outcome:
         told = self.trace is None or isinstance(self.trace, str)
         if isinstance(self.warning, Remark):
             return True
-        return self.status is TERMINATED and not told
+        return not told and self.cause is not EXIT
 
     def refuse(self, refusal: Optional[str]) -> None:
         """Rule out another attempt, unless ``refusal`` is None.
@@ -302,7 +306,9 @@ class Outcome:
     def _terminated(cls, cause: str, error: str, at_hand: AtHand) -> Outcome:
         mode = at_hand.mode
         warning = at_hand.remark or warning_of(mode)
-        return cls(cause, mode, None, error, at_hand.transcript, warning)
+        trace = at_hand.transcript
+        trace = at_hand.place if trace is None else trace
+        return cls(cause, mode, None, error, trace, warning)
 
 
 class Restored(Outcome):

@@ -26,6 +26,7 @@ from .options import ALL_SUCCESS, DEFAULTS, ONE_FAILED, Options
 from .outcomes import FAILED, SUCCESS, TERMINATED, Outcome
 from .ready import Ready
 from .tasks import Task
+from .tries import Tries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class Plan:
         self.tasks = self._dag.tasks
         self._checked: Sequence[Task] = ()
         self._order: Sequence[Task] = ()  # once it is open
-        self.ready: Union[Ready, Ranked] = Ready()
+        self.tries = Tries()  # of those that are tried again
+        self.ready: Union[Ready, Ranked] = Ready(self.tries)
         #: Starts an attempt of the next ready task: see `Ready.take`.
         self.take = self.ready.take
         #: The tasks that have ended, in this order; only ever appended to.
@@ -134,7 +136,7 @@ class Plan:
         if any(each.priority or each.resources for each in self.own):
             from .ranked import Ranked
 
-            self.ready = Ranked(resources)
+            self.ready = Ranked(resources, self.tries)
             self.take = self.ready.take
         self._ruled = any(each.trigger_rule != ALL_SUCCESS for each in self.own)
         self._order = self._checked
@@ -212,6 +214,7 @@ class Plan:
                 task.mode = outcome.mode or task.mode
                 task.errors = [*task.errors, str(outcome.error)]
             if again:
+                self.tries.failed(task, now)
                 retry = task.options.retry
                 if delay or (retry is not None and retry.delay):
                     self.delayed[task] = None
@@ -219,11 +222,10 @@ class Plan:
                     self.ready.add_again(task)
                 return
         self._end(task, outcome, now)
-        if skip:
-            if self._ruled:
-                self._follow(task, now)
-            else:
-                self._skip([task], now)
+        if skip and self._ruled:
+            self._follow(task, now)
+        elif skip:
+            self._skip([task], now)
 
     def cancel(self, task: Task, outcome: Outcome, now: float, at_work: bool) -> None:
         """Settle a task that is told to end, wherever it is."""
@@ -310,10 +312,8 @@ class Plan:
         """Let what depends on a task that has ended follow, each by its rule."""
         wave = [task]
         while wave:
-            ended = [
-                *wave,
-                *self._skip([t for t in wave if not rules.succeeded(t)], now),
-            ]
+            unsuccessful = [each for each in wave if not rules.succeeded(each)]
+            ended = [*wave, *self._skip(unsuccessful, now)]
             wave = []
             for task in ended:
                 for dependent in task.dependents:

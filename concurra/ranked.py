@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set
     from typing import Tuple
 
+    from .tries import Tries
+
     #: The highest priority first, then the order of adding.
     Rank = Tuple[int, int]
 
@@ -48,7 +50,8 @@ class Ranked:
     :param capacity: how much there is of each resource.
     """
 
-    def __init__(self, capacity: Mapping[str, int]) -> None:
+    def __init__(self, capacity: Mapping[str, int], tries: Tries) -> None:
+        self._tries = tries
         self._capacity = capacity
         self._order: Sequence[Task] = ()
         self._groups: Dict[Any, _Group] = {}
@@ -141,6 +144,7 @@ class Ranked:
                 task.attempts = 1
             else:
                 task.attempts += 1
+                self._tries.began(task, now)
             return task
         return None
 

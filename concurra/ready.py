@@ -17,11 +17,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Deque, Iterable, List, Mapping, Optional, Sequence, Set
 
+    from .tries import Tries
+
 
 class Ready:
-    """The ready tasks of a plan."""
+    """The ready tasks of a plan.
 
-    def __init__(self) -> None:
+    :param tries: where it is noted when attempts begin, of tasks that are tried again.
+    """
+
+    def __init__(self, tries: Tries) -> None:
+        self._tries = tries
         self._order: Sequence[Task] = ()
         self._lane: Deque[int] = deque()
         self._late: List[int] = []
@@ -75,6 +81,7 @@ class Ready:
             else:
                 self._retrying.discard(task)
                 task.attempts += 1
+                self._tries.began(task, now)
             return task
         return None
 

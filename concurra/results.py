@@ -170,7 +170,8 @@ class Registry(Mapping[Hashable, "Any"]):
         """The run begins in this process. Where a fork copies it, no result comes."""
         self._pid = os.getpid()
 
-    def _check_original(self) -> None:
+    def check_original(self) -> None:
+        """Refuse what a copy of the run cannot know."""
         if self._pid is not None and self._pid != os.getpid():
             raise LifeCycleError(
                 f"{COPY}: it knows no result of the run. Give a task what it needs as "
@@ -183,7 +184,7 @@ class Registry(Mapping[Hashable, "Any"]):
             task = self._tasks[label]
             outcome = task.outcome
             if outcome is None or self._is_taken(task):
-                self._check_original()
+                self.check_original()
                 return {}
             result = self._record(task, outcome)
             if not outcome.grows:

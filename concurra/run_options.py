@@ -34,8 +34,9 @@ class RunOptions:
         *("progress_stats", "fast_fail", "use_multiprocessing", "log_errors"),
         *("fallback_to_thread_on_pickle_error", "task_retries"),
         *("max_tasks_per_child", "mp_context", "max_concurrency", "forward_logs"),
-        *("resources", "run_timeout", "initializer", "initargs"),
-        *("observers", "keep_results", "checkpoint", "executor"),
+        *("resources", "run_timeout", "progress_every", "initializer", "initargs"),
+        *("observers", "keep_results", "checkpoint", "output", "max_output"),
+        "executor",
     )
 
     __slots__ = (*NAMES, "warning")
@@ -47,7 +48,8 @@ class RunOptions:
         self.timeout: Optional[float] = chosen.timeout
         self.run_timeout: Optional[float] = chosen.run_timeout
         self.terminate_timeout: float = chosen.terminate_timeout
-        for name in ("timeout", "run_timeout"):
+        self.progress_every: Optional[float] = chosen.progress_every
+        for name in ("timeout", "run_timeout", "progress_every"):
             if getattr(self, name) is not None:
                 checks.seconds(name, getattr(self, name))
         checks.seconds("terminate_timeout", self.terminate_timeout, zero=True)
@@ -68,6 +70,8 @@ class RunOptions:
         self.forward_logs: Optional[bool] = None
         if chosen.forward_logs is not None:
             self.forward_logs = _flag(chosen, "forward_logs")
+        self.output = checks.output(chosen.output)
+        self.max_output = checks.max_output(chosen.max_output)
         self.mp_context: Union[str, BaseContext, None] = chosen.mp_context
         if self.mp_context is not None:  # to look at the default would settle it
             checks.context(self.mp_context)
@@ -131,7 +135,7 @@ def _check_executor(chosen: Any) -> None:
         )
     for name, instead in _NOT_BESIDE_AN_EXECUTOR.items():
         value = getattr(chosen, name)
-        if value is not None and value is not False:
+        if value not in (None, False, "captured"):
             raise ValueError(
                 f"{name} does not go with executor, which starts its workers by "
                 f"itself{instead}"
@@ -146,6 +150,7 @@ _NOT_BESIDE_AN_EXECUTOR = {
     "fallback_to_thread_on_pickle_error": ": use local=True for what is to stay here",
     "initializer": ": tell it of the function",
     "forward_logs": ": tell it where to log",
+    "output": ", and prints there",
 }
 
 

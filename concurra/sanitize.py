@@ -58,12 +58,12 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else text.translate(_IN_A_LINE)
 
 
-def shorten(text: str) -> str:
+def shorten(text: str, limit: int = CHARACTERS) -> str:
     """The beginning and the end of a text that is too long to be shown."""
-    left = len(text) - CHARACTERS
+    left = len(text) - limit
     if left <= 0:
         return text
-    half = CHARACTERS // 2
+    half = limit // 2
     return f"{text[:half]} [... {left} characters left out ...] {text[-half:]}"
 
 

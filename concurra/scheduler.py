@@ -26,7 +26,7 @@ from .effects import ABANDON, AT, DELAY, FINISH, KILL, START
 from .errors import LifeCycleError
 from .questions import Questions
 from .serving import Serving
-from .slots import AT_WORK, Slot
+from .slots import Slot
 from .state import RunState
 from .threads import ThreadCache, report
 from .timers import FOREVER, Timer
@@ -78,11 +78,6 @@ class Scheduler(Serving):
         self._completion = Completion()
 
     # -- for the life cycle --------------------------------------------------------
-
-    @property
-    def running(self) -> int:
-        """How many tasks are at work."""
-        return self._state.slots.count[AT_WORK]
 
     @property
     def finished(self) -> bool:

@@ -27,16 +27,17 @@ from functools import partial
 
 from . import current
 from .outcomes import SUCCESS, Outcome
-from .slots import COMING, PARKED, STOPPING, Slot
+from .slots import AT_WORK, COMING, PARKED, STOPPING, Slot
 from .threads import report
 from .wording import name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Optional, Set, Tuple
+    from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
     from .decisions import Decisions
     from .events import Events
+    from .snapshot import AtWork
     from .state import RunState
     from .tasks import Task
     from .threads import ThreadCache
@@ -55,6 +56,17 @@ class Serving:
 
     def __init__(self) -> None:
         self._serving: Dict[int, Optional[Slot]] = {}  # by the thread
+
+    @property
+    def running(self) -> int:
+        """How many tasks are at work."""
+        return self._state.slots.count[AT_WORK]
+
+    def at_work(self) -> List[AtWork]:
+        """What is at work, the longest first; for any thread."""
+        from .snapshot import at_work
+
+        return at_work(self._state.slots.all, self._clock())
 
     def _perform(self) -> None:
         """Do what was decided."""
@@ -109,6 +121,8 @@ class Serving:
         me = threading.get_ident()
         others = self._serving.get(me)
         self._serving[me] = slot
+        if slot.worker is not None:
+            slot.worker.thread = me
         before = current.exchange(partial(self._current, slot))
         try:
             self._work(slot)
@@ -165,7 +179,7 @@ class Serving:
         """Do what is to be done first, and take a task; None if there is none."""
         self._perform()
         if self._events.unread and slot.state == COMING:
-            if self._events.everything:  # observers take no task's place
+            if self._events.apart:  # observers take no task's place
                 self._tell_soon()
             else:  # a line of the log stands before the next task
                 if not self._events.quick():

@@ -52,6 +52,8 @@ class RunState(Stopping):
     :param timeout: seconds that a task may take, its retries included, if it has no
         timeout of its own; None for ever.
     :param run_timeout: seconds that the run may take; None for ever.
+    :param progress_every: seconds after which it is time to look how far it has come,
+        again and again; None for never.
     :param resources: how much there is of each.
     :param grace: seconds between asking a worker to stop and forcing it.
     :param fast_fail: whether the first task that goes wrong ends all others.
@@ -67,6 +69,7 @@ class RunState(Stopping):
         limit: int,
         timeout: Optional[float] = None,
         run_timeout: Optional[float] = None,
+        progress_every: Optional[float] = None,
         resources: Optional[Mapping[str, int]] = None,
         grace: float = 1.0,
         fast_fail: bool = False,
@@ -86,6 +89,7 @@ class RunState(Stopping):
         self._limit = Limit(limit)
         self._timeout = timeout
         self._run_timeout = run_timeout
+        self._look_every = progress_every
         self._resources = resources or {}
         self._grace = grace
         self._fast_fail = fast_fail
@@ -112,10 +116,11 @@ class RunState(Stopping):
         options = (self.plan.shared, *self.plan.own)
         self._timed = self._timeout is not None or any(map(_is_timed, options))
         held = any(each.resources for each in options)
-        self._special = self._timed or held or self.events.everything
+        self._special = self._timed or held or TASK_START in self.events.kinds
         if self._run_timeout is not None:
             self._ends_by = now + seconds_of(self._run_timeout)
             self._deadlines.end_run(self._ends_by)
+        self._look_later(now)
         self.events.note(RUN_START, None, now)
         self.events.record(self.plan.ended, now)
         for task in tuple(self._cancelled):
@@ -263,9 +268,9 @@ class RunState(Stopping):
     # -- tasks -----------------------------------------------------------------------
 
     def _begin(self, slot: Slot, task: Task, now: float) -> None:
-        slot.task = task
-        slot.departures = self._limit.departures
         slot.worker.at_hand = NOTHING  # type: ignore[union-attr]
+        slot.task = task  # after that: who looks may be between the two
+        slot.departures = self._limit.departures
         if self._special:
             slot.held = task.options.resources
             self.events.note(TASK_START, task, now)

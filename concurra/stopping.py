@@ -14,11 +14,13 @@ answer of a process waiting in its pipe.
 from __future__ import annotations
 
 from . import steps
-from .deadlines import ATTEMPT, GRACE, RETRY, TIMEOUT
+from .deadlines import ATTEMPT, GRACE, RETRY, TICK, TIMEOUT
 from .effects import ABANDON, KILL, STOP
-from .events import RUN_START
+from .events import LOOK, RUN_START
+from .options import seconds_of
 from .outcomes import NOTHING, AtHand, Outcome
 from .slots import AT_WORK, COMING, STOPPING
+from .timers import FOREVER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class Stopping:
     _deadlines: Deadlines
     _timeout: Optional[float]
     _run_timeout: Optional[float]
+    _look_every: Optional[float]
     _grace: float
     _opened: bool
     _abandoning: int
@@ -106,11 +109,19 @@ class Stopping:
                     self._time_out_attempt(what, now)
             elif kind == RETRY:
                 self.plan.resume(what)
+            elif kind == TICK:
+                self.events.note(LOOK, None, now)
+                self._look_later(now)
             elif self.plan.remaining and not (ending and self._spare(None, now)):
                 self._time_out_run(now)
         self._deadlines.look_on()
         self._call()
         self._check_end()
+
+    def _look_later(self, now: float) -> None:
+        """Have readers of events look how far the run has come, if they want to."""
+        if self._look_every is not None:
+            self._deadlines.tick(now + seconds_of(self._look_every))
 
     def delay(self, task: Task, seconds: float, now: float) -> None:
         """A task waits so long for its next attempt; only the first answer counts."""
@@ -161,6 +172,7 @@ class Stopping:
         if not (self._opened or self.stopped):
             self.events.note(RUN_START, None, now)
         self.stopped = True
+        self._deadlines.tick(FOREVER)
         for slot in self.slots.all:
             if slot.state == STOPPING and slot.step < force:
                 self._take_step(slot, now, force)
@@ -227,6 +239,7 @@ class Stopping:
             if slot.state == AT_WORK and slot.outcome is not None:
                 self.ended(slot)
         self.stopped = True
+        self._deadlines.tick(FOREVER)
         self._terminate(now, timeout=self._run_timeout)
         self.events.record(self.plan.ended, now)
 

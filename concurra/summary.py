@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Dict, Hashable, List, Sequence
 
     from .results import Entry
+    from .snapshot import Snapshot
 
 #: Columns of the bar in a progress line.
 BAR = 25
@@ -149,6 +150,28 @@ def progress(name: str, ended: int, total: int, seconds: float) -> str:
     minutes, rest = divmod(round(seconds, 2), 60)
     took = f"{int(minutes)} min {round(rest, 2)} sec"
     return f"{name} progress: [{bar}] {ended}/{total} [{percent}%] in {took}"
+
+
+def status(look: Snapshot) -> str:
+    """How far a run has come, and what has been at work the longest."""
+    counts, told = look.counts, f"{look.ended} of {look.total} tasks have ended"
+    told += f", {counts['failed']} failed"
+    if counts["terminated"]:
+        told += f", {counts['terminated']} terminated"
+    told += f", {len(look.at_work)} at work"
+    if look.at_work:
+        longest = look.at_work[0]
+        told += f" (longest: {_cell(longest.label)}, {rounded(longest.seconds)})"
+    if look.rest:
+        told += f", about {rounded(look.rest)} left"
+    return f"{look.name} after {rounded(look.seconds)}: {told}"
+
+
+def rounded(seconds: float) -> str:
+    """A duration, in seconds or minutes with one decimal."""
+    if seconds <= 60:
+        return f"{seconds:.1f} sec"
+    return f"{seconds / 60:.1f} min"
 
 
 def interrupted(name: str, ended: int, total: int, error: str) -> str:

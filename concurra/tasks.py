@@ -94,12 +94,14 @@ class Command:
     """An external command; ``argv`` is a string if the shell is to read it.
 
     ``env`` has variables to set, and None for those to unset. What is ``merged`` prints
-    its errors where it prints all else. ``executable`` is the shell to use.
+    its errors where it prints all else. ``executable`` is the shell to use. ``stdout``
+    is the path of a file. ``max_output`` and ``output`` are the run's if they are None.
     """
 
     __slots__ = (
         *("argv", "cwd", "env", "check", "capture_output", "text"),
         *("stop_signal", "input", "merged", "executable", "pass_fds"),
+        *("stdout", "max_output", "output"),
     )
 
     kind = COMMAND
@@ -118,6 +120,9 @@ class Command:
         merged: bool = False,
         executable: Optional[str] = None,
         pass_fds: Tuple[int, ...] = (),
+        stdout: Optional[str] = None,
+        max_output: Optional[float] = None,
+        output: Optional[str] = None,
     ) -> None:
         self.argv = argv
         self.cwd = cwd
@@ -130,6 +135,9 @@ class Command:
         self.merged = merged
         self.executable = executable
         self.pass_fds = pass_fds
+        self.stdout = stdout
+        self.max_output = max_output
+        self.output = output
 
     def ready(self) -> Command:
         """The same command, with all that it needs of others; called when it begins.
@@ -140,8 +148,16 @@ class Command:
 
     @property
     def identity(self) -> Any:
-        """See `Call.identity`."""
-        return tuple(getattr(self, name) for name in Command.__slots__)
+        """See `Call.identity`; how its output is shown makes no difference."""
+        return tuple(getattr(self, name) for name in Command.__slots__[:-1])
+
+    @property
+    def read(self) -> Tuple[int, ...]:
+        """The streams that are captured: 0 for what it prints, 1 for its errors."""
+        found = (0,) if self.stdout is None else ()
+        if not self.merged:
+            found = (*found, 1)
+        return found if self.capture_output else ()
 
     @property
     def shell(self) -> bool:

@@ -26,7 +26,7 @@ COPY = "This is the copy of a runner that a fork has made"
 _GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())
 
 #: The packages whose frames are left out of tracebacks.
-_OWN = ("concurra", "concurra.workers")
+OWN = ("concurra", "concurra.workers")
 
 #: The function of ours that calls users' functions. Builtins have no frames below it.
 _CALLER = "perform"
@@ -103,7 +103,7 @@ def _foreign(error: BaseException) -> Tuple[Optional[TracebackType], str]:
     :return: and the name of the function of the last of these.
     """
     frames, caller = error.__traceback__, ""
-    while frames and frames.tb_frame.f_globals.get("__package__") in _OWN:
+    while frames and frames.tb_frame.f_globals.get("__package__") in OWN:
         caller = frames.tb_frame.f_code.co_name
         frames = frames.tb_next
     return frames, caller

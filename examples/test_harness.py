@@ -1,20 +1,20 @@
 """Run the tests of a project in shards, and a linter beside them; sum it all up.
 
 The project is a small one, in a temporary folder. One of its tests fails, and so does
-this: the exit status is 1. With --fixed it is 0. Needs pytest; takes flake8 if it can.
+this: the exit status is 1. With --fixed it is 0. Reports are written into the folders
+that are named. Needs pytest; takes flake8 and Jinja2 if it can.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import concurra
+from concurra import reports
 
-SHARDS = 2
 MODULE = "def area(width, height):\n    return width {} height\n"
 TEST = "from shapes import area\n\n\ndef test_area():\n    assert area{} == {}\n"
 CASES = {"empty": ((0, 0), 0), "square": ((2, 2), 4), "tall": ((2, 9), 18)}
@@ -29,30 +29,31 @@ def write_project(folder: Path, operator: str) -> list[str]:
     return [f"test_{case}.py" for case in CASES]
 
 
-def check(folder: Path, tests: list[str]) -> dict[str, dict[str, Any]]:
-    runner = concurra.TaskRunner(timeout=120)
+def check(folder: Path, operator: str) -> concurra.TaskRunner:
+    tests = write_project(folder, operator)
+    runner = concurra.TaskRunner(name="checks", timeout=120, progress_stats=False)
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    plain = {"PYTEST_ADDOPTS": "--color=no"}  # instead of the user's own options
-    for shard in range(SHARDS):
-        label = f"tests {shard + 1}/{SHARDS}"
-        command = [*pytest, *tests[shard::SHARDS]]
-        runner.add_command(command, label, cwd=folder, env=plain)
-    flake8 = importlib.util.find_spec("flake8")
-    linter = ["flake8", "--isolated"] if flake8 else ["compileall", "-q"]
+    env = {"PYTEST_ADDOPTS": "--color=no"}  # instead of the user's own options
+    for number, shard in enumerate((tests[::2], tests[1::2]), 1):
+        runner.add_command([*pytest, *shard], f"tests {number}/2", cwd=folder, env=env)
+    linter = ["flake8", "--isolated"] if find_spec("flake8") else ["compileall", "-q"]
     runner.add_command([sys.executable, "-m", *linter, "."], "lint", cwd=folder)
-    return runner.run(verify=False)
+    runner.run(verify=False)
+    return runner
 
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as name:
-        tests = write_project(Path(name), "*" if "--fixed" in sys.argv else "+")
-        results = check(Path(name), tests)
-    for label, result in results.items():
-        output = result["result"]["stdout"].splitlines() if result["result"] else []
-        last = output[-1] if output else result["error"] or "nothing to complain about"
-        failed = [line for line in output if line.startswith("FAILED")]
-        print(f"{label}: {result['status']}, {last}", *failed, sep="\n    ")
-    return 1 if any(result["has_failed"] for result in results.values()) else 0
+        runner = check(Path(name), "*" if "--fixed" in sys.argv else "+")
+    for task in reports.record(runner).tasks:
+        told = (task.stdout or task.error or "nothing to complain about").splitlines()
+        failed = (line for line in told if line.startswith("FAILED"))
+        print(f"{task.label}: {task.status}, {told[-1]}", *failed, sep="\n    ")
+    for folder in set(sys.argv[1:]) - {"--fixed"}:
+        reports.write_junit_xml(runner, Path(folder, "junit.xml"))
+        if find_spec("jinja2"):
+            reports.write_html(runner, Path(folder, "run.html"))
+    return runner.exit_code
 
 
 if __name__ == "__main__":

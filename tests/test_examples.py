@@ -9,6 +9,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Union
+from xml.etree import ElementTree
 
 import pytest
 
@@ -337,6 +338,20 @@ def test_an_example_does_what_it_should(name: str, entry: Entry) -> None:
 def test_an_example_works_where_processes_are_spawned(name: str, entry: Runs) -> None:
     """As on macOS and Windows: it can be imported without running again."""
     entry.check(name, "spawn")
+
+
+@pytest.mark.hang_after(90)
+def test_the_harness_writes_reports(tmp_path: Path) -> None:
+    """Into the folder that it is given."""
+    code = EXAMPLES / "test_harness.py"
+    done = run_script(code, str(tmp_path), env=SAME_LIBRARY, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "")
+    suite = ElementTree.parse(tmp_path / "junit.xml").find("testsuite")
+    assert suite is not None
+    assert [suite.get(each) for each in ("tests", "failures", "errors")] == [
+        *("3", "1", "0")
+    ]
+    assert {each.name for each in tmp_path.iterdir()} - {"run.html"} == {"junit.xml"}
 
 
 def test_examples_are_short() -> None:

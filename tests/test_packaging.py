@@ -104,12 +104,24 @@ def test_tabulate_is_all_that_is_needed_to_run() -> None:
 def test_extras_are_what_they_say() -> None:
     """Each is enough for what it is called after; `dev` adds the checkers to `test`."""
     extras = set(installed().metadata.get_all("Provides-Extra", []))
-    assert extras == {"test", "faults", "dev", "docs", "benchmarks", "wide", "dask"}
-    assert required("test") == ["anyio", "hypothesis", "pytest", "uvloop"]
+    assert extras == {
+        *("test", "faults", "browser", "dev", "docs", "benchmarks"),
+        *("wide", "report", "dask"),
+    }
+    assert required("test") == [
+        "anyio",
+        "hypothesis",
+        "jinja2",
+        "junitparser",
+        "pytest",
+        "uvloop",
+    ]
     assert required("docs") == ["furo", "myst-parser", "sphinx"]
     # The build may write `concurra[test]` out, or leave it as it is.
     tests = {"concurra", *required("test")}
     assert set(required("faults")) - tests == {"pytest-xdist"}
+    assert set(required("browser")) - tests == {"playwright"}
+    assert required("report") == ["jinja2"]
     checkers = {"black", "flake8", "mypy", "types-tabulate"}
     assert set(required("dev")) - tests == checkers
     assert {"pebble", "joblib", "mpire"} <= set(required("benchmarks"))
@@ -126,6 +138,13 @@ def test_the_licence_is_shipped() -> None:
     """It asks for that itself."""
     files = [str(file) for file in installed().files or []]
     assert [name for name in files if re.search(r"\.dist-info\b.*\bLICENSE$", name)]
+
+
+def test_the_parts_of_the_page_are_shipped() -> None:
+    """Its template, style and scripts are no Python, and needed all the same."""
+    assets = resources.files("concurra.reports.page").joinpath("assets")
+    names = {asset.name for asset in assets.iterdir()}
+    assert {"page.html", "page.css", "base.js", "main.js"} <= names
 
 
 def test_types_are_shipped() -> None:

@@ -42,11 +42,14 @@ class Worker(Protocol):
     #: has been dismissed. Its owner sets it to `NOTHING` before the next job.
     at_hand: AtHand
 
+    #: The thread that begins its jobs, unless they are quick; its owner sets it.
+    thread: Optional[int]
+
     #: Whether jobs may be done elsewhere, and be quick to begin.
     elsewhere: bool
 
-    #: Whether jobs may be done where this process cannot be asked: a note goes with
-    #: each, which the worker passes on unread.
+    #: Whether a note goes with each job, since it may be done where this process cannot
+    #: be asked, or what it prints is shown with its label.
     remote: bool
 
     #: Whether something of the last job must be cleared away before the next one.

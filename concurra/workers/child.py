@@ -23,19 +23,25 @@ from .transfer import PROTOCOL, Channel, Ended, is_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Collection, Optional, Tuple
+    from typing import Any, Callable, Collection, Optional, Tuple
 
+    from .dumps import Dump
     from .initializer import Initializer
     from .outbox import Outbox
     from .pieces import Message
+    from .printing import Printed
     from .records import Levels, Packed
     from .signals import Handlers
+
+    #: Calls a function.
+    Act = Callable[[Call], Any]
 
 #: How far a job came: its reply begins with that.
 DONE, RECEIVING, CALLING, ANSWERING = range(4)
 
-#: What a message begins with that is a log record, and no reply.
+#: What a message begins with that is a log record, or was printed, and is no reply.
 RECORD = "record"
+PRINTED = "printed"
 
 RESULT_HINT = """\
 (What a task returns in a process must be picklable, and so must be what that holds.)
@@ -51,31 +57,48 @@ def serve(
     handlers: Handlers,
     initializer: Optional[Initializer] = None,
     levels: Optional[Levels] = None,
+    shows: bool = False,
+    dump: Optional[Dump] = None,
 ) -> None:
     """Do one job after another, until the pipe ends.
 
     :param importing: see `ProcessWorker`; None in a process that was not forked.
     :param handlers: those that this process has inherited.
     :param initializer: called before the first job.
+    :param dump: where to write where it is if SIGTERM ends it.
     :param levels: of the program's loggers, if it wants the records of this process.
+    :param shows: whether the program shows what tasks print.
     """
     if POSIX:
         os.setsid()
         handlers.reset()
+    if dump is not None:
+        dump.install()
+        os.register_at_fork(after_in_child=dump.forget)
     if importing is not None:
         mend_imports(importing)
     # A fork of a daemon thread has one for its main thread, and threads of tasks would
     # inherit that. There is no public way to say that it is none.
     threading.current_thread()._daemonic = False  # type: ignore[attr-defined]
     unshared(pipe)
-    send = pipe.send if levels is None else _forward(pipe, levels).send
+    send = pipe.send
+    act: Act = perform
+    if levels is not None or shows:
+        from .outbox import Outbox
+
+        outbox = Outbox(pipe)
+        send = outbox.send
+        if levels is not None:
+            _forward(outbox, pipe, levels)
+        if shows:
+            act = _sender(outbox, pipe)
     try:
         send(pipe.pack("ready", plain=True))
         if initializer is not None:
             initializer()  # first: what it has set up is how each task finds it
-        surroundings = Surroundings()
+        surroundings = Surroundings(None if dump is None else dump.install)
         while not surroundings.spoiled:
-            reply = _do(pipe, initializer)
+            reply = _do(pipe, initializer, act)
             surroundings.restore()
             if surroundings.spoiled:
                 send(pipe.pack(LAST))
@@ -87,12 +110,9 @@ def serve(
         close_unshared(pipe)
 
 
-def _forward(pipe: Channel, levels: Levels) -> Outbox:
-    """Send log records, once there are any; whoever sends more does it through this."""
+def _forward(outbox: Outbox, pipe: Channel, levels: Levels) -> None:
+    """Send log records, once there are any."""
     from .awaited import when_imported
-    from .outbox import Outbox
-
-    outbox = Outbox(pipe)
 
     def send(packed: Packed) -> None:
         outbox.send_whole(pipe.pack_record((RECORD, *packed)))
@@ -103,10 +123,19 @@ def _forward(pipe: Channel, levels: Levels) -> Outbox:
         records.install(send, levels)
 
     when_imported("logging", install)
-    return outbox
 
 
-def _do(pipe: Channel, initializer: Optional[Initializer]) -> Message:
+def _sender(outbox: Outbox, pipe: Channel) -> Act:
+    """Send what tasks print; what calls them so that this is done."""
+    from .printing import Sender
+
+    def send(printed: Printed) -> None:
+        outbox.send_whole(pipe.pack_record((PRINTED, *printed)))
+
+    return Sender(send).perform
+
+
+def _do(pipe: Channel, initializer: Optional[Initializer], act: Act) -> Message:
     """Wait for a job and do it; its reply."""
     known, stage, on = pipe.received, RECEIVING, None
     try:
@@ -119,7 +148,7 @@ def _do(pipe: Channel, initializer: Optional[Initializer]) -> Message:
             failure = initializer()
             if failure is not None:
                 return _failed(pipe, failure, "")
-        value = perform(Call(func, args, kwargs))
+        value = act(Call(func, args, kwargs))
         stage = ANSWERING
         return pipe.pack((DONE, value), is_plain((value,)))
     except Ended:

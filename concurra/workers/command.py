@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import subprocess
 import threading
@@ -20,20 +21,23 @@ import time
 from ..outcomes import ERROR, LOST, SUCCESS, UNAVAILABLE, AtHand, Remark, Outcome
 from ..steps import KILL, TERMINATE
 from ..tasks import Command
+from ..wording import ending
 from . import launch, refusals, sessions
 from .forks import POSIX
 from .groups import ProcessGroup, await_end, has_ended
 from .guardian import Guardian
 from .output import FOREVER, Drain, Output, Transcript, Waker, close, decode
-from .output import read_in_threads
+from .output import encoding, read_in_threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Collection, List, Optional, Union
+    from typing import Collection, Dict, List, Optional, Union
 
     from ..current import Note
+    from ..display import Display
     from ..types import CommandResult, ExecutionMode
     from . import Done
+    from .output import Sink
 
 #: What the system says when it is short of descriptors, processes or memory.
 SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
@@ -47,16 +51,27 @@ class CommandWorker:
     """Starts a program for each job; see `kinds.Kind`.
 
     :param drain: takes over the output that others hold open when a job has ended.
+    :param output: how what a job prints is shown, if it says nothing of that itself.
+    :param max_output: the same for the bytes that are kept of each stream.
     """
 
     mode: ExecutionMode = "subprocess"
     spent = False
     sent = False
     note: Optional[Note] = None
+    thread: Optional[int] = None
 
-    def __init__(self, guardian: Guardian, drain: Optional[Drain] = None) -> None:
+    def __init__(
+        self,
+        guardian: Guardian,
+        drain: Optional[Drain] = None,
+        output: Optional[str] = None,
+        max_output: Optional[float] = None,
+    ) -> None:
         self._guardian = guardian
         self._drain = drain
+        self._output = output
+        self._max_output = max_output
         self._lock = threading.Lock()
         self._stopped = False
         self._forced = False
@@ -71,8 +86,27 @@ class CommandWorker:
     def present(self, command: Command) -> AtHand:
         """See `Kind.present`."""
         self._remark = Remark()
-        transcript = Transcript() if command.capture_output else None
+        captured = command.capture_output
+        transcript = Transcript(self._limit(command)) if captured else None
         return AtHand(self.mode, transcript, self._remark)
+
+    def _limit(self, command: Command) -> Optional[int]:
+        """Bytes that are kept of a stream of it; None for all."""
+        limit = command.max_output or self._max_output
+        return None if limit is None or limit == math.inf else int(limit)
+
+    def _display(self, command: Command) -> Optional[Display]:
+        """What shows what it prints, if that is wanted."""
+        how = command.output or self._output
+        if how is None or how == "captured" or not command.read:
+            return None
+        from ..display import Display
+        from .kept import Kept
+
+        label, attempt = ("", 1) if self.note is None else self.note[:2]
+        limit = self._limit(command)
+        block = None if limit is None else Kept(limit)
+        return Display(how, label, attempt, encoding(), block)
 
     def run(
         self, command: Command, at_hand: AtHand, done: Optional[Done] = None
@@ -151,12 +185,17 @@ class CommandWorker:
         )
         held: Collection[int] = ()
         warning: Optional[str] = None
+        display, note = self._display(command), ""
         try:
             self._show(group, waker)
-            held = self._read(process, ends, transcript, waker)
+            sinks = _sinks(command, transcript, display)
+            held = self._read(process, dict(zip(ends, sinks)), waker)
             if held:
                 warning = _held(held)
             returncode = _await_end(process)
+            note = ending(returncode) if returncode else ""
+            if group.stopped:
+                note = "was stopped"
         except BaseException:
             group.stop(KILL)
             await_end(process.pid)
@@ -165,6 +204,8 @@ class CommandWorker:
             group.reap(process.wait, leftovers=True, probe=waker.read_end)
             self._let_go(ends, held)
             group.tell_survivors(self._remark)
+            if display is not None:
+                display.end(note)
         result = _result(command, returncode, transcript)
         if returncode and command.check:
             return Outcome.exited(self.mode, result, transcript, warning)
@@ -180,18 +221,12 @@ class CommandWorker:
                 waker.wake()
 
     def _read(
-        self,
-        process: subprocess.Popen[bytes],
-        ends: List[int],
-        transcript: Optional[Transcript],
-        waker: Waker,
+        self, process: subprocess.Popen[bytes], pipes: Dict[int, Sink], waker: Waker
     ) -> Collection[int]:
         """Read what the program prints until it ends, or a stop is forced.
 
         Returns the pipes that others still hold open then.
         """
-        streams = (transcript.stdout, transcript.stderr) if transcript else ()
-        pipes = dict(zip(ends, streams))
         if not POSIX:
             return read_in_threads(pipes, process.wait, LINGER)
         output = Output(process.pid, pipes, waker)
@@ -229,6 +264,20 @@ class CommandWorker:
             self._drain.take(held)
 
 
+def _sinks(
+    command: Command, transcript: Optional[Transcript], display: Optional[Display]
+) -> List[Sink]:
+    """Where what is read belongs, stream by stream."""
+    if transcript is None:
+        return []
+    kept = transcript.stdout, transcript.stderr
+    if display is None:
+        return [kept[number] for number in command.read]
+    from ..display import Shown
+
+    return [Shown(kept[number], display, number) for number in command.read]
+
+
 def _held(pipes: Collection[int]) -> str:
     who = sessions.names(sessions.writers(pipes), "another process")
     return (
@@ -263,6 +312,8 @@ def _result(
     if transcript is not None:
         join = decode if command.text else b"".join
         stdout, stderr = join(transcript.stdout), join(transcript.stderr)
+        if command.stdout is not None:
+            stdout = None
     argv = command.argv
     return {
         "command": argv if isinstance(argv, str) else list(argv),

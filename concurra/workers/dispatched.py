@@ -231,7 +231,7 @@ class DispatchedWorker(ProcessWorker):
             try:
                 while True:
                     message = self._read()
-                    if not self._is_record(message):
+                    if not self._is_aside(message):
                         job = self._accept(message)  # it counts, whatever comes then
                     if not self._channel.pending:
                         break

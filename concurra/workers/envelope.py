@@ -31,11 +31,14 @@ from .thread import ThreadWorker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Final, Tuple
+    from typing import Any, Callable, Final, Optional, Tuple
 
     from ..current import Note
     from ..tasks import Command, Job
     from ..types import ExecutionMode
+
+    #: Seconds between asking one to stop and killing it; bytes that are kept.
+    Limits = Tuple[float, Optional[float]]
 
     #: Cause, value, error, trace, warning, exception, final; see `Outcome`.
     Reply = Tuple[Any, ...]
@@ -120,15 +123,15 @@ def contents(job: Job) -> Tuple[Any, Tuple[Any, ...]]:
     return command, ()
 
 
-def enclose(job: Job, what: Any, note: Note, token: str, grace: float) -> Envelope:
+def enclose(job: Job, what: Any, note: Note, token: str, limits: Limits) -> Envelope:
     """An envelope with what `contents` has returned.
 
-    :param grace: seconds between asking a command to stop and killing it.
+    :param limits: what holds for commands.
     :raises BaseException: it cannot be pickled.
     """
     label, attempt, deadline, on = note
     left = None if deadline is None else max(0.0, deadline - monotonic())
-    about = label, attempt, left, grace
+    about = label, attempt, left, limits
     payload = _dumps_code((job.kind, what, about, on))
     return Envelope(job.name, token, payload, _version())
 
@@ -221,9 +224,9 @@ def _run(command: Command, about: Any, args: Tuple[Any, ...]) -> Outcome:
     from .command import CommandWorker
     from .guardian import Guardian
 
-    left, grace = about[2:]
+    label, attempt, left, (grace, max_output) = about
     guardian = Guardian()
-    worker, ended = CommandWorker(guardian), threading.Event()
+    worker, ended = CommandWorker(guardian, max_output=max_output), threading.Event()
 
     def stop_in_time() -> None:
         if not ended.wait(left):

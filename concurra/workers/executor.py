@@ -56,6 +56,7 @@ class ExecutorPool(Pool):
     :param local: the ids of jobs that are done in this process.
     :param commands: whether there are commands among these.
     :param grace: seconds that the end waits for cancels that are on their way.
+    :param max_output: see `CommandWorker`.
     """
 
     def __init__(
@@ -66,15 +67,19 @@ class ExecutorPool(Pool):
         local: Collection[int] = (),
         commands: bool = False,
         grace: float = 1.0,
+        max_output: Optional[float] = None,
     ) -> None:
-        super().__init__(threads, commands=commands)
+        super().__init__(threads, commands=commands, max_output=max_output)
         self.elsewhere = self.remote = True
         self.executor = executor
         self.local = local
-        self.grace = grace
+        #: What goes with commands.
+        self.limits = grace, max_output
+        self._grace = grace
         #: What submits and cancels, and what receives results that are there.
         self.outgoing = Lane(threads)
         self.incoming = Lane(threads)
+        self._lock = threading.Lock()
         self._receiving = 0  # in how many threads
         self._name = uuid.uuid4().hex
         self._numbers = itertools.count()
@@ -114,7 +119,7 @@ class ExecutorPool(Pool):
 
     def close(self) -> None:
         """See `Workers.close`."""
-        self.outgoing.drain(self.grace)
+        self.outgoing.drain(self._grace)
         super().close()
 
 
@@ -137,6 +142,7 @@ class ExecutorWorker:
     spent = False
     sent = False
     note: Optional[Note] = None
+    thread: Optional[int] = None
 
     def __init__(self, pool: ExecutorPool) -> None:
         self._pool = pool
@@ -229,7 +235,7 @@ class _Attempt:
         except BaseException as error:
             return Outcome.raised(MODE, error)
         try:
-            envelope = enclose(job, what, self._note, pool.token(), pool.grace)
+            envelope = enclose(job, what, self._note, pool.token(), pool.limits)
         except BaseException as error:
             return unpicklable(error)
         del what

@@ -18,7 +18,7 @@ from weakref import WeakSet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, List, Protocol, Set
+    from typing import Any, Collection, Dict, Iterator, List, Optional, Protocol, Set
 else:
     Protocol = object
 
@@ -51,7 +51,7 @@ _busy = threading.Lock()  # held while anybody is counted
 _starters: Set[int] = set()  # the threads that are counted
 
 _unshared: WeakSet[Closeable] = WeakSet()
-_kept: Dict[int, Closeable] = {}  # by the thread that forks
+_kept: Dict[int, Collection[Optional[Closeable]]] = {}  # by the thread that forks
 _ignored: List[Any] = []  # filters of warnings, within `forking`
 _ending = False
 
@@ -79,8 +79,8 @@ def starting() -> Iterator[None]:
 
 
 @contextmanager
-def forking(keep: Closeable) -> Iterator[None]:
-    """Held by whoever forks a worker, who is to ``keep`` its end of an unshared pipe.
+def forking(*keep: Optional[Closeable]) -> Iterator[None]:
+    """Held by whoever forks a worker, who is to ``keep`` its own of what is unshared.
 
     The worker starts with those signals blocked for which the program has handlers. It
     inherits these, and is to forget them first.
@@ -149,7 +149,8 @@ def _warn_again(filters: List[Any]) -> None:
 def unshared(end: Closeable) -> None:
     """Have every forked child close ``end`` at once.
 
-    Called within `starting`, where the end is made; undone by `close_unshared`.
+    Called within `starting`, where the end is made, unless it does no harm that a child
+    keeps it; undone by `close_unshared`.
     """
     _unshared.add(end)
 
@@ -202,10 +203,10 @@ def _in_child() -> None:
     global _forking, _turn, _counting, _busy, _starters
     _forking, _turn = threading.Lock(), threading.RLock()
     _counting, _busy, _starters = threading.Lock(), threading.Lock(), set()
-    kept = _kept.get(threading.get_ident())
+    kept = _kept.get(threading.get_ident(), ())
     _kept.clear()  # its own children are to keep nothing
     for end in list(_unshared):
-        if end is not kept:
+        if end not in kept:
             try:
                 end.close()
             except OSError:

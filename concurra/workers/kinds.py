@@ -28,6 +28,9 @@ class Kind(Protocol):
     #: owner sets it to False before `run`.
     sent: bool
 
+    #: The thread that calls `run`. Its owner sets it before that.
+    thread: Optional[int]
+
     #: What goes with the next job, see `Worker.remote`. Its owner sets it before `run`.
     note: Optional[Note]
 

@@ -55,7 +55,7 @@ def _start(
 ) -> Tuple[subprocess.Popen[bytes], ProcessGroup, List[int]]:
     ours: List[int] = []
     theirs: List[int] = []
-    count = 2 - command.merged if command.capture_output else int(guardian.seeks)
+    count = len(command.read) or int(guardian.seeks)
     with starting():
         try:
             for _ in range(count):
@@ -77,15 +77,13 @@ def _start(
 
 
 def _open(command: Command, pipes: List[int]) -> subprocess.Popen[bytes]:
-    stdout: Optional[int] = None
-    stderr: Optional[int] = None
-    kept = command.pass_fds
-    if command.capture_output:
-        stdout, stderr = pipes[0], pipes[-1]
-    else:
-        kept = (*kept, *pipes)
-    stdin = _input(command)
+    read = dict(zip(command.read, pipes))
+    stdout, stderr, stdin = read.get(0), read.get(1), -1
+    kept = command.pass_fds if read else (*command.pass_fds, *pipes)
     try:
+        stdin = _input(command)
+        if command.stdout is not None:
+            stdout = _output_file(command.stdout)
         return subprocess.Popen(
             command.argv,
             shell=command.shell,
@@ -102,6 +100,8 @@ def _open(command: Command, pipes: List[int]) -> subprocess.Popen[bytes]:
     finally:
         if stdin >= 0:
             os.close(stdin)
+        if command.stdout is not None and stdout is not None:
+            os.close(stdout)
 
 
 def _input(command: Command) -> int:
@@ -116,6 +116,19 @@ def _input(command: Command) -> int:
     except BaseException:
         os.close(file)
         raise
+    return file
+
+
+def _output_file(path: str) -> int:
+    """An empty file for what it prints, which no other program inherits.
+
+    :raises OSError: it cannot be opened; a pipe that nobody reads from neither.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOCTTY", 0)
+    # A start must not wait for a reader of a pipe: all forks would wait for it.
+    file = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if POSIX:
+        os.set_blocking(file, True)
     return file
 
 

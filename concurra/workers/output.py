@@ -24,13 +24,27 @@ from .groups import await_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Dict, Iterable, List, Optional, Set
+    from typing import Callable, Dict, Iterable, List, Optional, Protocol, Set, Union
+
+    from .kept import Kept
+
+    Chunks = Union[List[bytes], Kept]
+
+    class Sink(Protocol):
+        """Where what comes from a pipe belongs."""
+
+        def append(self, data: bytes, /) -> None:
+            """Take what has come."""
+
 
 if POSIX:
     import select
 
 #: Bytes read at once: the capacity of a pipe.
 CHUNK = 1 << 16
+
+#: Bytes at the end of a stream in which its last line is looked for.
+LINE = 1000
 
 #: What is written to wake a reader: an eventfd takes nothing else.
 _ONE = (1).to_bytes(8, sys.byteorder)
@@ -43,16 +57,37 @@ class Transcript:
 
     ``str()`` gives what there is of it so far, under the headings stdout and stderr.
     Unlike in results, a line that was written over stays one line.
+
+    :param limit: bytes that are kept of each stream; None for all.
     """
 
-    def __init__(self) -> None:
-        self.stdout: List[bytes] = []
-        self.stderr: List[bytes] = []
+    def __init__(self, limit: Optional[int] = None) -> None:
+        self.stdout = _kept(limit)
+        self.stderr = _kept(limit)
 
     def __str__(self) -> str:
         streams = (("stdout", self.stdout), ("stderr", self.stderr))
         parts = [f"{name}:\n{_written(chunks)}" for name, chunks in streams if chunks]
         return "\n".join(parts)
+
+    def last_line(self) -> str:
+        """The last line that has something in it, as it was left; of stdout, if any."""
+        for chunks in (self.stdout, self.stderr):
+            last = chunks if isinstance(chunks, list) else list(chunks)
+            end = b"".join(last[-2:])[-LINE:]
+            lines = end.replace(b"\r", b"\n").split(b"\n")
+            for line in reversed(lines):
+                if line.strip():
+                    return line.decode(encoding(), "backslashreplace").strip()
+        return ""
+
+
+def _kept(limit: Optional[int]) -> Chunks:
+    if limit is None:
+        return []
+    from .kept import Kept
+
+    return Kept(limit)
 
 
 class Waker:
@@ -89,7 +124,7 @@ class Output:
     :param waker: ends a wait.
     """
 
-    def __init__(self, pid: int, pipes: Dict[int, List[bytes]], waker: Waker) -> None:
+    def __init__(self, pid: int, pipes: Dict[int, Sink], waker: Waker) -> None:
         #: Those that have not come to their end.
         self.open = dict(pipes)
         #: Whether the process has ended.
@@ -213,7 +248,7 @@ class Drain:
 
 
 def read_in_threads(
-    pipes: Dict[int, List[bytes]], wait: Callable[[], object], seconds: float
+    pipes: Dict[int, Sink], wait: Callable[[], object], seconds: float
 ) -> Set[int]:
     """Where pipes cannot be polled: a thread for each, which closes it at its end.
 
@@ -223,9 +258,10 @@ def read_in_threads(
     """
     left = set(pipes)
 
-    def read(fd: int, into: List[bytes]) -> None:
+    def read(fd: int, into: Sink) -> None:
         with suppress(OSError):
-            into.extend(iter(lambda: os.read(fd, CHUNK), b""))
+            for data in iter(lambda: os.read(fd, CHUNK), b""):
+                into.append(data)
         left.discard(fd)
         os.close(fd)
 
@@ -247,18 +283,18 @@ def close(ends: Iterable[int]) -> None:
         os.close(end)
 
 
-def decode(chunks: List[bytes]) -> str:
+def decode(chunks: Iterable[bytes]) -> str:
     """Text with its newlines made uniform, as `subprocess` does it; never fails."""
     return _written(chunks).replace("\r", "\n")
 
 
-def _written(chunks: List[bytes]) -> str:
+def _written(chunks: Iterable[bytes]) -> str:
     """Text with its lines ended by newlines; never fails."""
-    text = b"".join(chunks).decode(_encoding(), "backslashreplace")
+    text = b"".join(chunks).decode(encoding(), "backslashreplace")
     return text.replace("\r\n", "\n")
 
 
-def _encoding() -> str:
+def encoding() -> str:
     """The locale's, as for files; to ask for it by its old name is warned of."""
     if sys.flags.utf8_mode:
         return "utf-8"

@@ -14,7 +14,7 @@ from ..outcomes import LOST, NOTHING, UNAVAILABLE, UNPICKLABLE, AtHand, Outcome
 from ..steps import KILL, TERMINATE
 from ..tasks import CALL, COMMAND
 from .passing import Passing
-from .thread import FallbackWorker, ThreadWorker
+from .thread import FallbackWorker, ThreadWorker, perform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Collection, Dict, List, Optional, Set
 
     from ..current import Note
-    from ..tasks import Job
+    from ..tasks import Call, Job
     from ..threads import ThreadCache
     from . import Done, Worker
-    from .dispatcher import Dispatcher
     from .initializer import Initializer
     from .kinds import Kind
+    from .printing import Printing
     from .process import ProcessWorker
+    from .processes import Processes
 
 
 class Pool:
@@ -44,6 +45,8 @@ class Pool:
     :param importing: the modules that wait for the run in the midst of their import.
     :param initializer: called by each worker for functions before its first task.
     :param forward_logs: see `Passing`.
+    :param output: see `CommandWorker`, and so for ``max_output``.
+    :param labels: whether there are commands with an output of their own.
     """
 
     def __init__(
@@ -59,6 +62,9 @@ class Pool:
         importing: Collection[str] = (),
         initializer: Optional[Initializer] = None,
         forward_logs: Optional[bool] = None,
+        output: Optional[str] = None,
+        max_output: Optional[float] = None,
+        labels: bool = False,
     ) -> None:
         self.threads = threads
         self.fallback = fallback
@@ -68,17 +74,22 @@ class Pool:
         self.unpicklable: Set[int] = set()
         #: Whether there are processes that no thread waits for.
         self.elsewhere = False
-        #: Whether there are processes at all.
-        self.remote = context is not None
+        #: Whether workers are to know what goes with a job.
+        self.remote = context is not None or output is not None or labels
         self._width = width
         self._makers: Dict[str, Callable[[], Kind]] = {CALL: self._thread_worker}
         self._prepared: List[ProcessWorker] = []
-        self._start: Optional[Callable[[], ProcessWorker]] = (
-            None  # ahead of all threads
-        )
+        self._start: Optional[Callable[[], ProcessWorker]] = None  # before all threads
         self._passing = Passing(forward_logs)
-        self._lock = threading.Lock()
-        self._dispatcher: Optional[Dispatcher] = None
+        self._printing: Optional[Printing] = None
+        #: Calls a function in the calling thread.
+        self.perform: Callable[[Call], Any] = perform
+        if output in ("prefixed", "grouped"):
+            from . import printing
+
+            self._printing = printing.Printing(output, max_output)
+            self.perform = self._printing.perform
+        self._processes: Optional[Processes] = None
         self._guardian: Any = None
         self._drain: Any = None
         # What is not needed is not imported. What is needed is imported here: a program
@@ -94,40 +105,26 @@ class Pool:
             from .output import Drain
 
             self._drain = drain = Drain(threads.start_own)
-            self._makers[COMMAND] = lambda: CommandWorker(guardian, drain)
+            chosen = output, max_output
+            self._makers[COMMAND] = lambda: CommandWorker(guardian, drain, *chosen)
         if context is not None:
-            options = {
-                "max_tasks": max_tasks,
-                "grace": grace,
-                "importing": importing,
-                "initializer": initializer,
-                "pass_on": self._passing if self._passing.is_wanted(context) else None,
-            }
-            start = self._process_maker(context, options)
-            self._makers[CALL] = start
+            from . import processes
+
+            self._processes = made = processes.Processes(
+                context,
+                guardian,
+                threads,
+                max_tasks=max_tasks,
+                grace=grace,
+                importing=importing,
+                initializer=initializer,
+                pass_on=self._passing if self._passing.is_wanted(context) else None,
+                display=self._printing and self._printing.display,
+            )
+            self.elsewhere = made.elsewhere
+            self._makers[CALL] = made.make
             if context.get_start_method() == "fork":
-                self._start = start
-
-    def _process_maker(
-        self, context: BaseContext, options: Dict[str, Any]
-    ) -> Callable[[], ProcessWorker]:
-        from .dispatched import DispatchedWorker
-        from .dispatcher import Dispatcher, can_dispatch
-        from .process import ProcessWorker, import_start_method
-
-        import_start_method(context)
-        guardian = self._guardian
-        if not can_dispatch():
-            return lambda: ProcessWorker(context, guardian, **options)
-        self.elsewhere = True
-
-        def dispatcher() -> Dispatcher:
-            with self._lock:
-                if self._dispatcher is None or self._dispatcher.closed:
-                    self._dispatcher = Dispatcher(self.threads)  # the last one broke
-                return self._dispatcher
-
-        return lambda: DispatchedWorker(context, guardian, dispatcher(), **options)
+                self._start = made.make
 
     def is_passing_on(self) -> bool:
         """See `Workers.is_passing_on`."""
@@ -139,6 +136,8 @@ class Pool:
         It is best to do that before the run has many threads. By any other method each
         worker starts its own, side by side with the others.
         """
+        if self._printing is not None:
+            self._printing.open()
         if self._start is None:
             return
         try:
@@ -161,7 +160,11 @@ class Pool:
         return PooledWorker(self, done)
 
     def _thread_worker(self) -> ThreadWorker:
-        return ThreadWorker("thread", self.initializer)
+        return ThreadWorker("thread", self.initializer, self.perform)
+
+    def fallback_worker(self) -> FallbackWorker:
+        """What does jobs that cannot be sent to a process."""
+        return FallbackWorker(self.initializer, self.perform)
 
     def close(self) -> None:
         """See `Workers.close`."""
@@ -169,12 +172,14 @@ class Pool:
             worker.retire()  # all of them first: they have one period to end
         while self._prepared:
             _close(self._prepared.pop())
-        if self._dispatcher is not None:
-            self._dispatcher.close()
+        if self._processes is not None:
+            self._processes.close()
         if self._guardian is not None:
             self._guardian.close()
         if self._drain is not None:
             self._drain.close()
+        if self._printing is not None:
+            self._printing.close()
         self._makers.clear()  # which refer to this
         self.unpicklable.clear()
         self._start = None
@@ -205,6 +210,7 @@ class PooledWorker:
         self.retired = False
         self.elsewhere = pool.elsewhere
         self.remote = pool.remote
+        self.thread: Optional[int] = None
         self._note: Optional[Note] = None
         self._pool = pool
         self._done = done
@@ -231,7 +237,7 @@ class PooledWorker:
                 return Outcome.stopped()
             self._note = note
             if id(job) in self._pool.unpicklable:
-                return self._use(FallbackWorker(self._pool.initializer), job)
+                return self._use(self._pool.fallback_worker(), job)
             outcome = self._try(job)
             if (
                 outcome is not None
@@ -243,8 +249,7 @@ class PooledWorker:
                 return None
             self._job = None
             if self._falls_back(outcome):
-                fallback = FallbackWorker(self._pool.initializer)
-                outcome = self._use(fallback, job)
+                outcome = self._use(self._pool.fallback_worker(), job)
             return outcome
         except BaseException as error:  # an exception for another task that came late
             active = self._current()
@@ -337,6 +342,7 @@ class PooledWorker:
     def _use(self, worker: Kind, job: Job) -> Optional[Outcome]:
         worker.sent = False
         worker.note = self._note
+        worker.thread = self.thread
         self._active = worker
         self.at_hand = at_hand = worker.present(job)
         if self._dismissed:

@@ -31,8 +31,9 @@ from ..outcomes import ERROR, SUCCESS, UNPICKLABLE, AtHand, Remark, Outcome
 from ..steps import KILL, TERMINATE
 from ..tasks import Call
 from ..wording import describe, ending
-from .child import ANSWERING, CALLING, DONE, LAST, RECEIVING, RECORD
+from .child import ANSWERING, CALLING, DONE, LAST, PRINTED, RECEIVING, RECORD
 from .child import not_recorded, serve
+from .dumps import Dump, can_dump
 from .exits import Exit
 from .forks import POSIX, close_unshared, forking, starting, unshared
 from .groups import ProcessGroup, destroy
@@ -45,13 +46,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
     from multiprocessing.process import BaseProcess
-    from typing import Any, Callable, Collection, List, Optional
+    from typing import Any, Callable, Collection, Hashable, List, Optional
 
     from ..current import Note
+    from ..display import Display
     from ..types import ExecutionMode
     from . import Done
     from .initializer import Initializer
     from .pieces import Message
+    from .printing import Receiver
     from .records import Levels, Packed
     from .transfer import Channel
 
@@ -77,9 +80,11 @@ class ProcessWorker:
     :param importing: the modules that wait for the run in the midst of their import.
     :param initializer: called there before the first task.
     :param pass_on: called with each log record from there, if that is wanted.
+    :param display: makes what shows what an attempt prints, if that is wanted.
     """
 
     mode: ExecutionMode = "process"
+    thread: Optional[int] = None
 
     def __init__(
         self,
@@ -90,6 +95,7 @@ class ProcessWorker:
         importing: Collection[str] = (),
         initializer: Optional[Initializer] = None,
         pass_on: Optional[Callable[[Packed], None]] = None,
+        display: Optional[Callable[[Hashable, int], Display]] = None,
     ) -> None:
         #: Whether it can do no more jobs: its process is to end, and to be closed.
         self.spent = False
@@ -98,7 +104,6 @@ class ProcessWorker:
         #: See `Kind.note`.
         self.note: Optional[Note] = None
         self._remark = Remark()  # of a job that was stopped, which is the last one
-        self._at_hand = AtHand(self.mode, None, self._remark)
         self._ends_by = 0.0
         self._left = max_tasks
         self._grace = grace
@@ -106,6 +111,11 @@ class ProcessWorker:
         self._ready = False
         self._last = False
         self._pass_on = pass_on
+        self._receiver: Optional[Receiver] = None
+        if display is not None:
+            from . import printing
+
+            self._receiver = printing.Receiver(display)
         # Held by whoever reads from the pipe, and passes on what it has read; that may
         # end the run, which reads on.
         self._reading = threading.RLock()
@@ -117,10 +127,16 @@ class ProcessWorker:
             self._pipe, theirs = connect(context)
             unshared(self._pipe)
             unshared(theirs)
+        self._dump: Optional[Dump] = None
         try:
+            if can_dump():
+                self._dump = Dump()
+                unshared(self._dump)
+            self._at_hand = AtHand(self.mode, None, self._remark, self._dump)
             self._start(context, guardian, theirs, importing, initializer)
         except BaseException:
             close_unshared(self._pipe)
+            self._close_dump()
             raise
         finally:
             close_unshared(theirs)
@@ -141,13 +157,15 @@ class ProcessWorker:
                 Handlers(),
                 initializer,
                 self._levels(),
+                self._receiver is not None,
+                self._dump,
             ),
             name="concurra-worker",
             daemon=False,
         )
         child: Optional[Exit] = None
         try:
-            with forking(keep=theirs) if self._forked else starting():
+            with forking(theirs, self._dump) if self._forked else starting():
                 _rehearse_start()
                 self._process.start()
                 # Out of the book by which `multiprocessing` waits at the end of the
@@ -195,6 +213,8 @@ class ProcessWorker:
 
     def stop(self, force: int = TERMINATE) -> bool:
         """See `Worker.stop`; an interrupt terminates."""
+        if self._dump is not None:
+            self._dump.stopped(self._exit, self._ready)
         self._group.stop(max(force, TERMINATE))
         return True
 
@@ -251,20 +271,23 @@ class ProcessWorker:
             return Outcome.raised(self.mode, error)
 
     def _await_message(self) -> Any:
-        """Wait for a message that is no record."""
+        """Wait for a message that is a reply, or tells that the process is ready."""
         while True:
             if not (self._pipe.pending or self._exit.or_readable(self._pipe)):
                 raise Ended
             with self._reading:
                 message = self._read()
-                if not self._is_record(message):
+                if not self._is_aside(message):
                     return message
 
-    def _is_record(self, message: Any) -> bool:
-        """Whether a message is a record, which is passed on then."""
-        if type(message) is not tuple or message[0] != RECORD:
+    def _is_aside(self, message: Any) -> bool:
+        """Whether a message was logged or printed; it is passed on, or shown, then."""
+        if type(message) is not tuple or message[0] not in (RECORD, PRINTED):
             return False
-        if self._pass_on is not None:
+        if message[0] == PRINTED:
+            if self._receiver is not None:
+                self._receiver(message[1:])
+        elif self._pass_on is not None:
             self._pass_on(message[1:])
         return True
 
@@ -328,16 +351,23 @@ class ProcessWorker:
                 self._reaped = True
         return self._exitcode
 
+    def _close_dump(self) -> None:
+        if self._dump is not None:
+            close_unshared(self._dump)
+
     def _reap_once(self) -> Optional[int]:
-        if self._pass_on is not None:
+        if self._pass_on is not None or self._receiver is not None:
             self._exit.wait_without_reaping(self._group.pid)
             with self._reading:
                 for message in self._pipe.rest():
-                    self._is_record(message)
+                    self._is_aside(message)
+                if self._receiver is not None:
+                    self._receiver.end("was stopped" if self._group.stopped else "")
         close_unshared(self._pipe)
         self._exit.wait_without_reaping(self._group.pid)
         self._group.reap(self._process.join)
         self._group.tell_survivors(self._remark)
+        self._close_dump()
         self._exit.close()  # not before: who stops it looks there
         exitcode = self._process.exitcode
         if exitcode is None:

@@ -35,6 +35,8 @@ def describe(error: BaseException, command: Command) -> Tuple[str, str]:
 
 def _why(error: OSError, command: Command) -> str:
     number = error.errno
+    if command.stdout is not None and error.filename == command.stdout:
+        return "the file for what it prints cannot be opened"
     if number == errno.E2BIG:
         return _too_long(command)
     if number in (errno.EMFILE, errno.ENFILE):

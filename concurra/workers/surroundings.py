@@ -20,7 +20,7 @@ from .thread import flush
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Tuple, Union
+    from typing import Any, Callable, Optional, Tuple, Union
 
     Number = Union[int, float]
 
@@ -48,9 +48,13 @@ CATEGORIES = locale.LC_NUMERIC, locale.LC_TIME, locale.LC_COLLATE
 
 
 class Surroundings:
-    """What tasks find around them in a worker, as it was at first; no timers."""
+    """What tasks find around them in a worker, as it was at first; no timers.
 
-    def __init__(self) -> None:
+    :param hook: called when signals have been put back that a task had changed.
+    """
+
+    def __init__(self, hook: Optional[Callable[[], object]] = None) -> None:
+        self._hook = hook
         #: Whether it could not be put back, so that no other task may find it.
         self.spoiled = False
         self._directory: Union[int, str, None] = None
@@ -103,6 +107,8 @@ class Surroundings:
         if found != self._handlers:
             for number, handler in zip(SIGNALS, self._handlers):
                 raw.signal(number, handler)
+            if self._hook is not None:
+                self._hook()
         raw.set_wakeup_fd(-1)
         raw.pthread_sigmask(raw.SIG_SETMASK, ())
 

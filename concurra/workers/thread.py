@@ -10,10 +10,11 @@ from ..outcomes import NOTHING, SUCCESS, AtHand, Outcome
 from ..steps import TERMINATE
 from ..tasks import Call
 from ..wording import FALLBACK_WARNING, GENERATOR_WARNING
+from .stacks import Stack, run_coroutine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn, Optional
+    from typing import Any, Callable, NoReturn, Optional
 
     from ..current import Note
     from ..types import ExecutionMode
@@ -40,9 +41,7 @@ def perform(call: Call) -> Any:
         else:
             value = run(call.func, *call.args, **call.kwargs)
         if type(value) is CoroutineType:
-            import asyncio
-
-            return run(asyncio.run, value)
+            return run(run_coroutine, value)
         return value
     finally:
         if _forks != forks:
@@ -109,6 +108,9 @@ class ThreadWorker:
     """A worker whose jobs cannot be stopped: a stop leaves its thread alone.
 
     It is also a `kinds.Kind`.
+
+    :param initialize: called before each job; sees to it that it is done once.
+    :param perform: calls the functions.
     """
 
     spent = False
@@ -122,14 +124,26 @@ class ThreadWorker:
         self,
         mode: ExecutionMode = "thread",
         initialize: Optional[Initializer] = None,
+        perform: Callable[[Call], Any] = perform,
     ) -> None:
         self.mode = mode
         self._initialize = initialize
+        self._perform = perform
         self.at_hand = NOTHING
-        self._at_work = AtHand(mode)
+        self.stack = Stack(perform.__code__, ThreadWorker.begin.__code__)
+        self._at_work = AtHand(mode, place=self.stack)
         self._dismissed = False
         # Most of what a task keeps would be this, if each had its own.
         self._returned_none = Outcome(SUCCESS, mode)
+
+    @property
+    def thread(self) -> Optional[int]:
+        """See `Worker.thread`."""
+        return self.stack.thread
+
+    @thread.setter
+    def thread(self, thread: Optional[int]) -> None:
+        self.stack.thread = thread
 
     def is_quick(self, call: Call) -> bool:
         """Never: what it calls may take its time."""
@@ -147,7 +161,7 @@ class ThreadWorker:
                 outcome.final = True
                 return outcome
         try:
-            value = perform(call)
+            value = self._perform(call)
         except BaseException as error:  # SystemExit ends the task, not the worker
             return Outcome.raised(self.mode, error)
         if value is None:
@@ -178,6 +192,7 @@ class ThreadWorker:
     def dismiss(self) -> AtHand:
         """See `Worker.dismiss`."""
         self._dismissed = True
+        self.stack.expect()
         return self.at_hand
 
     def abandon(self) -> None:
@@ -186,6 +201,7 @@ class ThreadWorker:
     def stop(self, force: int = TERMINATE) -> bool:
         """See `Worker.stop`: prevents the next job; the one at hand goes on."""
         self._dismissed = True
+        self.stack.capture()
         return False
 
     def close(self) -> None:
@@ -195,8 +211,12 @@ class ThreadWorker:
 class FallbackWorker(ThreadWorker):
     """Stands in for a process, for jobs that cannot be sent to one."""
 
-    def __init__(self, initialize: Optional[Initializer] = None) -> None:
-        super().__init__("thread_fallback", initialize)
+    def __init__(
+        self,
+        initialize: Optional[Initializer] = None,
+        perform: Callable[[Call], Any] = perform,
+    ) -> None:
+        super().__init__("thread_fallback", initialize, perform)
 
     def begin(self, call: Call, note: Optional[Note] = None) -> Outcome:
         """See `Worker.begin`."""

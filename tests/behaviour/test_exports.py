@@ -26,7 +26,9 @@ EXPORTED = [
     "DuplicateLabelError",
     "ExecutionError",
     "Fact",
+    "LabelFilter",
     "LifeCycleError",
+    "LiveBoard",
     "Observer",
     "RemoteTraceback",
     "Result",
@@ -178,6 +180,9 @@ def test_new_parameters_of_the_constructor():
         "keep_results": True,
         "checkpoint": None,
         "forward_logs": None,
+        "output": None,
+        "max_output": None,
+        "progress_every": None,
         "executor": None,
     }
 

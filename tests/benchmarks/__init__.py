@@ -14,6 +14,7 @@ file           its one job
 `graphs`       dependencies
 `processes`    functions in processes
 `commands`     external commands
+`output`       what commands print, shown as it comes
 `waiting`      sleeping, timeouts, the end of a run
 `startup`      the import
 `catalogue`    all rows, in the order of the table

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from . import checkpoints, commands, graphs, processes, startup, threads, waiting
+from . import checkpoints, commands, graphs, output, processes, startup, threads
+from . import waiting
 from .rows import Row
 
 #: The rows of the table.
 ROWS: dict[str, Row] = {
     row.name: row
-    for family in (threads, graphs, processes, commands, waiting, startup, checkpoints)
+    for family in (
+        *(threads, graphs, processes, commands, output),
+        *(waiting, startup, checkpoints),
+    )
     for row in family.ROWS
 }
 

@@ -162,6 +162,19 @@ def test_what_a_task_knows() -> None:
     assert (label, attempt) == (("a", 1), 1) and 0 < left <= 50
 
 
+def test_how_much_is_kept_of_what_a_command_prints() -> None:
+    """The runner's `max_output` goes with it, or its own."""
+    made = runner(Engine(at_once=True), max_output=100)
+    line = "yes | head -c 5000"
+    made.add_shell_command(line, label="few")
+    made.add_shell_command(line, label="more", max_output=2000)
+    sizes = {
+        label: len(each["result"]["stdout"])
+        for label, each in made.run(verify=False).items()
+    }
+    assert 100 <= sizes["few"] < 1000 < sizes["more"] < 4000
+
+
 def test_an_executor_with_an_event_loop_in_the_thread() -> None:
     """`async def` is awaited all the same, in a thread next to it."""
     import asyncio

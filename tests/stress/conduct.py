@@ -20,7 +20,7 @@ import concurra
 from tests.guards import Snapshot
 from tests.helpers import alive, wait_until
 
-from . import deeds
+from . import deeds, shown
 from .scenario import Scenario, Spec
 
 #: Seconds after which a run counts as hanging. No run should need a tenth of it.
@@ -135,6 +135,7 @@ class _Conductor:
             max_tasks_per_child=scenario.max_tasks_per_child,
             terminate_timeout=scenario.terminate_timeout,
             resources=dict(scenario.resources),
+            output=scenario.output,
         )
         self._over = threading.Event()
         self._lock = threading.Lock()
@@ -151,6 +152,11 @@ class _Conductor:
     # -- the run -----------------------------------------------------------------
 
     def run(self) -> None:
+        with shown.shown(self.scenario.output) as sink:
+            self._run()
+        shown.check(self.scenario, sink, self.record.results)
+
+    def _run(self) -> None:
         scenario, record = self.scenario, self.record
         add_all(self.runner, scenario, str(self.path), self._abort_inside)
         assert len(self.runner) == len(scenario.specs)

@@ -46,6 +46,7 @@ IDLE_WARNINGS = (
     "Skipped: it depends on a task that was skipped as no dependency failed",
 )
 CANCELLED = "CancelledError: Task was cancelled"
+TOLD = r"(stdout|stderr|Stack \(most recent call last\)):\n|\((Where it|It had not)"
 FALLBACK_WARNING = "Task was not picklable; ran in thread fallback"
 KILLERS = {
     "kill": "SIGKILL (signal 9, probably out of memory)",
@@ -410,7 +411,7 @@ class _Oracle:
         if result["warning"] != warning:
             yield f"warning is {result['warning']!r}, not {warning!r}"
         trace = result["trace"]
-        if trace is not None and not re.match("(stdout|stderr):\n", trace):
+        if trace is not None and not re.match(TOLD, trace):
             yield f"trace is {trace!r}"
 
     def _natural(self, spec: Spec, result: Result) -> Iterator[str]:

@@ -95,6 +95,7 @@ class Scenario:
     abort_inside: bool
     resources: tuple[tuple[str, int], ...] = ()
     cancels: tuple[tuple[int, int, float], ...] = ()
+    output: Optional[str] = None
 
     @property
     def method(self) -> Optional[str]:
@@ -164,7 +165,10 @@ def generate(seed: int, mode: str) -> Scenario:
         ),
         abort_inside=threads and rng.random() < 0.08,
     )
-    return _with_options(rng, scenario) if rng.random() < 0.5 else scenario
+    if rng.random() < 0.5:
+        scenario = _with_options(rng, scenario)
+    output = rng.choice([None, None, "prefixed", "grouped"])
+    return dataclasses.replace(scenario, output=output)
 
 
 #: How much there is of what tasks may hold.

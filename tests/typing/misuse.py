@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Dict, List
 
 import concurra
+from concurra import reports
 
 
 def power(base: int, exponent: int = 2) -> int:
@@ -83,6 +84,9 @@ runner.add_function(power, (3,), trigger_rule=1)  # E: a string
 runner.add_command(["true"], priority="high")  # E: a number
 every = (None, None, None, True, True, True, 0, 5)
 runner.add_command(["true"], "a", *every)  # E: the rest by name
+runner.add_command(["true"], max_output="1M")  # E: a number
+runner.add_command(["true"], stdout=1)  # E: a path
+concurra.TaskRunner(output=True)  # E: a string
 runner.wait("1")  # E: a number of seconds
 runner.counts()["waiting"].upper()  # E: a number
 runner.exit_code()  # E: no call
@@ -115,6 +119,9 @@ for each, done in runner.as_completed_async():  # E: it takes an async for
 for label in runner.as_completed():
     label.upper()  # E: a label and its result
 runner.run_async()["a"]  # E: it is to be awaited
+reports.write_json("run", "run.json")  # E: a runner, or a record
+reports.write_junit_xml(runner, 1)  # E: a path, or a file
+reports.to_dot(runner, 3)  # E: by name
 
 
 class Bar(concurra.Observer):

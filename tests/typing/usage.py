@@ -8,15 +8,19 @@ It runs as well, so that nothing is promised here that does not work.
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
+import math
+import os
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Hashable, List, Literal, Mapping
-from typing import Optional, Union
+from typing import Optional, Tuple, Union
 
 import concurra
+from concurra import reports
 
 if TYPE_CHECKING:
     from typing_extensions import assert_type
@@ -59,6 +63,8 @@ def add_everything(runner: concurra.TaskRunner) -> None:
     runner.add_command([Path("/bin/cat"), b"-"], input="text", env={"LANG": None})
     runner.add_command(["true"], stop_signal=signal.SIGINT, stderr="stdout")
     runner.add_shell_command("true", executable="/bin/sh", pass_fds=[], input=b"")
+    runner.add_command(["true"], output="grouped", max_output=9, stdout=os.devnull)
+    runner.add_shell_command("true", stdout=Path(os.devnull), max_output=math.inf)
 
 
 def refer(runner: concurra.TaskRunner) -> None:
@@ -275,6 +281,21 @@ def look_around(runner: concurra.TaskRunner) -> None:
     assert_type(runner.show_progress(), None)
 
 
+def report(runner: concurra.TaskRunner) -> None:
+    """Written down, of the runner or of a record, to a path or an open file."""
+    record = reports.record(runner)
+    assert_type(record, reports.RunRecord)
+    assert_type(record.tasks[0].depends_on, Tuple[int, ...])
+    assert_type(record.tasks[0].started, Optional[float])
+    file = io.StringIO()
+    reports.write_json(runner, file)
+    assert reports.load(io.StringIO(file.getvalue())).tasks == record.tasks
+    reports.write_junit_xml(record, io.BytesIO(), suite="all", hostname="here")
+    reports.write_chrome_trace(record, file)
+    assert_type(reports.to_mermaid(record, max_tasks=3), str)
+    assert_type(reports.to_dot(runner), str)
+
+
 def main() -> None:
     """Run it all."""
     silent = logging.getLogger("silent")
@@ -283,7 +304,7 @@ def main() -> None:
     add_everything(runner)
     results = runner.execute()
     assert_type(results, Dict[Any, concurra.Result])
-    assert [look_at(result) for result in results.values()].count("Successful") == 15
+    assert [look_at(result) for result in results.values()].count("Successful") == 17
     assert look_at_command(results["list"]) == 1
     assert results["cube"]["result"] == 9
     assert read_only(results) == 1
@@ -298,6 +319,7 @@ def main() -> None:
         assert_type(error.failed, Dict[Any, concurra.Result])
         assert_type(error.exceptions, Dict[Any, BaseException])
         assert list(error.failed) == list(error.exceptions) == ["shell"]
+    report(runner)
     change(results)
     run_with_options(silent)
 

@@ -18,6 +18,9 @@ CHOSEN: dict[str, Any] = {
     "input": None,
     "stderr": None,
     "pass_fds": (),
+    "stdout": None,
+    "max_output": None,
+    "output": None,
 }
 
 
@@ -292,7 +295,8 @@ def test_descriptors() -> None:
 
 def test_options() -> None:
     """Keywords of a command; flags become truth values."""
-    found = checks.options(pathlib.Path("x"), {"A": "1"}, 1, 0, None, **CHOSEN)
+    given = {"cwd": pathlib.Path("x"), "env": {"A": "1"}, "check": 1, "text": None}
+    found = checks.options({**given, "capture_output": 0, **CHOSEN})
     assert found == {
         "cwd": "x",
         "env": {"A": "1"},
@@ -304,4 +308,26 @@ def test_options() -> None:
         "merged": False,
         "executable": None,
         "pass_fds": (),
+        "stdout": None,
+        "max_output": None,
+        "output": None,
     }
+
+
+def test_a_file_for_what_is_printed() -> None:
+    """A path, from the root on: the directory may be another one later."""
+    assert checks.output_file(None) is None
+    assert checks.output_file(pathlib.Path("a", "b")) == os.path.abspath("a/b")
+    assert checks.output_file(b"/a/../b") == "/b"
+    for bad in (5, 1.5, "", "a\0b"):
+        with pytest.raises((TypeError, ValueError), match="^stdout must be "):
+            checks.output_file(bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "value"), [("output", "grouped"), ("max_output", 5)])
+def test_what_is_not_captured_is_neither_shown_nor_cut(name: str, value: Any) -> None:
+    """It goes where the program prints, without a look at it."""
+    given = {"cwd": None, "env": None, "check": True, "text": True, **CHOSEN}
+    given.update({"capture_output": False, name: value})
+    with pytest.raises(ValueError, match=f"^{name} must be None with capture_output="):
+        checks.options(given)

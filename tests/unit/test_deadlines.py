@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from concurra.deadlines import ATTEMPT, GRACE, RETRY, RUN, TIMEOUT, Deadlines
+from concurra.deadlines import ATTEMPT, GRACE, RETRY, RUN, TICK, TIMEOUT, Deadlines
 from concurra.effects import AT
 from concurra.slots import AT_WORK, COMING, GONE, STOPPING, Slot
 from concurra.timers import FOREVER
@@ -141,3 +141,15 @@ def test_what_is_stale_does_not_pile_up() -> None:
         task.outcome = success()
     assert len(run.moments._moments._heap) == 1
     assert run.look(2000.0) == []
+
+
+def test_a_tick_comes_once_and_can_be_moved() -> None:
+    """Whoever hears it asks for the next one."""
+    run = Replay()
+    run.moments.tick(5.0)
+    run.moments.tick(3.0)
+    assert run.told() == [5.0, 3.0]
+    assert run.look(3.0) == [(TICK, None)] and run.moments.next == FOREVER
+    run.moments.tick(9.0)
+    run.moments.tick(FOREVER)
+    assert run.look(9.0) == []

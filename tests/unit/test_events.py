@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -271,7 +272,8 @@ def test_who_reads_can_be_struck_at_any_line(monkeypatch: pytest.MonkeyPatch) ->
 class Everything(Reader):
     """Wants to know of all that happens."""
 
-    everything = True
+    kinds = ("run start", "task start", "task retry", "run end")
+    apart = True
 
     def read(self, event: Event) -> None:
         self.told.append((event.kind, event.ended))
@@ -287,7 +289,7 @@ def test_other_facts_are_kept_for_those_who_want_them() -> None:
 
     events = Events(1, [reader, Keeping(step=1)])
     (task,) = ended(success())
-    assert events.everything
+    assert events.apart
     events.note("run start", None, 0.0)
     task.attempts = 1
     events.note("task start", task, 1.0)
@@ -310,7 +312,19 @@ def test_other_facts_are_not_kept_if_nobody_wants_them() -> None:
     """They cost a look."""
     events = Events(1, [Reader(step=1)])
     events.note("run start", None, 0.0)
-    assert not (events.everything or events.unread or events.waiting)
+    assert not (events.apart or events.unread or events.waiting)
+
+
+def test_who_follows_a_run_is_let_go_of_at_its_end() -> None:
+    """It may know of the run, which knows of its events."""
+    reader = Reader(step=1)
+    gone = weakref.ref(reader)
+    events = Events(1, [reader])
+    del reader
+    events.close()
+    assert gone() is None
+    events.tell()
+    assert not events.waiting
 
 
 def test_a_reader_can_come_late() -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
 from concurra.events import END, RUN_END, RUN_START, TASK_RETRY, TASK_START, Event
 from concurra.observers import Fact, Observer, ObserverReader, check
+from concurra.outcomes import Outcome
 from concurra.results import Recorder, Registry
+from concurra.snapshot import Snapshot
 from concurra.tasks import Task
 from tests.unit.support import failure, make, success
 
@@ -39,9 +41,12 @@ class Keeping(Observer):
 def reader_of(observer: Any, *tasks: Task, warnings: Any = None) -> ObserverReader:
     registry = Registry({task.label: task for task in tasks}, Recorder(100.0).record)
     warn = [].append if warnings is None else warnings.append
-    return ObserverReader(
-        observer, warn, registry, 100.0, "Nightly", lambda: {"ready": 3}
-    )
+    return ObserverReader(observer, warn, registry, 100.0, look)
+
+
+def look() -> Snapshot:
+    """How far a run has come that is about to begin."""
+    return Snapshot("Nightly", 0.0, {"ready": 3}, [])
 
 
 def a_task(label: str = "a") -> Task:
@@ -92,7 +97,7 @@ def test_a_result_that_somebody_has_taken_is_told_all_the_same() -> None:
     """The event knows how the task came out."""
     observer, task = Keeping(), a_task()
     registry = Registry({"a": task}, Recorder(100.0).record)
-    reader = ObserverReader(observer, print, registry, 100.0, "", dict)
+    reader = ObserverReader(observer, print, registry, 100.0, look)
     event = Event(END, 2.0, task, 1, 2, task.outcome)
     registry.take(task)
     assert registry["a"] == {}
@@ -149,6 +154,59 @@ def test_an_observer_that_does_nothing() -> None:
     for kind in (RUN_START, TASK_START, TASK_RETRY, END, RUN_END):
         reader.read(Event(kind, 1.0, task, 0, 1, failure()))
     assert warnings == []
+
+
+def test_what_an_observer_does_not_define_is_not_asked_for() -> None:
+    """Neither by its class nor by an attribute of its own."""
+
+    class Last(Observer):
+        def on_run_end(self, fact: Fact) -> None:
+            """It looks at the end alone."""
+
+    reader = reader_of(Last())
+    assert reader.kinds == {RUN_START, RUN_END}
+    assert (reader.step, reader.faults) == (0, False)
+    every = reader_of(Keeping())
+    assert every.kinds == {RUN_START, TASK_START, TASK_RETRY, RUN_END}
+    assert every.step == 1
+    own = Observer()
+    own.on_task_retry = print  # type: ignore[method-assign]
+    assert TASK_RETRY in reader_of(own).kinds
+
+
+def test_a_failure_is_told_before_the_end_of_its_task() -> None:
+    """Only one of the task's own: not what others have ended."""
+    told = []
+
+    class Alarm(Observer):
+        def on_task_failure(self, fact: Fact) -> None:
+            told.append(("failure", fact))
+
+        def on_task_end(self, fact: Fact) -> None:
+            told.append(("end", fact))
+
+    task = a_task()
+    reader = reader_of(Alarm(), task)
+    assert reader.faults
+    for outcome in (failure(), success(1), Outcome.stopped()):
+        reader.read(Event(END, 2.0, task, 1, 2, outcome))
+    assert [kind for kind, _ in told] == ["failure", "end", "end", "end"]
+    first = told[0][1]
+    assert first.label == "a" and first.result is not None
+    assert first.result["error"] == "ValueError: bad"
+
+
+def test_an_observer_can_look_before_all_else() -> None:
+    """At how far the run has come."""
+    seen = []
+
+    class Watching(Keeping):
+        def watch(self, look: Callable[[], Snapshot]) -> None:
+            seen.append((look().name, list(self.told)))
+
+    observer = Watching()
+    reader_of(observer).read(Event(RUN_START, 0.5, None, 0))
+    assert seen == [("Nightly", [])] and len(observer.told) == 1
 
 
 def test_a_fact_can_be_read() -> None:

@@ -40,6 +40,9 @@ GIVEN: dict[str, Any] = {
     "keep_results": True,
     "checkpoint": None,
     "forward_logs": None,
+    "output": "prefixed",
+    "max_output": 1000,
+    "progress_every": 30,
     "executor": None,
     "mp_context": "spawn",
     "max_concurrency": 3,
@@ -82,9 +85,10 @@ def test_what_stands_for_a_default() -> None:
 
 def test_nothing_is_chosen() -> None:
     """None stays where it means that there is no limit, or nothing chosen."""
-    names = "timeout", "max_tasks_per_child", "mp_context"
+    names = "timeout", "max_tasks_per_child", "mp_context", "output", "max_output"
     options = RunOptions(chosen(**dict.fromkeys(names)))
-    assert [getattr(options, name) for name in names] == [None] * 3
+    assert [getattr(options, name) for name in names] == [None] * 5
+    assert RunOptions(chosen(max_output=math.inf)).max_output == math.inf
 
 
 @pytest.mark.parametrize("name", [name for name in GIVEN if type(GIVEN[name]) is bool])
@@ -129,6 +133,15 @@ def test_less_than_one_at_a_time(number: int) -> None:
         ("initializer", "f", "initializer must be a function, or None, not 'f'"),
         ("initargs", "ab", "initargs must be an iterable of arguments, such as"),
         ("initargs", 5, "initargs must be an iterable of arguments"),
+        (
+            "output",
+            "all",
+            "output must be one of 'captured', 'prefixed', 'grouped', or",
+        ),
+        ("output", True, "output must be one of 'captured', 'prefixed', 'grouped', or"),
+        ("max_output", 0, "max_output must be at least 1, not 0"),
+        ("max_output", "1M", "max_output must be an integer, not '1M'"),
+        ("max_output", 1.5, "max_output must be an integer, not 1.5"),
     ],
 )
 def test_what_is_refused(name: str, value: Any, error: str) -> None:
@@ -481,7 +494,7 @@ class Engine:
 
 
 #: What goes with an executor.
-ALONE = {"mp_context": None, "max_tasks_per_child": None, "initializer": None}
+ALONE = dict.fromkeys(("mp_context", "max_tasks_per_child", "initializer", "output"))
 
 
 def test_an_executor_is_kept_as_it_is() -> None:
@@ -508,6 +521,7 @@ def test_what_is_no_executor(given: Any) -> None:
         ("fallback_to_thread_on_pickle_error", True),
         ("initializer", print),
         ("forward_logs", True),
+        ("output", "grouped"),
     ],
 )
 def test_what_does_not_go_with_an_executor(name: str, value: Any) -> None:

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from concurra.options import DEFAULTS, OwnOptions, choose
 from concurra.ranked import Ranked
 from concurra.tasks import Call, Task
+from concurra.tries import Tries
 from tests.unit.support import nothing, success
 
 
@@ -29,7 +30,7 @@ class Replay:
         for index, task in enumerate(tasks):
             task.index = index
         self.tasks = {task.label: task for task in tasks}
-        self.ready = Ranked(capacity)
+        self.ready = Ranked(capacity, Tries())
         self.ready.open(tasks)
 
     def take(self) -> Hashable:
@@ -264,7 +265,7 @@ class Model(RuleBasedStateMachine):
         for index, task in enumerate(self.tasks):
             task.index = index
             task.blockers = index % 2
-        self.ready = Ranked(CAPACITY)
+        self.ready = Ranked(CAPACITY, Tries())
         self.ready.open(self.tasks)
         self.waiting = [task for task in self.tasks if not task.blockers]
         self.later = [task for task in self.tasks if task.blockers]

@@ -626,3 +626,48 @@ def test_a_stop_does_not_wait_for_a_program_that_does_not_end(
     assert not stopping.is_alive()
     ends.set()
     assert running.outcome().error == "MemoryError: no memory for its output"
+
+
+# Shown --------------------------------------------------------------------------------
+
+
+def test_the_label_goes_with_the_job(
+    guardian: Guardian, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So it is known also when the task has been ended before the command began."""
+    worker = CommandWorker(guardian, output="grouped")
+    worker.note = ("it", 2, None, None)
+    assert run(worker, sh("echo x")).ok
+    assert run(worker, sh("echo y", output="prefixed")).ok
+    assert run(worker, sh("echo z", output="captured")).ok
+    assert capsys.readouterr().out == "== it, attempt 2 ==\nx\n[it] y\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, False), ({"labels": True}, True), ({"output": "prefixed"}, True)],
+)
+def test_workers_are_told_labels_if_they_show_them(
+    options: dict[str, Any], expected: bool
+) -> None:
+    """And not where nobody would look at them."""
+    pool = TestPool(commands=True, **options)
+    try:
+        assert pool.hire().remote is expected
+    finally:
+        pool.close()
+
+
+def test_memory_has_an_end(worker: CommandWorker) -> None:
+    """A flood leaves what is kept, whatever its size."""
+    import tracemalloc
+
+    assert run(worker, sh("true")).ok
+    tracemalloc.start()
+    try:
+        outcome = run(worker, sh("head -c 50000000 /dev/zero", max_output=100_000))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(outcome.value["stdout"]) < 100_100
+    assert peak < 2_000_000

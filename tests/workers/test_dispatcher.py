@@ -105,7 +105,7 @@ def test_a_small_reply_comes_from_the_dispatcher(
         begin(worker, job)
         outcome, serving, thread = told.calls.get(timeout=BOUND)
         assert (outcome.ok, serving) == (ok, True)
-        assert thread == thread_of(pool._dispatcher)
+        assert thread == thread_of(pool._processes.dispatcher)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_what_takes_its_time_is_received_elsewhere(
         begin(worker, job)
         outcome, serving, thread = told.calls.get(timeout=BOUND)
         assert outcome.ok and not serving
-        assert thread != thread_of(pool._dispatcher)
+        assert thread != thread_of(pool._processes.dispatcher)
     begin(worker, call(add, 1, 2))
     assert told.outcome().value == 3
 
@@ -319,9 +319,9 @@ def test_what_breaks_the_dispatcher_loses_no_outcome(
     if busy:
         begin(worker, call(linger, str(tmp_path / "pid"), "never"))
         read(tmp_path / "pid")
-    assert pool._dispatcher is not None
-    with pool._dispatcher._lock:
-        served = pool._dispatcher._served
+    assert pool._processes.dispatcher is not None
+    with pool._processes.dispatcher._lock:
+        served = pool._processes.dispatcher._served
         assert isinstance(served, Fragile)
         served.breaks = True
     os.kill(dispatched(other)._group.pid, signal.SIGKILL)  # so that it looks
@@ -567,7 +567,7 @@ def test_the_dispatcher_has_a_thread_of_its_own(
     assert used.wait(BOUND)
     wait_until(lambda: pool.threads._idle, what="that it is idle")
     worker = hire(Told())
-    dispatcher = pool._dispatcher
+    dispatcher = pool._processes.dispatcher
     assert dispatcher is not None
     thread = dispatcher._thread
     assert thread is not None and thread not in cached

@@ -1,0 +1,81 @@
+"""What all adders have in common: a job becomes a task of the plan."""
+
+from __future__ import annotations
+
+from . import checks
+from .errors import hidden
+from .options import ONE_FAILED, Chosen, Options, OwnOptions, check_resources
+from .references import REFERRING
+from .tasks import Task, TaskRef
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Hashable, Iterable, Mapping, Sequence, Tuple, Union
+
+    from .lifecycle import LifeCycle
+    from .plan import Plan
+    from .tasks import Job
+
+    Labels = Union[str, TaskRef, Iterable[Hashable], None]
+
+__tracebackhide__ = hidden
+
+
+class Adding:
+    """What adders call once they have checked what is theirs."""
+
+    _life: LifeCycle
+    _options: Options  # of each task that is given none of its own
+    _plan: Plan
+    resources: Mapping[str, int]
+
+    def __len__(self) -> int:
+        """How many tasks have been added."""
+        return len(self._plan.tasks)
+
+    def _add(
+        self,
+        job: Job,
+        label: Any,
+        depends_on: Any,
+        chosen: Chosen,
+        references: Sequence[Any] = (),
+    ) -> TaskRef:
+        label = len(self._plan.tasks) if label is None else checks.label(label)
+        needed: Tuple[Hashable, ...] = ()
+        if depends_on is not None:
+            single = isinstance(depends_on, TaskRef)
+            needed = (depends_on,) if single else checks.labels(depends_on)
+            for each in needed:
+                if type(each) is Task or type(each) is TaskRef:
+                    references = (*needed, *references)
+                    break
+        if references:
+            needed = self._labels((*needed, *references))
+        options = self._choice(chosen, needed) if chosen else self._options
+        self._life.check_open()
+        task = Task(label, job, options)
+        self._plan.add(task, needed)
+        if type(job) in REFERRING:
+            self._plan.referring.append(task)
+        return task
+
+    def _labels(self, needed: Sequence[Any]) -> Tuple[Hashable, ...]:
+        """Labels in the place of references, each once."""
+        labels: Dict[Hashable, None] = {}
+        for each in needed:
+            if type(each) is Task and self._plan.tasks.get(each.label) is not each:
+                raise ValueError(f"{each!r} is of another runner")
+            labels[each.label if isinstance(each, TaskRef) else each] = None
+        return tuple(labels)
+
+    def _choice(self, chosen: Chosen, needed: Sequence[Hashable]) -> Options:
+        """The options of a task of which something was chosen."""
+        options = OwnOptions(self._options, chosen)
+        check_resources(options.resources, self.resources)
+        if options.trigger_rule == ONE_FAILED and not needed:
+            raise ValueError(
+                "trigger_rule 'one_failed' needs depends_on: a task that depends on "
+                "nothing would never start"
+            )
+        return options

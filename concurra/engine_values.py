@@ -1,0 +1,59 @@
+"""What reports read of a runner, in one place."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Optional, Sequence
+
+    from .results import Entry
+    from .tasks import Task
+    from .tries import Tries
+
+
+class EngineValues:
+    """The engine's own values of a run, which may go on meanwhile.
+
+    :param started: the start of the run on the clock of the engine; None if there was
+        none.
+    :param begun: whether the run has been started or aborted.
+    :param moment: now, on the same clock.
+    :param offset: what makes seconds since the epoch of a moment.
+    :param tasks: in the order of adding.
+    :param find: the task with a label, if there is one.
+    :param entry: the result of a task that has ended, as its user has left it.
+    """
+
+    __slots__ = (
+        *("name", "max_concurrency", "begun", "started", "moment", "offset"),
+        *("tasks", "find", "entry", "tries"),
+    )
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        max_concurrency: int,
+        begun: bool,
+        started: Optional[float],
+        moment: float,
+        offset: float,
+        tasks: Sequence[Task],
+        find: Callable[[object], Optional[Task]],
+        entry: Callable[[Task], Entry],
+        tries: Tries,
+    ) -> None:
+        self.name = name
+        self.max_concurrency = max_concurrency
+        self.begun = begun
+        self.started = started
+        self.moment = moment
+        self.offset = offset
+        self.tasks = tasks
+        self.find = find
+        self.entry = entry
+        self.tries = tries
+
+    def epoch(self, moment: float) -> float:
+        """A moment in seconds since the epoch."""
+        return round(moment + self.offset, 6)

@@ -1,0 +1,85 @@
+"""Who follows a run: the lines of the log, the checkpoint, observers."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from . import logs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, List, Optional
+
+    from .events import Reader
+    from .lifecycle import LifeCycle
+    from .results import Registry
+    from .run_options import RunOptions
+
+
+class Followers:
+    """Those who follow one run.
+
+    :param life: of the run.
+    :param offset: what makes seconds since the epoch of a moment.
+    """
+
+    def __init__(self, life: LifeCycle, registry: Registry, offset: float) -> None:
+        self._life = life
+        self._registry = registry
+        self._offset = offset
+        self.progress = logs.ProgressReader()
+        self._status: Optional[Reader] = None
+
+    def chosen(
+        self, options: RunOptions, show: Callable[[], object], plain: bool
+    ) -> List[List[Reader]]:
+        """Those that the options ask for, in groups that do not wait for each other.
+
+        :param show: what shows the progress.
+        :param plain: whether all that does is to log it at INFO.
+        """
+        readers: List[Reader] = [logs.ErrorReader(options, self._registry)]
+        if options.progress_stats and self._life.total:
+            log = options.log if plain else None
+            self.progress.follow(show, self._life.total, log)
+            readers.append(self.progress)
+        if options.progress_every is not None:
+            from .status import StatusReader
+
+            self._status = StatusReader(
+                options.log, partial(self._life.snapshot, options.name)
+            )
+            readers.append(self._status)
+        return [readers, *self._checkpoint(options), *self._observers(options)]
+
+    def mute(self) -> None:
+        """Log no more progress, as the run has been cut short."""
+        self.progress.mute()
+        if self._status is not None:
+            self._status.close()
+
+    def _checkpoint(self, options: RunOptions) -> List[List[Reader]]:
+        chosen = options.checkpoint
+        if chosen is None:
+            return []
+        from .checkpoint import CheckpointReader
+
+        def inform(note: str) -> None:
+            logs.emit(options.log, "info", lambda: note)
+
+        def warn(note: str) -> None:
+            logs.warn(options.log, note)
+
+        return [[CheckpointReader(chosen, self._registry, inform, warn)]]
+
+    def _observers(self, options: RunOptions) -> List[List[Reader]]:
+        if not options.observers:
+            return []
+        from .observers import ObserverReader
+
+        def warn(note: str) -> None:
+            logs.warn(options.log, note)
+
+        look = partial(self._life.snapshot, options.name)
+        about = self._registry, self._offset, look
+        return [[ObserverReader(each, warn, *about)] for each in options.observers]

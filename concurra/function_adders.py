@@ -1,0 +1,193 @@
+"""How functions are added: what callers pass is checked, and becomes tasks."""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from types import FunctionType
+
+from . import checks, logs, spelling
+from .adding import Adding
+from .errors import hidden
+from .options import ATTRIBUTE, NOTHING, Chosen, choose, split
+from .references import referred, referring
+from .tasks import Call, Task, TaskRef
+from .wording import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import logging
+    from contextvars import Context
+    from typing import Any, Callable, Hashable, Iterable, List, Mapping
+    from typing import Optional, Sequence, Tuple, Union
+
+    from .adding import Labels
+    from .retries import Retry
+
+__tracebackhide__ = hidden
+
+
+class FunctionAdders(Adding):
+    """The methods of `TaskRunner` that add functions; one that raises adds nothing."""
+
+    log: logging.Logger
+    _context: Context  # in which the last function was added
+
+    def add_task(
+        self,
+        task: Callable[..., Any],
+        *args: Any,
+        label: Hashable = None,
+        depends_on: Labels = None,
+        task_retries: Union[int, Retry, None] = None,
+        **kwargs: Any,
+    ) -> TaskRef:
+        """Add a call of ``task(*args, **kwargs)``.
+
+        :param task: a function, or anything callable. If it is ``async def``, it is
+            awaited, in an event loop of its own. In a thread each attempt runs in a
+            copy of the context (see `contextvars`) in which it was added.
+        :param args: its arguments. What another adder has returned, or `ref`, stands
+            for the result of that task, also directly within a list, tuple, set or
+            dict; and the call depends on it.
+        :param label: its name in the results; None for the number of tasks before it.
+        :param depends_on: labels of the tasks that must succeed first. They may be
+            added later. A string is one label; None, or False, is none.
+        :param task_retries: instead of the runner's; None for the runner's.
+
+        All other keywords go to the function. For further options, see `task`.
+
+        :return: stands for the result, in the arguments of other calls, and for the
+            label in ``depends_on``.
+        :raises TypeError, ValueError: an argument is wrong, the label is taken, or the
+            task would wait for itself, directly or through others.
+        :raises RuntimeError: the runner has been started.
+        """
+        chosen: Chosen
+        if type(task) is FunctionType:  # by far the most: no more calls than needed
+            found: Any = getattr(task, ATTRIBUTE, NOTHING)
+            chosen = found
+        else:
+            task, chosen = split(checks.function(task))
+        if task_retries is not None:
+            chosen = Chosen({**chosen, **choose(task_retries=task_retries)})
+        if kwargs:
+            self._warn_of_slips("add_task", task, kwargs)
+        job = Call(task, args, kwargs, self._context_now())
+        references = referred(args, kwargs) if args or kwargs else ()
+        if references:
+            job = referring(job, chosen.get("trigger_rule"), references)
+        return self._add(job, label, depends_on, chosen, references)
+
+    def add_func(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> TaskRef:
+        """Add a call of ``func(*args, **kwargs)``, its label being the keyword ``key``.
+
+        All other keywords go to the function, but for ``self`` and ``func``.
+        """
+        key = kwargs.pop("key", None)
+        checks.function(func)
+        func, chosen = split(func)
+        if kwargs:
+            self._warn_of_slips("add_func", func, kwargs)
+        return self._add_call(func, args, kwargs, key, None, chosen)
+
+    def add_function(
+        self,
+        func: Callable[..., Any],
+        args: Optional[Iterable[Any]] = None,
+        kwargs: Optional[Mapping[str, Any]] = None,
+        key: Hashable = None,
+        log_exception: bool = True,
+        depends_on: Labels = None,
+        task_retries: Union[int, Retry, None] = None,
+        *,
+        timeout: Optional[float] = None,
+        priority: Optional[int] = None,
+        resources: Optional[Mapping[str, int]] = None,
+        trigger_rule: Optional[str] = None,
+        name: Optional[str] = None,
+        version: Any = None,
+        local: Optional[bool] = None,
+    ) -> TaskRef:
+        """Add a call of ``func(*args, **kwargs)``, the arguments being in containers.
+
+        The label is ``key``; ``log_exception`` has no effect. See `add_task`, and for
+        the keywords `task`.
+        """
+        func, args, kwargs = checks.call(func, args, kwargs)
+        chosen = choose(
+            timeout=timeout,
+            task_retries=task_retries,
+            priority=priority,
+            resources=resources,
+            trigger_rule=trigger_rule,
+            name=name,
+            version=version,
+            local=local,
+        )
+        func, before = split(func)
+        chosen = Chosen({**before, **chosen})
+        return self._add_call(func, args, kwargs, key, depends_on, chosen)
+
+    def add_work(self, workload: Iterable[Tuple[Any, ...]]) -> List[TaskRef]:
+        """Add many calls, or none of them if one is wrong.
+
+        :param workload: tuples ``(func, args, kwargs, label)``, of which all but the
+            function may be left out. For errors, see `add_task`.
+        """
+        items = checks.work(workload)
+        self._life.check_open()  # not before: the caller's generator may take its time
+        context = self._context_now()
+        tasks: List[Task] = []
+        for number, ((func, args, kwargs), label) in enumerate(items, len(self)):
+            func, chosen = split(func)
+            options = self._choice(chosen, ()) if chosen else self._options
+            label = number if label is None else label
+            if referred(args, kwargs):
+                raise ValueError(
+                    f"workload item {len(tasks)} must be without references: use "
+                    "add_task for what depends on other tasks"
+                )
+            tasks.append(Task(label, Call(func, args, kwargs, context), options))
+        self._plan.add_all(tasks)
+        return list(tasks)
+
+    def _add_call(
+        self,
+        func: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        label: Any,
+        depends_on: Any,
+        chosen: Chosen,
+    ) -> TaskRef:
+        job = Call(func, args, kwargs, self._context_now())
+        references = referred(args, kwargs)
+        if references:
+            job = referring(job, chosen.get("trigger_rule"), references)
+        return self._add(job, label, depends_on, chosen, references)
+
+    def _warn_of_slips(self, own: str, func: Any, kwargs: Mapping[str, Any]) -> None:
+        for keyword, meant in spelling.suspects(func, kwargs, own):
+            option = "the option " if meant in spelling.OPTIONS else ""
+            hint = f"did you mean {option}'{meant}'{' of task()' if option else ''}?"
+            if not option and own == "add_func" and meant != "key":
+                hint = f"add_func() takes 'key' alone, add_task() takes '{meant}'"
+            name = quote(Call(func).name)
+            note = (
+                f"{own}() passes '{keyword}' on to {name}, which has no such parameter"
+            )
+            logs.warn(self.log, f"{note}: {hint}")
+
+    def _context_now(self) -> Context:
+        """A copy of the caller's context; the last one, if that is the same."""
+        now = copy_context()
+        if (now or self._context) and not _are_same(now, self._context):
+            self._context = now
+        return self._context
+
+
+def _are_same(one: Context, other: Context) -> bool:
+    """Whether the same variables are set, to the very same values."""
+    return len(one) == len(other) and all(
+        var in other and other[var] is value for var, value in one.items()
+    )

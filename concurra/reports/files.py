@@ -1,0 +1,79 @@
+"""Reports are written whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+
+from ..checks import wrong
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO, Any, Iterable, Union
+
+    from ..checks import StrPath
+
+    #: The path of a file, or a file that is open for writing, as text or as bytes.
+    Target = Union[StrPath, IO[Any]]
+
+
+def write(target: Target, pieces: Iterable[str]) -> None:
+    """Write a text, in UTF-8.
+
+    A file that has the path is replaced once all is written: who reads it meanwhile has
+    the old one, as has everybody if this fails.
+
+    :raises TypeError, ValueError: the target is neither a path nor a file.
+    :raises OSError: it cannot be written.
+    """
+    if hasattr(target, "write"):
+        _write_to(target, pieces)
+        return
+    path = _path(target)
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe, or a terminal
+        with open(path, "wb") as file:
+            _write_to(file, pieces)
+        return
+    whole = os.path.realpath(path)  # of a link, what it leads to is replaced
+    part = os.path.join(os.path.dirname(whole), f".concurra-{os.urandom(8).hex()}.tmp")
+    try:
+        with open(part, "xb") as file:
+            _write_to(file, pieces)
+        os.replace(part, whole)
+    except BaseException:
+        try:
+            os.unlink(part)
+        except OSError:
+            pass
+        raise
+
+
+def read(source: Union[StrPath, IO[Any]]) -> Union[str, bytes]:
+    """All that a file has.
+
+    :raises TypeError, ValueError: it is neither a path nor a file.
+    :raises OSError: it cannot be read.
+    """
+    if hasattr(source, "read"):
+        content: Union[str, bytes] = source.read()
+        return content
+    with open(_path(source), "rb") as file:
+        return file.read()
+
+
+def _path(target: Any) -> str:
+    if not isinstance(target, (str, os.PathLike)):
+        raise wrong(TypeError, "file", "a path or an open file", target)
+    path: str = os.fsdecode(target)
+    if not path or "\0" in path:
+        raise wrong(ValueError, "file", "a path or an open file", target)
+    return path
+
+
+def _write_to(file: Any, pieces: Iterable[str]) -> None:
+    import io
+
+    binary = isinstance(file, (io.RawIOBase, io.BufferedIOBase)) or "b" in str(
+        getattr(file, "mode", "")
+    )
+    for piece in pieces:
+        file.write(piece.encode("utf-8") if binary else piece)

@@ -1,0 +1,160 @@
+"""A few lines at the bottom of a terminal, with all else above them.
+
+The terminal is left as it is at any moment: the cursor is shown and stands below these
+lines, no mode is set for longer than one write. So there is nothing to be restored,
+whatever ends the program.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import logging
+    from typing import Any, Dict, Final, List, Sequence
+
+#: Around what is drawn, so that a line that is wider than it seems is cut, not wrapped.
+NO_WRAP: Final = "\x1b[?7l"
+WRAP: Final = "\x1b[?7h"
+
+
+class Screen:
+    """The bottom of a terminal.
+
+    :param stream: of the terminal.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._drawn = 0  # lines
+        self._last = ""
+        self._lock = threading.RLock()
+        self._open = False
+        self._proxies: List[Above] = []
+        self._handlers: Dict[logging.StreamHandler[Any], Above] = {}
+
+    def open(self) -> None:
+        """From now on, what is printed or logged to the terminal comes above."""
+        self._open = True
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if is_terminal(stream):
+                proxy = Above(stream, self)
+                self._proxies.append(proxy)
+                setattr(sys, name, proxy)
+        if self._proxies and "logging" in sys.modules:
+            self._take_handlers()
+
+    def _take_handlers(self) -> None:
+        import logging
+
+        loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+        for logger in loggers:
+            for handler in getattr(logger, "handlers", ()):
+                for proxy in self._proxies:
+                    if getattr(handler, "stream", None) is proxy.stream:
+                        handler.setStream(proxy)
+                        self._handlers[handler] = proxy
+
+    def draw(self, lines: Sequence[str]) -> None:
+        """Show lines, none of which is too wide, in place of those before."""
+        with self._lock:
+            if self._open:
+                text = "".join(f"{line}\x1b[K\n" for line in lines)
+                self._write(f"{self._up()}{text}\x1b[J")
+                self._drawn, self._last = len(lines), text
+
+    def above(self, stream: Any, text: str) -> None:
+        """Write whole lines above, to a stream of the same terminal."""
+        with self._lock:
+            if self._drawn:
+                self._write(f"{self._up()}\x1b[J")
+            try:
+                stream.write(text)
+                stream.flush()
+            finally:
+                if self._drawn:
+                    self._write(self._last)
+
+    def close(self) -> None:
+        """Leave what is shown, and have nothing more to do with the terminal."""
+        with self._lock:
+            self._open = False
+            self._drawn = 0
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if isinstance(stream, Above) and stream in self._proxies:
+                setattr(sys, name, stream.stream)
+        for handler, proxy in self._handlers.items():
+            if handler.stream is proxy:
+                handler.setStream(proxy.stream)
+        for proxy in self._proxies:
+            proxy.finish()
+        self._handlers.clear()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether lines are shown, in this process."""
+        return self._open
+
+    def _up(self) -> str:
+        return f"\x1b[{self._drawn}A\r" if self._drawn else ""
+
+    def _write(self, text: str) -> None:
+        self._stream.write(f"{NO_WRAP}{text}{WRAP}")
+        self._stream.flush()
+
+
+class Above:
+    """Stands for a stream of a terminal: lines come whole, and above a `Screen`.
+
+    In a process that was forked it is the stream itself.
+    """
+
+    def __init__(self, stream: Any, screen: Screen) -> None:
+        self.stream = stream
+        self._screen = screen
+        self._pid = os.getpid()
+        self._begun: Dict[int, str] = {}  # lines, by the thread
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write what is whole of it; the rest waits for the end of its line."""
+        if not self._screen.is_open or os.getpid() != self._pid:
+            written: int = self.stream.write(text)
+            return written
+        me = threading.get_ident()
+        whole, newline, rest = (self._begun.pop(me, "") + text).rpartition("\n")
+        if rest:
+            self._begun[me] = rest
+        if newline:
+            self._screen.above(self.stream, whole + newline)
+        return len(text)
+
+    def writelines(self, lines: Sequence[str]) -> None:
+        """Write them one after the other."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """What is whole has been flushed already."""
+        if not self._screen.is_open or os.getpid() != self._pid:
+            self.stream.flush()
+
+    def finish(self) -> None:
+        """Write what has not come to its end."""
+        while self._begun:
+            self.stream.write(self._begun.popitem()[1])
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether a stream is a terminal, and still open."""
+    try:
+        return bool(stream.isatty())
+    except Exception:  # None, closed, or not much of a stream
+        return False

@@ -1,0 +1,121 @@
+"""A run at one moment: what is at work, and how far it has come.
+
+Nothing is told of that by events: who wants to know looks, as often as it likes. So it
+costs nothing where nobody looks.
+"""
+
+from __future__ import annotations
+
+from .slots import AT_WORK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Collection, Dict, Hashable, List, Optional
+
+    from .slots import Slot
+    from .types import ExecutionMode
+
+
+class AtWork:
+    """A task that is at work.
+
+    :param label: its label.
+    :param name: as in the table of the report.
+    :param attempt: the number of the attempt, from 1 on.
+    :param seconds: how long ago the task was started, its earlier attempts included.
+    :param mode: how it is run, once that is known.
+    :param output: what it has printed so far, by ``str()``; None if that is not known.
+    """
+
+    __slots__ = ("label", "name", "attempt", "seconds", "mode", "output")
+
+    def __init__(
+        self,
+        label: Hashable,
+        name: str,
+        attempt: int,
+        seconds: float,
+        mode: Optional[ExecutionMode] = None,
+        output: Optional[object] = None,
+    ) -> None:
+        self.label = label
+        self.name = name
+        self.attempt = attempt
+        self.seconds = seconds
+        self.mode = mode
+        self.output = output
+
+    def __repr__(self) -> str:
+        return f"<AtWork {self.label!r}, {self.seconds:.1f} sec>"
+
+
+class Snapshot:
+    """How far a run has come.
+
+    :param name: the runner's.
+    :param seconds: how long ago it was started; 0 if it was not.
+    :param counts: how many tasks are in which state.
+    :param at_work: what is at work, the longest first.
+    :param restored: how many tasks have ended without being run, thanks to a
+        checkpoint.
+    """
+
+    __slots__ = ("name", "seconds", "counts", "at_work", "restored")
+
+    def __init__(
+        self,
+        name: str,
+        seconds: float,
+        counts: Dict[str, int],
+        at_work: List[AtWork],
+        restored: int = 0,
+    ) -> None:
+        self.name = name
+        self.seconds = seconds
+        self.counts = counts
+        self.at_work = at_work
+        self.restored = restored
+
+    @property
+    def total(self) -> int:
+        """How many tasks there are."""
+        return sum(self.counts.values())
+
+    @property
+    def ended(self) -> int:
+        """How many tasks have ended."""
+        counts = self.counts
+        return counts["successful"] + counts["failed"] + counts["terminated"]
+
+    @property
+    def rest(self) -> Optional[float]:
+        """The seconds that are left, if it goes on as it did; None if that is unknown.
+
+        It counts tasks, as nothing is known of their sizes.
+        """
+        done = self.ended - self.restored
+        if done <= 0:
+            return None
+        return self.seconds / done * (self.total - self.ended)
+
+
+def at_work(slots: Collection[Slot], now: float) -> List[AtWork]:
+    """What the slots are at, the longest first; for any thread, without their lock.
+
+    They may go on meanwhile: what is told of a task is its own, though.
+    """
+    found = []
+    for slot in list(slots):
+        task, worker = slot.task, slot.worker
+        if slot.state != AT_WORK or task is None or worker is None:
+            continue
+        at_hand, started = worker.at_hand, task.started
+        if slot.task is not task or task.outcome is not None or started is None:
+            continue  # it has just ended: what is at hand may be another's
+        seconds = max(0.0, now - started)
+        mode, output = at_hand.mode, at_hand.transcript
+        found.append(
+            AtWork(task.label, task.name, task.attempts, seconds, mode, output)
+        )
+    found.sort(key=lambda each: -each.seconds)
+    return found

@@ -1,0 +1,129 @@
+"""The standard streams of this program, and what stands in for them in its threads.
+
+While a run shows what its tasks print, something else stands in for `sys.stdout` and
+`sys.stderr`: it leaves what a thread of a task writes to that task, and passes on all
+else. Nothing that was written goes anywhere but to the streams that are there when it
+is written, so that others can still capture it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Iterable, Optional
+
+    #: Takes what was written to a stream, of which it gets the number.
+    Write = Callable[[int, str], None]
+
+#: By their numbers.
+NAMES = "stdout", "stderr"
+
+#: By the thread, who takes what it writes.
+_writers: Dict[int, Write] = {}
+
+#: Who takes what all other threads write.
+_leading: Optional[Write] = None
+
+_changing = threading.Lock()
+_users = 0
+
+
+class StandIn:
+    """Stands in for a standard stream.
+
+    :param number: of the stream.
+    :param beneath: what it stands in for.
+    """
+
+    def __init__(self, number: int, beneath: Any) -> None:
+        self._number = number
+        self.beneath = beneath
+
+    def write(self, text: str) -> int:
+        """Write a text, as every stream does."""
+        writer = _writers.get(threading.get_ident(), _leading)
+        if writer is None:
+            count: int = self.beneath.write(text)
+            return count
+        if not isinstance(text, str):
+            kind = type(text).__name__
+            raise TypeError(f"write() argument must be str, not {kind}")
+        writer(self._number, text)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """The same for several."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.beneath, name)
+
+
+def real(number: int) -> Any:
+    """The stream that is there now, beneath all that stands in for it."""
+    stream = getattr(sys, NAMES[number])
+    while type(stream) is StandIn:
+        stream = stream.beneath
+    return stream
+
+
+def exchange(writer: Optional[Write]) -> Optional[Write]:
+    """From now on, leave to ``writer`` what the calling thread writes; who had it.
+
+    :param writer: None if it goes where all else goes.
+    """
+    me = threading.get_ident()
+    before = _writers.pop(me, None)
+    if writer is not None:
+        _writers[me] = writer
+    return before
+
+
+def lead(writer: Optional[Write]) -> None:
+    """From now on, leave to ``writer`` what threads write that have none of their own.
+
+    :param writer: None if it goes where all else goes.
+    """
+    global _leading
+    _leading = writer
+
+
+def install() -> None:
+    """Have something stand in for the streams until `uninstall`, its counterpart."""
+    global _users
+    with _changing:
+        _users += 1
+        for number, name in enumerate(NAMES):
+            stream = getattr(sys, name)
+            if stream is not None and type(stream) is not StandIn:
+                setattr(sys, name, StandIn(number, stream))
+
+
+def uninstall() -> None:
+    """Put the streams back, unless somebody else still needs what stands in for them.
+
+    What others have put there meanwhile stays.
+    """
+    global _users
+    with _changing:
+        _users -= 1
+        for name in NAMES:
+            stream = getattr(sys, name)
+            if not _users and type(stream) is StandIn:
+                setattr(sys, name, stream.beneath)
+
+
+def _in_child() -> None:
+    """A fork has nobody who would take what it writes."""
+    global _changing, _leading
+    _changing, _leading = threading.Lock(), None
+    _writers.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

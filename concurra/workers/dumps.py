@@ -1,0 +1,176 @@
+"""Where a worker process was when SIGTERM has ended it.
+
+::
+
+    parent                                   worker process
+    ------                                   --------------
+    a file without a name ─────────────────> the same file
+    SIGTERM ───────────────────────────────> `faulthandler` writes the stacks there, and
+    reads the file when it has ended <────── goes on to what SIGTERM would do anyway
+
+So nothing else is sent, and nobody waits. The stacks are written by C code, also of a
+process that holds the interpreter's lock for ever. Python still takes the signal for
+one that has its default. A task that sets up a handler of its own replaces this one:
+then the process tells nothing, as one does that was killed.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import time
+
+from . import stacks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final, List, Optional
+
+    from .exits import Exit
+    from .stacks import Place
+
+SILENCE: Final = "(Where it was is not known: its process did not tell.)\n"
+STARTING: Final = "(It had not begun: its process was still starting.)\n"
+
+#: Seconds after a stop for which who reads waits for the end of the process.
+PATIENCE: Final = 0.2
+
+#: Bytes of a dump that are looked at. The main thread's stack is the last.
+MOST: Final = 1 << 16
+
+_FRAME: Final = r'  File "(.*)", line (\d+|\?\?\?) in (.*)'
+_THREAD: Final = r"(?m)^(?:Current thread|Thread) 0x.*:$"
+
+#: Our own files, and the one of them that calls functions of users.
+_PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_CALLER: Final = os.path.join(_PACKAGE, "workers", "thread.py"), "perform"
+
+
+def can_dump() -> bool:
+    """Whether this system can tell where a process is."""
+    return hasattr(faulthandler, "register")
+
+
+class Dump:
+    """The file of one process; what is in it is a text, by ``str()``."""
+
+    def __init__(self, fd: Optional[int] = None) -> None:
+        self._fd: Optional[int] = _nameless() if fd is None else fd
+        self._exit: Optional[Exit] = None
+        self._until: Optional[float] = None
+        self._silence = self._text = ""
+
+    def __reduce__(self) -> Any:
+        from multiprocessing.reduction import DupFd
+
+        assert self._fd is not None
+        return _received, (DupFd(self._fd),)
+
+    # -- in the parent -----------------------------------------------------------
+
+    def stopped(self, end: Exit, ready: bool) -> None:
+        """The process is about to be stopped.
+
+        :param end: of the process, as something to wait for.
+        :param ready: whether it can have begun its job.
+        """
+        if self._until is None and self._fd is not None:
+            self._silence = SILENCE if ready else STARTING
+            self._exit = end
+            self._until = time.monotonic() + PATIENCE
+
+    def __str__(self) -> str:
+        """Where the process was; waits for a moment if it was stopped just now."""
+        end, until = self._exit, self._until
+        if end is not None and until is not None:
+            try:
+                ended = end.wait(max(0.0, until - time.monotonic()))
+            except (OSError, ValueError):  # it has just been reaped
+                ended = True
+            return self._read() or (self._silence if ended else "")
+        return self._text
+
+    def close(self) -> None:
+        """The process has been reaped: keep the text alone."""
+        if self._until is not None:
+            self._text = self._read() or self._silence
+        self._exit = None
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+
+    def _read(self) -> str:
+        try:
+            assert self._fd is not None
+            size = os.fstat(self._fd).st_size
+            raw = os.pread(self._fd, MOST, max(0, size - MOST))
+        except (AssertionError, OSError):
+            return self._text
+        return stacks.told(places(raw.decode("ascii", "backslashreplace")))
+
+    # -- in the process ----------------------------------------------------------
+
+    def install(self) -> None:
+        """Have SIGTERM write to the file, whatever else it does."""
+        assert self._fd is not None
+        try:
+            faulthandler.unregister(signal.SIGTERM)
+            faulthandler.register(
+                signal.SIGTERM, self._fd, all_threads=True, chain=True
+            )
+        except (OSError, RuntimeError):
+            pass  # a task has closed the file
+
+    def forget(self) -> None:
+        """In a process that was forked by a task: write nothing of that.
+
+        The number of the file stays in use, or else it would be another file's.
+        """
+        if self._fd is not None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._fd, inheritable=False)
+            os.close(nowhere)
+
+
+def _received(duplicate: Any) -> Dump:
+    fd: int = duplicate.detach()
+    os.set_inheritable(fd, False)
+    return Dump(fd)
+
+
+def _nameless() -> int:
+    """A new file that has no name; it goes with the last process that has it."""
+    if hasattr(os, "memfd_create"):
+        try:
+            return os.memfd_create("concurra")
+        except OSError as error:
+            import errno
+
+            if error.errno not in (errno.ENOSYS, errno.EPERM):
+                raise
+    import tempfile
+
+    fd, path = tempfile.mkstemp(prefix="concurra-")
+    os.unlink(path)
+    return fd
+
+
+def places(dump: str) -> List[Place]:
+    """The stack of the main thread, in a dump of all; the outermost first.
+
+    Without what is around the user's function, if that is known.
+    """
+    import re  # which a worker process has no use for
+
+    found: List[Place] = []
+    for file, line, name in re.findall(_FRAME, re.split(_THREAD, dump)[-1]):
+        if "\\" in file:  # what is no ASCII
+            file = file.encode().decode("unicode_escape", "replace")
+        place = file, int(line) if line.isdigit() else None, name
+        if (os.path.abspath(file), name) == _CALLER:
+            break
+        found.append(place)
+    while found and found[-1][0].startswith(_PACKAGE):
+        del found[-1]
+    return found[::-1]

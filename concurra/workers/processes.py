@@ -1,0 +1,62 @@
+"""Makes the process workers of a run, which share a dispatcher."""
+
+from __future__ import annotations
+
+import threading
+
+from .dispatched import DispatchedWorker
+from .dispatcher import Dispatcher, can_dispatch
+from .process import ProcessWorker, import_start_method
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+    from typing import Any, Optional
+
+    from ..threads import ThreadCache
+    from .guardian import Guardian
+
+
+class Processes:
+    """The process workers of a run.
+
+    :param context: how to start processes.
+    :param threads: where the dispatcher leaves what may take its time.
+    :param options: of `ProcessWorker`.
+    """
+
+    def __init__(
+        self,
+        context: BaseContext,
+        guardian: Guardian,
+        threads: ThreadCache,
+        **options: Any,
+    ) -> None:
+        import_start_method(context)
+        #: Whether no thread waits for them.
+        self.elsewhere = can_dispatch()
+        #: The one that serves them now, if that is so and there are any.
+        self.dispatcher: Optional[Dispatcher] = None
+        self._context = context
+        self._guardian = guardian
+        self._threads = threads
+        self._options = options
+        self._lock = threading.Lock()
+
+    def make(self) -> ProcessWorker:
+        """Start one."""
+        first = self._context, self._guardian
+        if not self.elsewhere:
+            return ProcessWorker(*first, **self._options)
+        return DispatchedWorker(*first, self._dispatcher(), **self._options)
+
+    def _dispatcher(self) -> Dispatcher:
+        with self._lock:
+            if self.dispatcher is None or self.dispatcher.closed:
+                self.dispatcher = Dispatcher(self._threads)  # the last one broke
+            return self.dispatcher
+
+    def close(self) -> None:
+        """There are no more workers."""
+        if self.dispatcher is not None:
+            self.dispatcher.close()

@@ -1,0 +1,319 @@
+"""A function that is ended by force says in its trace where it was."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+import time
+import weakref
+
+import pytest
+
+import concurra
+
+from tests.helpers import START_METHODS, wait_until
+
+from .modes import runner_in
+from .support import BOUND, read, statuses, write
+
+MODES = ["thread", *START_METHODS]
+HEAD = "Stack (most recent call last):\n"
+SILENT = "(Where it was is not known: its process did not tell.)\n"
+HERE = os.path.abspath(__file__)
+
+
+def wait_for_ever(ready):
+    write(ready)
+    deadline = time.monotonic() + BOUND
+    while time.monotonic() < deadline and not os.path.exists(f"{ready}.over"):
+        time.sleep(0.01)
+
+
+def middle(ready, depth=0):
+    return middle(ready, depth - 1) if depth else wait_for_ever(ready)
+
+
+def hang(ready, depth=0):
+    middle(ready, depth)
+
+
+def end_when_ready(runner, *paths, how="abort", label="a"):
+    """Its results, ended as soon as these files are there."""
+    runner.execute_in_background()
+    try:
+        for path in paths:
+            wait_until(lambda: os.path.exists(path), BOUND, path)
+    finally:
+        if how == "cancel":
+            runner.cancel(label)
+        elif how == "abort":
+            runner.abort(verify=False)
+        results = runner.get_background_results(verify=False)
+        for path in paths:
+            write(f"{path}.over")
+    return results
+
+
+def functions_of(trace):
+    assert trace.startswith(HEAD)
+    return re.findall(r"^  File \".*\", line \d+, in (\w+)$", trace, re.MULTILINE)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("how", ["abort", "cancel"])
+def test_it_is_told_where_it_was(mode, how, tmp_path):
+    """Without frames of ours, and with lines of source; the error stays."""
+    ready = str(tmp_path / "ready")
+    runner = runner_in(mode, 1)
+    runner.add_task(hang, ready, label="a")
+    result = end_when_ready(runner, ready, how=how)["a"]
+    assert result["status"] == "Terminated"
+    assert functions_of(result["trace"])[:3] == ["hang", "middle", "wait_for_ever"]
+    assert f'File "{HERE}"' in result["trace"]
+    assert "    middle(ready, depth)\n" in result["trace"]
+    assert "concurra/workers" not in result["trace"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_timeout_is_told_in_the_log_at_once(mode, tmp_path, caplog):
+    """With `log_errors`, and in the report; the documented text stands before it."""
+    ready = str(tmp_path / "ready")
+    slow = 1 if mode in ("thread", "fork") else 8  # it is to be ready by then
+    runner = runner_in(mode, 1, timeout=slow, log_errors=True)
+    runner.add_task(hang, ready, label="a")
+    with caplog.at_level(logging.ERROR, "concurra.core"):
+        runner.run()
+    write(f"{ready}.over")
+    at_once, report = [record.getMessage() for record in caplog.records]
+    line = f"Task 'a' failed with error: TimeoutError: Task exceeded timeout of {slow} "
+    for text in (at_once, report):
+        before, stack, after = text.partition(HEAD)
+        assert before.endswith(f"{line}seconds\n") and "in wait_for_ever" in after
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_of_a_deep_stack_the_end_is_shown(mode, tmp_path):
+    """With the number of what was left out, as far as that is known."""
+    ready = str(tmp_path / "ready")
+    runner = runner_in(mode, 1)
+    runner.add_task(hang, ready, 60, label="a")
+    trace = end_when_ready(runner, ready)["a"]["trace"]
+    assert re.search(r"^  \[\.\.\. 4\d frames left out \.\.\.\]$", trace, re.MULTILINE)
+    assert len(trace.splitlines()) < 30 and "in wait_for_ever" in trace
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_the_last_attempt_is_told(mode, tmp_path):
+    """An attempt that takes too long is a failure, with a trace as well."""
+    ready = str(tmp_path / "ready")
+    retry = concurra.Retry(0, attempt_timeout=1)
+    runner = runner_in(mode, 1)
+    runner.add_task(concurra.task(hang, task_retries=retry), ready, label="a")
+    result = runner.run(verify=False)["a"]
+    write(f"{ready}.over")
+    assert result["status"] == "Failed"
+    assert functions_of(result["trace"])[:2] == ["hang", "middle"]
+
+
+async def innermost(ready):
+    write(ready)
+    deadline = time.monotonic() + BOUND
+    while time.monotonic() < deadline and not os.path.exists(f"{ready}.over"):
+        await asyncio.sleep(0.01)
+
+
+async def outer(ready):
+    await innermost(ready)
+
+
+def test_a_coroutine_in_a_thread_is_told_by_its_own_stack(tmp_path):
+    """The thread is in the event loop, which says nothing."""
+    ready = str(tmp_path / "ready")
+    runner = concurra.TaskRunner(1, progress_stats=False)
+    runner.add_task(outer, ready, label="a")
+    trace = end_when_ready(runner, ready)["a"]["trace"]
+    assert functions_of(trace)[:2] == ["outer", "innermost"]
+    assert "run_forever" not in trace
+
+
+async def blocking(ready):
+    await asyncio.sleep(0)
+    wait_for_ever(ready)
+
+
+def test_a_coroutine_that_blocks_its_loop_is_told_by_the_thread(tmp_path):
+    """It is at work itself."""
+    ready = str(tmp_path / "ready")
+    runner = concurra.TaskRunner(1, progress_stats=False)
+    runner.add_task(blocking, ready, label="a")
+    trace = end_when_ready(runner, ready)["a"]["trace"]
+    assert ["blocking", "wait_for_ever"] == [
+        name for name in functions_of(trace) if name in ("blocking", "wait_for_ever")
+    ]
+
+
+def own_end(runner):
+    runner.abort(verify=False)
+    return "went on"
+
+
+def test_a_task_that_aborts_its_own_run():
+    """It is where it aborts."""
+    runner = concurra.TaskRunner(1, progress_stats=False)
+    runner.add_task(own_end, runner, label="a")
+    results = runner.run(verify=False)
+    assert functions_of(results["a"]["trace"]) == ["own_end"]
+
+
+def ignoring(ready):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    wait_for_ever(ready)
+
+
+def own_handler(ready):
+    def note(*_):
+        write(f"{ready}.told", "SIGTERM")
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, note)
+    wait_for_ever(ready)
+
+
+@pytest.mark.parametrize("mode", START_METHODS)
+@pytest.mark.parametrize("task", [ignoring, own_handler])
+def test_who_handles_sigterm_itself_is_not_asked(mode, task, tmp_path):
+    """The task's own handler is called, alone; the trace says that nothing is known."""
+    ready = str(tmp_path / "ready")
+    runner = runner_in(mode, 1, terminate_timeout=0.3)
+    runner.add_task(task, ready, label="a")
+    result = end_when_ready(runner, ready)["a"]
+    assert result["trace"] == SILENT
+    if task is own_handler:
+        assert read(f"{ready}.told") == "SIGTERM"
+
+
+def replace_handler():
+    signal.signal(signal.SIGTERM, lambda *_: None)
+
+
+@pytest.mark.parametrize("mode", START_METHODS)
+def test_the_next_task_of_the_worker_is_told_again(mode, tmp_path):
+    """A handler that a task leaves behind is taken away with the others."""
+    ready = str(tmp_path / "ready")
+    runner = runner_in(mode, 1)
+    first = runner.add_task(replace_handler, label="first")
+    runner.add_task(hang, ready, label="a", depends_on=[first])
+    results = end_when_ready(runner, ready)
+    assert results["first"]["status"] == "Successful"
+    assert functions_of(results["a"]["trace"])[0] == "hang"
+
+
+def fork_and_end(ready):
+    child = os.fork()
+    if not child:
+        wait_for_ever(f"{ready}.child")
+        os._exit(1)
+    wait_until(lambda: os.path.exists(f"{ready}.child"), BOUND)
+    os.kill(child, signal.SIGTERM)
+    os.waitpid(child, 0)
+    hang(ready)
+
+
+def test_a_child_of_a_task_tells_nothing(tmp_path):
+    """It is ended by SIGTERM as well, and has the same file."""
+    ready = str(tmp_path / "ready")
+    runner = runner_in("fork", 1)
+    runner.add_task(fork_and_end, ready, label="a")
+    trace = end_when_ready(runner, ready)["a"]["trace"]
+    assert functions_of(trace)[:2] == ["fork_and_end", "hang"]
+
+
+def hold_the_lock(ready):
+    write(ready)
+    re.match(r"(a+)+$", "a" * 60 + "b")
+
+
+@pytest.mark.parametrize("mode", START_METHODS)
+def test_a_task_that_holds_the_interpreter_is_told(mode, tmp_path):
+    """What hangs in C code runs no handler of Python's."""
+    ready = str(tmp_path / "ready")
+    runner = runner_in(mode, 1)
+    runner.add_task(hold_the_lock, ready, label="a")
+    trace = end_when_ready(runner, ready)["a"]["trace"]
+    assert functions_of(trace)[:2] == ["hold_the_lock", "match"]
+
+
+def nothing_at_all():
+    """It returns."""
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_what_ended_by_itself_has_no_stack(mode):
+    """Neither a success nor what was never begun."""
+    runner = runner_in(mode, 1)
+    runner.add_task(nothing_at_all, label="a")
+    results = runner.run(verify=False)
+    aborted = runner_in(mode, 1)
+    aborted.add_task(nothing_at_all, label="b")
+    results.update(aborted.abort(verify=False))
+    assert statuses(results) == {"a": "Successful", "b": "Terminated"}
+    assert results["a"]["trace"] is results["b"]["trace"] is None
+
+
+class Big:
+    """Something that can be watched."""
+
+
+def test_no_variable_is_kept_alive(tmp_path):
+    """A stack is code and numbers: what was in its frames goes with the function."""
+    gone, ended = [], threading.Event()
+    ready = str(tmp_path / "ready")
+
+    def hold():
+        big = Big()
+        gone.append(weakref.ref(big))
+        wait_for_ever(ready)
+        del big
+        ended.set()
+
+    runner = concurra.TaskRunner(1, progress_stats=False)
+    runner.add_task(hold, label="a")
+    results = end_when_ready(runner, ready)
+    assert "in hold" in results["a"]["trace"]
+    assert ended.wait(BOUND)
+    gc.disable()
+    try:
+        wait_until(lambda: gone[0]() is None, BOUND, "the end of its variables")
+    finally:
+        gc.enable()
+
+
+def open_files():
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_no_file_is_left_open(tmp_path):
+    """Each process has one, until it has been reaped."""
+    ready = str(tmp_path / "ready")
+    before = open_files()
+    runner = runner_in("fork", 3)
+    for number in range(3):
+        runner.add_task(hang, f"{ready}{number}", label=number)
+    end_when_ready(runner, *(f"{ready}{number}" for number in range(3)))
+    wait_until(lambda: open_files() <= before, BOUND, "closed files")
+
+
+def test_commands_keep_their_transcript(tmp_path):
+    """What they have printed is worth more."""
+    ready = str(tmp_path / "ready")
+    runner = concurra.TaskRunner(1, progress_stats=False)
+    runner.add_shell_command(f"echo so far; touch {ready}; sleep 20", label="a")
+    result = end_when_ready(runner, ready)["a"]
+    assert result["trace"] == "stdout:\nso far\n"
