@@ -56,7 +56,6 @@ class _Job:
         "outcome",
         "began",
         "sending",
-        "arriving",
         "_untold",
     )
 
@@ -69,8 +68,6 @@ class _Job:
         self.began = False
         #: A thread is sending it, which sees to it if the process ends meanwhile.
         self.sending = False
-        #: A thread is receiving the answer.
-        self.arriving = False
         self._untold = [done]
 
     @property
@@ -121,8 +118,10 @@ class DispatchedWorker(ProcessWorker):
 
     def serve(self) -> None:
         """There is something to read, or the process has ended; for the dispatcher."""
-        message = None
+        message, job = None, self._job
         try:
+            # First: from the moment on at which it is in no pipe, nobody else sees it.
+            self._arriving = job is not None and job.began
             plain = self._channel.arrive()
             if plain:
                 message = self._read()
@@ -134,19 +133,16 @@ class DispatchedWorker(ProcessWorker):
             self._proceed(self._accept(message), True)
         elif plain is not None:
             self._dispatcher.forget(self)
-            job = self._job
-            if job is not None:
-                job.arriving = job.began
             self._elsewhere(self._receive, job)
-        elif not self.alive:
-            self._see_end()  # a grandchild holds the pipe
+        else:
+            self._arriving = False
+            if not self.alive:
+                self._see_end()  # a grandchild holds the pipe
 
     def has_ended(self) -> bool:
-        """See `Worker.has_ended`; also while its answer is being received."""
+        """See `Worker.has_ended`; never before its process has received the job."""
         job = self._job
-        if job is None or not job.began:
-            return False
-        return job.arriving or job.outcome is not None or super().has_ended()
+        return (job is None or job.began) and super().has_ended()
 
     def break_off(self, how: str) -> None:
         """Nobody serves this worker any more: its process is killed, its job lost."""
@@ -187,6 +183,7 @@ class DispatchedWorker(ProcessWorker):
             self.sent = True
             with self._lock:
                 self._job = job
+                self._arriving = False
                 job.sending = self._ready
             if job.sending:
                 self._deliver(job)
@@ -237,9 +234,8 @@ class DispatchedWorker(ProcessWorker):
                         break
             except Ended:
                 return job, True
-        waiting = self._job
-        if waiting is not None:
-            waiting.arriving = False  # what has come was no answer
+        if self._job is not None:
+            self._arriving = False  # what has come was no answer
         return job, False
 
     def _accept(self, message: Any) -> Optional[_Job]:

@@ -110,6 +110,8 @@ class ProcessWorker:
         self._forked = context.get_start_method() == "fork"
         self._ready = False
         self._last = False
+        # Whether an answer is being received, or has been; until the next job.
+        self._arriving = False
         self._pass_on = pass_on
         self._receiver: Optional[Receiver] = None
         if display is not None:
@@ -226,7 +228,7 @@ class ProcessWorker:
     def has_ended(self) -> bool:
         """See `Worker.has_ended`: its answer has come, or the end of the process."""
         try:
-            return self._exit.shows(self._pipe)
+            return self._arriving or self._exit.shows(self._pipe)
         except (OSError, ValueError):  # its files have just been closed
             return False
 
@@ -257,7 +259,7 @@ class ProcessWorker:
 
     def _exchange(self, message: Message, done: Optional[Done]) -> Optional[Outcome]:
         """Send a job, and wait for the reply."""
-        began = False
+        began = self._arriving = False
         try:
             if not self._ready:
                 self._ready = self._await_message() is not None
@@ -275,10 +277,12 @@ class ProcessWorker:
         while True:
             if not (self._pipe.pending or self._exit.or_readable(self._pipe)):
                 raise Ended
+            self._arriving = self._ready
             with self._reading:
                 message = self._read()
                 if not self._is_aside(message):
                     return message
+            self._arriving = False
 
     def _is_aside(self, message: Any) -> bool:
         """Whether a message was logged or printed; it is passed on, or shown, then."""

@@ -358,6 +358,37 @@ def test_a_reply_that_has_come_counts(
     assert told.calls.empty()
 
 
+def test_an_answer_shows_until_it_is_told(
+    pool: TestPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deadline that is looked at meanwhile, late, sees that the job has ended."""
+    seen: list[bool] = []
+    told: queue.Queue[Outcome] = queue.Queue()
+
+    def done(outcome: Outcome, serving: bool) -> None:
+        seen.append(worker.has_ended())
+        told.put(outcome)
+
+    worker = pool.hire(done)
+    begin(worker, call(add, 1))
+    told.get(timeout=BOUND)
+    kind = dispatched(worker)
+    read = kind._read
+
+    def read_and_look() -> Any:
+        message = read()  # it is in no pipe any more, and in no outcome so far
+        seen.append(worker.has_ended())
+        return message
+
+    monkeypatch.setattr(kind, "_read", read_and_look)
+    try:
+        begin(worker, call(add, 2))
+        told.get(timeout=BOUND)
+        assert seen == [True, True, True]
+    finally:
+        worker.close()
+
+
 class Late(BaseException):
     """An exception that was meant for another task."""
 
