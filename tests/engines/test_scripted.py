@@ -309,24 +309,27 @@ def test_what_cannot_be_pickled_is_not_submitted() -> None:
 
 
 def test_submit_blocks() -> None:
-    """Timeouts and an abort come all the same, and the late future is cancelled."""
-    engine, go = Engine(), threading.Event()
+    """No abort waits for it, and the future that comes late is cancelled."""
+    engine, entered, go = Engine(), threading.Event(), threading.Event()
     submit = engine.submit
 
     def slow(function: Any, *args: Any) -> Job:
+        entered.set()
         assert go.wait(BOUND)
         return submit(function, *args)
 
     engine.submit = slow  # type: ignore[method-assign]
-    made = runner(engine, timeout=0.2, terminate_timeout=0.2)
+    made = runner(engine, terminate_timeout=0.2)
     made.add_task(add, 1, label="a")
-    began = time.monotonic()
+    made.execute_in_background()
     try:
-        result = made.run(verify=False)["a"]
+        assert entered.wait(BOUND)
+        began = time.monotonic()
+        result = made.abort(verify=False)["a"]
+        assert time.monotonic() - began < 5
     finally:
         go.set()
-    assert result["error"] == "TimeoutError: Task exceeded timeout of 0.2 seconds"
-    assert time.monotonic() - began < 5
+    assert result["status"] == "Terminated"
     wait_until(lambda: engine.job(0).cancels, BOUND, "the cancel")
 
 
@@ -505,13 +508,15 @@ def test_everything_is_cancelled_before_the_run_returns() -> None:
     assert statuses.count("Failed") == 1 and statuses.count("Terminated") == 299
 
 
-def test_what_ends_after_its_time_counts_no_more() -> None:
+def test_what_ends_after_it_was_cancelled_counts_no_more() -> None:
     """Its place has been taken by another meanwhile."""
     engine = Engine()
     made = runner(engine, 1)
-    made.add_task(task(add, timeout=0.2), 1, label="a")
+    made.add_task(add, 1, label="a")
     made.add_task(add, 2, label="b")
     with running(made):
+        engine.job(0)
+        assert made.cancel("a")
         engine.job(1)
         engine.jobs[0].run()
         engine.jobs[1].run()
@@ -522,7 +527,7 @@ def test_what_ends_after_its_time_counts_no_more() -> None:
 def test_a_command_is_killed_there_at_its_timeout(tmp_path: Path) -> None:
     """The time that is left goes with it, as nobody can kill it from here."""
     engine, pid = Engine(), tmp_path / "pid"
-    made = runner(engine, timeout=1.5, terminate_timeout=0.2)
+    made = runner(engine, timeout=3, terminate_timeout=0.2)
     line = f"trap '' TERM; echo $$ > {pid}; while :; do sleep 0.1; done"
     made.add_shell_command(line, label="a")
     with running(made):
