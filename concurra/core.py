@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .events import Reader
     from .observers import Observer
     from .retries import Retry
-    from .types import Result
+    from .types import Executor, Result
 
     Self = TypeVar("Self", bound="TaskRunner")
 
@@ -101,6 +101,9 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
     :param progress_every: seconds after which a line in the log tells what is at work,
         again and again, also if nothing has ended meanwhile. A number as for
         ``timeout``; None for no such line.
+    :param executor: runs the tasks instead of this program, on other machines say: an
+        object with ``submit(function, *args)`` that returns futures, such as a client
+        of dask. ``max_concurrency`` is how many it has at once. It is never shut down.
     :raises TypeError, ValueError: an argument is of the wrong type or out of its range.
     """
 
@@ -131,6 +134,7 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         output: Optional[str] = None,
         max_output: Optional[float] = None,
         progress_every: Optional[float] = None,
+        executor: Optional[Executor] = None,
     ) -> None:
         self.log = checks.logger(logger)
         self.name = checks.text("name", name, "TaskRunner")
@@ -155,7 +159,9 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         self.output = output
         self.max_output = max_output
         self.progress_every = progress_every
-        self.max_concurrency = checks.concurrency(max_concurrency)
+        self.executor = executor
+        # What is checked below, and made a number.
+        self.max_concurrency: int = max_concurrency  # type: ignore[assignment]
 
         self._context = EMPTY
         self._options = Options()  # of each task that was given none of its own

@@ -106,6 +106,7 @@ class FunctionAdders(Adding):
         trigger_rule: Optional[str] = None,
         name: Optional[str] = None,
         version: Any = None,
+        local: Optional[bool] = None,
     ) -> TaskRef:
         """Add a call of ``func(*args, **kwargs)``, the arguments being in containers.
 
@@ -121,6 +122,7 @@ class FunctionAdders(Adding):
             trigger_rule=trigger_rule,
             name=name,
             version=version,
+            local=local,
         )
         func, before = split(func)
         chosen = Chosen({**before, **chosen})

@@ -15,12 +15,11 @@ from . import checks
 from .clock import monotonic
 from .errors import LifeCycleError, hidden
 from .events import Events
+from .hiring import pool_of
 from .looking import Looking
 from .scheduler import Scheduler
 from .steps import INTERRUPT, KILL, TERMINATE
-from .tasks import CALL, COMMAND
 from .threads import ThreadCache
-from .workers.pool import Pool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from .outcomes import Outcome
     from .plan import Plan
     from .tasks import Task
-    from .workers.initializer import Initializer
 
     #: What is chosen for the run now, and those who follow it.
     Choose = Callable[[], Tuple[RunOptions, Sequence[Sequence[Reader]]]]
@@ -303,46 +301,19 @@ class LifeCycle(Looking):
         restored: Mapping[Task, Outcome],
     ) -> Scheduler:
         """What opens the plan and runs it; nothing is started or held by that."""
-        plan, limit = self._plan, options.max_concurrency
-        jobs = [task.job.kind for task in plan.tasks.values() if task.job]
-        calls, grace = jobs.count(CALL), float(options.terminate_timeout)
-        commands, tasks = COMMAND in jobs, plan.tasks.values()
-        threads = ThreadCache()
-        pool = Pool(
-            threads,
-            checks.context(options.mp_context) if options.use_multiprocessing else None,
-            commands=commands,
-            width=lambda: min(limit, calls, plan.width()),
-            fallback=options.fallback_to_thread_on_pickle_error,
-            max_tasks=options.max_tasks_per_child,
-            grace=grace,
-            importing=checks.being_imported(),
-            initializer=self._initializer(options),
-            forward_logs=options.forward_logs,
-            output=options.output,
-            max_output=options.max_output,
-            labels=commands and any(getattr(t.job, "output", None) for t in tasks),
-        )
+        plan, threads = self._plan, ThreadCache()
         return Scheduler(
             plan,
-            pool,
-            Events(len(jobs), *readers),
-            limit=limit,
+            pool_of(options, plan, threads),
+            Events(len(plan.tasks), *readers),
+            limit=options.max_concurrency,
             timeout=options.timeout,
             run_timeout=options.run_timeout,
             progress_every=options.progress_every,
             resources=options.resources,
-            grace=grace,
+            grace=float(options.terminate_timeout),
             fast_fail=options.fast_fail,
             cancelled=self._cancelled,
             restored=restored,
             threads=threads,
         )
-
-    @staticmethod
-    def _initializer(options: RunOptions) -> Optional[Initializer]:
-        if options.initializer is None:
-            return None
-        from .workers.initializer import Initializer
-
-        return Initializer(options.initializer, options.initargs)

@@ -51,6 +51,8 @@ class Options:
     name: Optional[str] = None
     #: What the results of a checkpoint must have been recorded with.
     version: Any = None
+    #: Whether it stays in this process, though the run has an executor.
+    local: bool = False
 
     def __init__(self, retries: int = 0, retry: Optional[Retry] = None) -> None:
         self.retries = retries
@@ -74,6 +76,7 @@ class OwnOptions(Options):
     __slots__ = (
         *("_shared", "_retries", "_retry"),
         *("timeout", "priority", "resources", "trigger_rule", "name", "version"),
+        "local",
     )
 
     def __init__(self, shared: Options, chosen: Chosen) -> None:
@@ -87,6 +90,7 @@ class OwnOptions(Options):
         self.trigger_rule = chosen.get("trigger_rule", ALL_SUCCESS)
         self.name = chosen.get("name")
         self.version = chosen.get("version")
+        self.local = chosen.get("local", False)
 
     @property
     def retries(self) -> int:  # type: ignore[override]
@@ -108,6 +112,7 @@ def choose(
     trigger_rule: Optional[str] = None,
     name: Optional[str] = None,
     version: Any = None,
+    local: Optional[bool] = None,
 ) -> Chosen:
     """What is chosen for a task; None is no choice, and is left out.
 
@@ -133,6 +138,8 @@ def choose(
         chosen["name"] = checks.text("name", name)
     if version is not None:
         chosen["version"] = version
+    if local is not None:
+        chosen["local"] = checks.flag("local", local)
     return chosen
 
 
@@ -182,6 +189,7 @@ if TYPE_CHECKING:
         trigger_rule: Optional[str] = None,
         name: Optional[str] = None,
         version: Any = None,
+        local: Optional[bool] = None,
     ) -> Callable[[F], F]: ...
 
     def task(function: Any = None, /, **options: Any) -> Any:
@@ -219,6 +227,8 @@ else:
         :param name: what the report's table shows in the column ``task``.
         :param version: of the function, for a ``checkpoint``: when it is another one,
             the task is run again.
+        :param local: whether it stays in this process, where the runner has an
+            ``executor`` for all others.
         :raises TypeError, ValueError: an argument is of the wrong type or out of its
             range.
         """

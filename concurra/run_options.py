@@ -36,6 +36,7 @@ class RunOptions:
         *("max_tasks_per_child", "mp_context", "max_concurrency", "forward_logs"),
         *("resources", "run_timeout", "progress_every", "initializer", "initargs"),
         *("observers", "keep_results", "checkpoint", "output", "max_output"),
+        "executor",
     )
 
     __slots__ = (*NAMES, "warning")
@@ -96,6 +97,9 @@ class RunOptions:
             from .observers import check
 
             self.observers = check(chosen.observers)
+        self.executor = chosen.executor
+        if self.executor is not None:
+            _check_executor(chosen)
         self.max_concurrency = checks.concurrency(chosen.max_concurrency)
         #: What is to be said of it in the log.
         self.warning = ""
@@ -116,6 +120,38 @@ class RunOptions:
         """
         for each in options:
             check_resources(each.resources, self.resources)
+
+
+def _check_executor(chosen: Any) -> None:
+    """Refuse what is no executor, and what does not go with one."""
+    given = chosen.executor
+    if isinstance(given, type) or not callable(getattr(given, "submit", None)):
+        expected = "an object with a method submit(), such as a client of dask"
+        raise checks.wrong(TypeError, "executor", expected, given)
+    if chosen.max_concurrency is None:
+        raise ValueError(
+            "executor needs max_concurrency: how many tasks it may have at once, those "
+            "that wait in its queue included"
+        )
+    for name, instead in _NOT_BESIDE_AN_EXECUTOR.items():
+        value = getattr(chosen, name)
+        if value not in (None, False, "captured"):
+            raise ValueError(
+                f"{name} does not go with executor, which starts its workers by "
+                f"itself{instead}"
+            )
+
+
+#: What is of this process's workers, and what is there to do instead.
+_NOT_BESIDE_AN_EXECUTOR = {
+    "use_multiprocessing": "",
+    "mp_context": "",
+    "max_tasks_per_child": "",
+    "fallback_to_thread_on_pickle_error": ": use local=True for what is to stay here",
+    "initializer": ": tell it of the function",
+    "forward_logs": ": tell it where to log",
+    "output": ", and prints there",
+}
 
 
 class Checkpoint:

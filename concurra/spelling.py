@@ -27,6 +27,16 @@ def suspects(func: Any, keywords: Iterable[str], own: str) -> Iterator[Tuple[str
             yield keyword, meant
 
 
+def hints(func: Any, keywords: Iterable[str], own: str) -> Iterator[Tuple[str, str]]:
+    """See `suspects`; with a question or an advice."""
+    for keyword, meant in suspects(func, keywords, own):
+        option = "the option " if meant in OPTIONS else ""
+        hint = f"did you mean {option}'{meant}'{' of task()' if option else ''}?"
+        if not option and own == "add_func" and meant != "key":
+            hint = f"add_func() takes 'key' alone, add_task() takes '{meant}'"
+        yield keyword, hint
+
+
 @lru_cache(maxsize=512)
 def _meant(keyword: str, own: str) -> Optional[str]:
     for name in TAKEN + OPTIONS:

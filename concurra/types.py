@@ -15,7 +15,9 @@ from typing import (
 )
 
 Status = Literal["Successful", "Failed", "Terminated"]
-ExecutionMode = Literal["thread", "process", "thread_fallback", "subprocess"]
+ExecutionMode = Literal[
+    "thread", "process", "thread_fallback", "subprocess", "executor"
+]
 
 
 _Item = TypeVar("_Item", covariant=True)
@@ -31,6 +33,18 @@ class Arguments(Protocol[_Item]):
     def __iter__(self) -> Iterator[_Item]: ...
 
     def __len__(self) -> int: ...
+
+
+class Executor(Protocol):
+    """What runs functions elsewhere.
+
+    It returns futures, which have ``result()``, ``cancel()`` and
+    ``add_done_callback(function)``.
+    """
+
+    @property
+    def submit(self) -> Any:
+        """Called with a function and its arguments."""
 
 
 class Result(TypedDict):

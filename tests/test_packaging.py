@@ -109,7 +109,7 @@ def test_extras_are_what_they_say() -> None:
     extras = set(installed().metadata.get_all("Provides-Extra", []))
     assert extras == {
         *("test", "faults", "browser", "dev", "docs", "benchmarks"),
-        *("wide", "report"),
+        *("wide", "report", "dask"),
     }
     assert required("test") == [
         "anyio",

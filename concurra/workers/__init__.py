@@ -6,6 +6,7 @@ worker     runs a job                  stops it
 thread     in the calling thread       cannot: it is left alone
 process    in a process of its own     SIGTERM, then SIGKILL, to its session
 command    as a program of its own     the same, or another signal first
+executor   wherever the user's does    withdraws it, if it has not begun there
 =========  ==========================  =======================================
 
 A worker does one job after another. It knows its job and nothing else: no label, no

@@ -223,7 +223,7 @@ class PooledWorker:
 
     def is_quick(self, job: Job) -> bool:
         """See `Worker.is_quick`."""
-        kind = self._kinds.get(job.kind)
+        kind = self._kinds.get(self._kind(job))
         if kind is None or self.retired or id(job) in self._pool.unpicklable:
             return False
         return kind.is_quick(job)
@@ -242,7 +242,7 @@ class PooledWorker:
             if (
                 outcome is not None
                 and outcome.cause is UNAVAILABLE
-                and self._make_room(job.kind)
+                and self._make_room(self._kind(job))
             ):
                 outcome = self._try(job)
             if outcome is None:
@@ -311,12 +311,16 @@ class PooledWorker:
         self.reap()
         self._close_kinds(list(self._kinds))
 
+    def _kind(self, job: Job) -> str:
+        """The kind of worker that does it."""
+        return job.kind
+
     def _current(self) -> Optional[Kind]:
         return None if self.at_hand.mode is None else self._active
 
     def _try(self, job: Job) -> Optional[Outcome]:
         """Do the job with what there is for its kind, or is made for it."""
-        kind = job.kind
+        kind = self._kind(job)
         worker = self._kinds.get(kind)
         if worker is not None and worker.spent:  # it has ended while it was idle
             self._put_aside(kind)

@@ -183,6 +183,7 @@ def test_new_parameters_of_the_constructor():
         "output": None,
         "max_output": None,
         "progress_every": None,
+        "executor": None,
     }
 
 

@@ -14,6 +14,7 @@ import math
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Hashable, List, Literal, Mapping
 from typing import Optional, Tuple, Union
@@ -132,7 +133,7 @@ def look_at(result: concurra.Result) -> str:
     assert_type(result["output"], Any)
     assert_type(
         result["execution_mode"],
-        Literal["thread", "process", "thread_fallback", "subprocess", None],
+        Literal["thread", "process", "thread_fallback", "subprocess", "executor", None],
     )
     assert_type(result["warning"], Optional[str])
     assert_type(result["attempts"], int)
@@ -227,6 +228,10 @@ def run_with_options(logger: logging.Logger) -> None:
         assert results["off"]["has_failed"] is False
         ask(runner)
     assert_type(runner.abort(verify=False), Dict[Any, concurra.Result])
+    with ThreadPoolExecutor() as pool:
+        other = concurra.TaskRunner(4, executor=pool)
+        other.add_task(concurra.task(power, local=True), 2)
+        other.add_command(["true"], local=True)
 
 
 def change(results: Dict[Any, concurra.Result]) -> Dict[Any, Dict[str, object]]:

@@ -43,6 +43,7 @@ GIVEN: dict[str, Any] = {
     "output": "prefixed",
     "max_output": 1000,
     "progress_every": 30,
+    "executor": None,
     "mp_context": "spawn",
     "max_concurrency": 3,
 }
@@ -190,6 +191,7 @@ def test_what_is_chosen() -> None:
         resources={"db": 2, "gpu": 0},
         trigger_rule="all_done",
         name="load",
+        local=1,  # type: ignore[arg-type]
     ) == {
         "timeout": Decimal("1.50"),
         "task_retries": (2, retry),
@@ -197,6 +199,7 @@ def test_what_is_chosen() -> None:
         "resources": {"db": 2},
         "trigger_rule": "all_done",
         "name": "load",
+        "local": True,
     }
 
 
@@ -208,6 +211,7 @@ def test_what_is_chosen() -> None:
         ("timeout", math.nan, "timeout must be a number of seconds, more than 0"),
         ("task_retries", -1, "task_retries must be at least 0, not -1"),
         ("task_retries", True, "task_retries must be an integer, not True"),
+        ("local", "no", "local must be True or False, not 'no'"),
         ("task_retries", 1.0, "task_retries must be an integer or a Retry, not 1.0"),
         ("task_retries", Retry, "task_retries must be an integer or a Retry, not <cl"),
         ("priority", 0.5, "priority must be an integer, not 0.5"),
@@ -477,3 +481,56 @@ def test_whether_logs_are_forwarded_may_be_left_open() -> None:
     assert RunOptions(chosen(forward_logs=0)).forward_logs is False
     with pytest.raises(TypeError, match="^forward_logs must be True or False"):
         RunOptions(chosen(forward_logs="no"))
+
+
+# An executor --------------------------------------------------------------------------
+
+
+class Engine:
+    """As little of an executor as there has to be."""
+
+    def submit(self, function: Any, *args: Any) -> Any:
+        raise AssertionError("options do not submit anything")
+
+
+#: What goes with an executor.
+ALONE = dict.fromkeys(("mp_context", "max_tasks_per_child", "initializer", "output"))
+
+
+def test_an_executor_is_kept_as_it_is() -> None:
+    """It is the user's; nothing of it is called."""
+    engine = Engine()
+    assert RunOptions(chosen(executor=engine, **ALONE)).executor is engine
+
+
+@pytest.mark.parametrize(
+    "given", [5, "dask", Engine, SimpleNamespace(submit=None), lambda: None]
+)
+def test_what_is_no_executor(given: Any) -> None:
+    """What has no method `submit`, and a class, whose objects have one."""
+    with pytest.raises(TypeError, match=r"^executor must be an object with a method "):
+        RunOptions(chosen(executor=given, **ALONE))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("use_multiprocessing", True),
+        ("mp_context", "spawn"),
+        ("max_tasks_per_child", 1),
+        ("fallback_to_thread_on_pickle_error", True),
+        ("initializer", print),
+        ("forward_logs", True),
+        ("output", "grouped"),
+    ],
+)
+def test_what_does_not_go_with_an_executor(name: str, value: Any) -> None:
+    """What tells this program how to treat workers of its own."""
+    with pytest.raises(ValueError, match=f"^{name} does not go with executor"):
+        RunOptions(chosen(executor=Engine(), **{**ALONE, name: value}))
+
+
+def test_an_executor_needs_a_number() -> None:
+    """The processors of this machine say nothing about it."""
+    with pytest.raises(ValueError, match="^executor needs max_concurrency"):
+        RunOptions(chosen(executor=Engine(), **ALONE, max_concurrency=None))

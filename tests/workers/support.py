@@ -12,6 +12,7 @@ import shlex
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
@@ -25,6 +26,7 @@ from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
 from concurra.workers.dispatched import DispatchedWorker
 from concurra.workers.dispatcher import Dispatcher, can_dispatch
+from concurra.workers.executor import ExecutorPool, ExecutorWorker
 from concurra.workers.pool import Pool, PooledWorker
 from concurra.workers.process import ProcessWorker
 from concurra.workers.thread import FallbackWorker, ThreadWorker
@@ -81,6 +83,22 @@ class Dispatched(DispatchedWorker):
     def close(self) -> None:
         super().close()
         self._dispatcher.close()
+        self.threads.close()
+
+
+class Executors(ExecutorWorker):
+    """With an executor of its own, which has one process; closed with it."""
+
+    def __init__(self, guardian: Guardian) -> None:
+        self.threads = ThreadCache()
+        context = multiprocessing.get_context(START_METHODS[0])
+        self.executor = ProcessPoolExecutor(1, context)
+        super().__init__(ExecutorPool(self.threads, self.executor))
+
+    def close(self) -> None:
+        super().close()
+        self._pool.close()
+        self.executor.shutdown()
         self.threads.close()
 
 
@@ -145,6 +163,7 @@ KINDS = {
         for method in START_METHODS
         if can_dispatch()
     },
+    "executor": Kind(Executors, "executor", stoppable=False),
     "command": Kind(CommandWorker, "subprocess", command=True),
     "pooled, thread": Kind(_pooled(), "thread", stoppable=False),
     "pooled, process": Kind(_pooled(START_METHODS[0]), "process"),

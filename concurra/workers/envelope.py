@@ -1,0 +1,313 @@
+"""What an executor is given to run: it never raises, and answers with text and bytes.
+
+::
+
+    here                            there, wherever the executor runs it
+    ----                            ------------------------------------
+    enclose(job) ──> Envelope
+       pickled ───────────────────> a function; this module is imported by its call
+                                    unpickle the job, do it, pickle what came of it
+    outcome_of(reply) <──────────── a tuple
+
+So whatever a future raises is the executor's own fault. And a process without concurra,
+a scheduler for one, can unpickle and pass on an envelope: only its call fails.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import threading
+from contextvars import copy_context
+
+from .. import current
+from ..clock import monotonic
+from ..outcomes import ERROR, STATUS, UNAVAILABLE, UNPICKLABLE, Outcome
+from ..retries import refusal
+from ..steps import KILL, TERMINATE
+from ..tasks import COMMAND, Call
+from ..wording import describe
+from .thread import ThreadWorker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Final, Optional, Tuple
+
+    from ..current import Note
+    from ..tasks import Command, Job
+    from ..types import ExecutionMode
+
+    #: Seconds between asking one to stop and killing it; bytes that are kept.
+    Limits = Tuple[float, Optional[float]]
+
+    #: Cause, value, error, trace, warning, exception, final; see `Outcome`.
+    Reply = Tuple[Any, ...]
+
+MODE: Final[ExecutionMode] = "executor"
+
+#: What unpickles an envelope, also where concurra is missing.
+_UNPICKLE: Final = (
+    "(getattr(__import__('sys').modules.get('concurra.workers.envelope'), "
+    "'LOADED', None) or exec(source, globals()) or make)(*parts)"
+)
+
+_SOURCE: Final = """\
+def make(*parts):
+    try:
+        from concurra.workers.envelope import Envelope
+        return Envelope(*parts)
+    except Exception:
+        def envelope(*args):
+            from concurra.workers.envelope import Envelope
+            return Envelope(*parts)(*args)
+        return envelope
+"""
+
+#: Identity counts, see `outcomes`.
+_CAUSES: Final = {cause: cause for cause in STATUS}
+
+HINT: Final = """\
+(What goes to an executor must be picklable, here and there. With the package
+cloudpickle on both sides, lambdas, nested functions and those of the main script are.)
+"""
+
+
+class Envelope:
+    """A call with one attempt at a job in it.
+
+    :param name: what an executor may show of it.
+    :param token: is in no other one. Some executors run equal calls only once.
+    :param payload: the rest, pickled.
+    :param version: of the concurra that has made it.
+    """
+
+    def __init__(self, name: str, token: str, payload: bytes, version: str) -> None:
+        self.__name__ = self.__qualname__ = name
+        self._parts = name, token, payload, version
+
+    def __call__(self, *args: Any) -> Reply:
+        _, _, payload, version = self._parts
+        return open_envelope(version, payload, args)
+
+    def __reduce__(self) -> Any:
+        return eval, (_UNPICKLE, {"source": _SOURCE, "parts": self._parts})
+
+    def __dask_tokenize__(self) -> str:
+        return self._parts[1]
+
+
+def _version() -> str:
+    version: str = sys.modules["concurra"].__version__
+    return version
+
+
+# -- here --------------------------------------------------------------------------
+
+
+def contents(job: Job) -> Tuple[Any, Tuple[Any, ...]]:
+    """What is to be put into an envelope, and the arguments that go beside it.
+
+    They are left to the executor, which may look for its own futures in them.
+
+    :raises BaseException: a result that it refers to does not fit there.
+    """
+    if isinstance(job, Call):
+        kwargs = job.kwargs or {}
+        return (job.func, tuple(kwargs)), (*job.args, *kwargs.values())
+    command = job.ready()
+    if command.pass_fds:
+        raise ValueError(
+            "pass_fds names descriptors of this process, which a command has not that "
+            "an executor runs: use local=True"
+        )
+    return command, ()
+
+
+def enclose(job: Job, what: Any, note: Note, token: str, limits: Limits) -> Envelope:
+    """An envelope with what `contents` has returned.
+
+    :param limits: what holds for commands.
+    :raises BaseException: it cannot be pickled.
+    """
+    label, attempt, deadline, on = note
+    left = None if deadline is None else max(0.0, deadline - monotonic())
+    about = label, attempt, left, limits
+    payload = _dumps_code((job.kind, what, about, on))
+    return Envelope(job.name, token, payload, _version())
+
+
+def unpicklable(error: BaseException) -> Outcome:
+    """A job that could not be enclosed."""
+    text, trace = describe(error)
+    return Outcome(UNPICKLABLE, None, None, text, trace + HINT)
+
+
+def outcome_of(reply: Reply) -> Outcome:
+    """The outcome that came back.
+
+    :raises Exception: this is no reply.
+    """
+    cause, value, error, trace, warning, exception, final = reply
+    outcome = Outcome(_CAUSES[cause], MODE, None, error, trace, warning)
+    outcome.exception, outcome.final = exception, final
+    if value is not None:
+        try:
+            outcome.value = pickle.loads(value)
+        except BaseException as raised:  # the user's __setstate__ may do anything
+            return _not_recorded(raised)
+    return outcome
+
+
+# -- there -------------------------------------------------------------------------
+
+
+def open_envelope(version: str, payload: bytes, args: Tuple[Any, ...]) -> Reply:
+    """Do what is in an envelope; never raises."""
+    try:
+        if version != _version():
+            text = (
+                f"RuntimeError: concurra {_version()} runs where the executor does, "
+                f"and concurra {version} where the runner does: they must be the same"
+            )
+            return _reply(Outcome(UNPICKLABLE, MODE, None, text))
+        try:
+            kind, what, about, on = pickle.loads(payload)
+        except BaseException as error:  # the user's module may do anything
+            return _reply(_not_readable(error))
+        work = _run if kind == COMMAND else _call
+        outcome = _at_work(lambda: work(what, about, args), about)
+        raised = outcome.exception
+        if on is not None and outcome.retry and isinstance(raised, BaseException):
+            outcome.refuse(refusal(on, raised))
+        return _reply(outcome)
+    except BaseException as error:  # an interrupt that came late
+        return _reply(Outcome.raised(MODE, error))
+
+
+def _at_work(work: Callable[[], Outcome], about: Any) -> Outcome:
+    """Do it in a thread that is known to be at this task, and has no event loop."""
+    label, attempt, left, _ = about
+    deadline = None if left is None else monotonic() + left
+    outcomes = []
+
+    def serve() -> None:
+        before = current.exchange(lambda: current.CurrentTask(label, attempt, deadline))
+        try:
+            outcomes.append(work())
+        finally:
+            current.exchange(before)
+
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or asyncio._get_running_loop() is None:
+        serve()
+    else:  # the executor calls from within its own, and a loop cannot run in a loop
+        run = copy_context().run
+        thread = threading.Thread(
+            target=run, args=(serve,), name="concurra", daemon=True
+        )
+        thread.start()
+        thread.join()
+    return outcomes[0]
+
+
+def _call(what: Any, about: Any, args: Tuple[Any, ...]) -> Outcome:
+    func, names = what
+    first = len(args) - len(names)
+    kwargs = dict(zip(names, args[first:]))
+    # The executor may look there for what it knows of the task.
+    call = Call(func, args[:first], kwargs, copy_context())
+    return ThreadWorker(MODE).begin(call)
+
+
+def _run(command: Command, about: Any, args: Tuple[Any, ...]) -> Outcome:
+    """Run a command, which is killed when its time is over, or this process ends."""
+    from .command import CommandWorker
+    from .guardian import Guardian
+
+    label, attempt, left, (grace, max_output) = about
+    guardian = Guardian()
+    worker, ended = CommandWorker(guardian, max_output=max_output), threading.Event()
+
+    def stop_in_time() -> None:
+        if not ended.wait(left):
+            worker.stop(TERMINATE)
+            if not ended.wait(grace):
+                worker.stop(KILL)
+
+    timer = threading.Thread(target=stop_in_time, name="concurra", daemon=True)
+    try:
+        if left is not None:
+            timer.start()
+        outcome = worker.run(command, worker.present(command))
+    finally:
+        ended.set()
+        if left is not None:
+            timer.join()
+        guardian.close()
+    outcome.mode = MODE
+    if outcome.cause is UNAVAILABLE:  # the shortage is there, and not here
+        outcome.cause = ERROR
+    return outcome
+
+
+def _reply(outcome: Outcome) -> Reply:
+    """An outcome as text and bytes, which has been proved to be picklable."""
+    value = exception = None
+    if outcome.value is not None:
+        try:
+            value = _dumps_value(outcome.value)
+        except BaseException as error:
+            note = f" ({outcome.warning})" if outcome.warning else ""
+            outcome = _not_recorded(error, note)
+    if outcome.exception is not None:
+        try:
+            exception = _dumps_value(outcome.exception)
+        except BaseException:  # the user's own __reduce__, or what the error holds
+            pass
+    texts = (
+        None if text is None else str(text)
+        for text in (outcome.error, outcome.trace, outcome.warning)
+    )
+    return outcome.cause, value, *texts, exception, outcome.final
+
+
+def _not_recorded(error: BaseException, note: str = "") -> Outcome:
+    """What a job returned cannot be pickled there, or unpickled here."""
+    from .child import not_recorded
+
+    return Outcome(UNPICKLABLE, MODE, None, *not_recorded(error, note))
+
+
+def _not_readable(error: BaseException) -> Outcome:
+    """A job that cannot be unpickled there."""
+    import platform
+
+    text, trace = describe(error)
+    where = f"Python {platform.python_version()} on {platform.node() or 'its host'}"
+    text = f"{text} (where the executor runs tasks: {where})"
+    return Outcome(UNPICKLABLE, MODE, None, text, trace + HINT)
+
+
+# -- pickling ----------------------------------------------------------------------
+
+
+def _dumps_code(value: Any) -> bytes:
+    """What has functions in it; of modules that others cannot import by value."""
+    try:
+        from cloudpickle import dumps
+    except ImportError:
+        return pickle.dumps(value, 5)
+    packed: bytes = dumps(value, 5)
+    return packed
+
+
+def _dumps_value(value: Any) -> bytes:
+    """What a function has returned or raised."""
+    try:
+        return pickle.dumps(value, 5)
+    except Exception:
+        return _dumps_code(value)
+
+
+#: The last of this module: who finds it there finds all of it.
+LOADED: Final = Envelope

@@ -1,0 +1,1 @@
+"""The runner on executors: a scripted one, the standard pool, real clusters."""
