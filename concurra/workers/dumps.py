@@ -19,6 +19,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import threading
 import time
 
 from . import stacks
@@ -60,6 +61,9 @@ class Dump:
         self._exit: Optional[Exit] = None
         self._until: Optional[float] = None
         self._silence = self._text = ""
+        # Held by whoever reads or closes the file: its number may be another's then.
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
 
     def __reduce__(self) -> Any:
         from multiprocessing.reduction import DupFd
@@ -88,24 +92,32 @@ class Dump:
                 ended = end.wait(max(0.0, until - time.monotonic()))
             except (OSError, ValueError):  # it has just been reaped
                 ended = True
-            return self._read() or (self._silence if ended else "")
+            with self._lock:
+                return self._read() or (self._silence if ended else "")
         return self._text
 
     def close(self) -> None:
         """The process has been reaped: keep the text alone."""
-        if self._until is not None:
-            self._text = self._read() or self._silence
-        self._exit = None
+        if self._pid != os.getpid():  # a fork, in which the lock may be held for ever
+            return self._release()
+        with self._lock:
+            if self._until is not None:
+                self._text = self._read() or self._silence
+            self._exit = None
+            self._release()
+
+    def _release(self) -> None:
         fd, self._fd = self._fd, None
         if fd is not None:
             os.close(fd)
 
     def _read(self) -> str:
+        if self._fd is None:
+            return self._text
         try:
-            assert self._fd is not None
             size = os.fstat(self._fd).st_size
             raw = os.pread(self._fd, MOST, max(0, size - MOST))
-        except (AssertionError, OSError):
+        except OSError:
             return self._text
         return stacks.told(places(raw.decode("ascii", "backslashreplace")))
 
