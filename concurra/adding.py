@@ -41,7 +41,10 @@ class Adding:
         chosen: Chosen,
         references: Sequence[Any] = (),
     ) -> TaskRef:
-        label = len(self._plan.tasks) if label is None else checks.label(label)
+        if label is None:
+            label = len(self._plan.tasks)
+        elif type(label) is not str:  # which can be one, always
+            label = checks.label(label)
         needed: Tuple[Hashable, ...] = ()
         if depends_on is not None:
             single = isinstance(depends_on, TaskRef)
@@ -56,7 +59,7 @@ class Adding:
         self._life.check_open()
         task = Task(label, job, options)
         self._plan.add(task, needed)
-        if type(job) in REFERRING:
+        if references and type(job) in REFERRING:
             self._plan.referring.append(task)
         return task
 

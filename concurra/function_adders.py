@@ -72,7 +72,11 @@ class FunctionAdders(Adding):
             chosen = Chosen({**chosen, **choose(task_retries=task_retries)})
         if kwargs:
             self._warn_of_slips("add_task", task, kwargs)
-        job = Call(task, args, kwargs, self._context_now())
+        now = copy_context()
+        known = self._context
+        if now or known:
+            known = self._context_of(now)
+        job = Call(task, args, kwargs, known)
         references = referred(args, kwargs) if args or kwargs else ()
         if references:
             job = referring(job, chosen.get("trigger_rule"), references)
@@ -136,7 +140,7 @@ class FunctionAdders(Adding):
         """
         items = checks.work(workload)
         self._life.check_open()  # not before: the caller's generator may take its time
-        context = self._context_now()
+        context = self._context_of(copy_context())
         tasks: List[Task] = []
         for number, ((func, args, kwargs), label) in enumerate(items, len(self)):
             func, chosen = split(func)
@@ -160,7 +164,7 @@ class FunctionAdders(Adding):
         depends_on: Any,
         chosen: Chosen,
     ) -> TaskRef:
-        job = Call(func, args, kwargs, self._context_now())
+        job = Call(func, args, kwargs, self._context_of(copy_context()))
         references = referred(args, kwargs)
         if references:
             job = referring(job, chosen.get("trigger_rule"), references)
@@ -178,10 +182,9 @@ class FunctionAdders(Adding):
             )
             logs.warn(self.log, f"{note}: {hint}")
 
-    def _context_now(self) -> Context:
+    def _context_of(self, now: Context) -> Context:
         """A copy of the caller's context; the last one, if that is the same."""
-        now = copy_context()
-        if (now or self._context) and not _are_same(now, self._context):
+        if not _are_same(now, self._context):
             self._context = now
         return self._context
 
