@@ -1,8 +1,9 @@
 """Run the tests of a project in shards, and a linter beside them; sum it all up.
 
 The project is a small one, in a temporary folder. One of its tests fails, and so does
-this: the exit status is 1. With --fixed it is 0. Reports are written into the folders
-that are named. Needs pytest; takes flake8 and Jinja2 if it can.
+this: the exit status is 1. With --fixed it is 0. What a command prints comes in one
+block when it has ended. Reports are written into the folders that are named. Needs
+pytest; takes flake8 and Jinja2 if it can.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ def write_project(folder: Path, operator: str) -> list[str]:
 
 def check(folder: Path, operator: str) -> concurra.TaskRunner:
     tests = write_project(folder, operator)
-    runner = concurra.TaskRunner(name="checks", timeout=120, progress_stats=False)
+    runner = concurra.TaskRunner(
+        name="checks", timeout=120, progress_stats=False, output="grouped"
+    )
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     env = {"PYTEST_ADDOPTS": "--color=no"}  # instead of the user's own options
     for number, shard in enumerate((tests[::2], tests[1::2]), 1):

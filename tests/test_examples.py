@@ -267,6 +267,9 @@ TABLE: dict[str, list[Entry]] = {
     "test_harness.py": [
         Runs(
             """
+            {}
+            == tests 1/2: exited with code 1 ==
+            {}
             tests 1/2: Failed, 1 failed, 1 passed in {}s
                 FAILED test_tall.py::test_area - assert 11 == 18
             tests 2/2: Successful, 1 passed in {}s
@@ -276,6 +279,7 @@ TABLE: dict[str, list[Entry]] = {
         ),
         Runs(
             """
+            {}
             tests 1/2: Successful, 2 passed in {}s
             tests 2/2: Successful, 1 passed in {}s
             lint: Successful, nothing to complain about
