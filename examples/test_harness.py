@@ -32,9 +32,7 @@ def write_project(folder: Path, operator: str) -> list[str]:
 
 def check(folder: Path, operator: str) -> concurra.TaskRunner:
     tests = write_project(folder, operator)
-    runner = concurra.TaskRunner(
-        name="checks", timeout=120, progress_stats=False, output="grouped"
-    )
+    runner = concurra.TaskRunner(name="checks", timeout=120, output="grouped")
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     env = {"PYTEST_ADDOPTS": "--color=no"}  # instead of the user's own options
     for number, shard in enumerate((tests[::2], tests[1::2]), 1):
