@@ -2,8 +2,7 @@
 
 The project is a small one, in a temporary folder. One of its tests fails, and so does
 this: the exit status is 1. With --fixed it is 0. What a command prints comes in one
-block when it has ended. Reports are written into the folders that are named. Needs
-pytest; takes flake8 and Jinja2 if it can.
+block. Reports go to the folders that are named. Needs pytest; takes flake8 and Jinja2.
 """
 
 from __future__ import annotations
