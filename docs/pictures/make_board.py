@@ -1,4 +1,4 @@
-"""Make the picture of a board: ``python docs/pictures/make_board.py`` writes ``board.svg``.
+"""Make the picture of a board, ``board.svg``: ``python docs/pictures/make_board.py``.
 
 The run is made up, and the lines are those that a terminal of 84 columns gets.
 """
@@ -66,7 +66,8 @@ def drawn(line: view.Line, row: int) -> str:
             f'<tspan x="{x:.1f}" fill="{fill}"{weight} {length}>{escape(text)}</tspan>'
         )
         column += len(text)
-    return f'<text style="white-space: pre" y="{MARGIN + 14 + row * ROW}">{"".join(spans)}</text>'
+    y, text = MARGIN + 14 + row * ROW, "".join(spans)
+    return f'<text style="white-space: pre" y="{y}">{text}</text>'
 
 
 def main() -> None:
