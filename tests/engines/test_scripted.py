@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import os
@@ -175,14 +176,13 @@ def test_how_much_is_kept_of_what_a_command_prints() -> None:
     assert 100 <= sizes["few"] < 1000 < sizes["more"] < 4000
 
 
+async def double(value: int) -> int:
+    await asyncio.sleep(0)
+    return 2 * value
+
+
 def test_an_executor_with_an_event_loop_in_the_thread() -> None:
     """`async def` is awaited all the same, in a thread next to it."""
-    import asyncio
-
-    async def double(value: int) -> int:
-        await asyncio.sleep(0)
-        return 2 * value
-
     engine = Engine()
     made = runner(engine)
     made.add_task(double, 4, label="a")
