@@ -365,6 +365,7 @@ class PooledWorker:
                 self._pool.unpicklable.add(id(job))
                 outcome = Outcome(LOST, None, None, outcome.error, outcome.trace)
         finally:  # a late exception is for another task
+            job = None  # this thread may do the next ones, within this call
             self._done(outcome, serving)
 
     def _falls_back(self, outcome: Outcome) -> bool:
