@@ -366,7 +366,7 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
 
         The run calls it, too, with each tenth of the tasks that has ended.
         """
-        ended = self._followers.progress.told(len(self._plan.ended))
+        ended = self._followers.told(len(self._plan.ended))
         logs.progress(self.log, self.name, ended, len(self), self._life.seconds)
 
     def _warn_of_exit(self) -> None:

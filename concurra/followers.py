@@ -8,7 +8,7 @@ from . import logs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, List, Optional
+    from typing import Callable, List
 
     from .events import Reader
     from .lifecycle import LifeCycle
@@ -27,8 +27,9 @@ class Followers:
         self._life = life
         self._registry = registry
         self._offset = offset
-        self.progress = logs.ProgressReader()
-        self._status: Optional[Reader] = None
+        # Of each start that was tried: two threads may be at it, and one of them wins.
+        self._progress: List[logs.ProgressReader] = []
+        self._statuses: List[Reader] = []
 
     def chosen(
         self, options: RunOptions, show: Callable[[], object], plain: bool
@@ -40,23 +41,31 @@ class Followers:
         """
         readers: List[Reader] = [logs.ErrorReader(options, self._registry)]
         if options.progress_stats and self._life.total:
-            log = options.log if plain else None
-            self.progress.follow(show, self._life.total, log)
-            readers.append(self.progress)
+            progress = logs.ProgressReader()
+            progress.follow(show, self._life.total, options.log if plain else None)
+            self._progress.append(progress)
+            readers.append(progress)
         if options.progress_every is not None:
             from .status import StatusReader
 
-            self._status = StatusReader(
-                options.log, partial(self._life.snapshot, options.name)
-            )
-            readers.append(self._status)
+            look = partial(self._life.snapshot, options.name)
+            status = StatusReader(options.log, look)
+            self._statuses.append(status)
+            readers.append(status)
         return [readers, *self._checkpoint(options), *self._observers(options)]
 
     def mute(self) -> None:
         """Log no more progress, as the run has been cut short."""
-        self.progress.mute()
-        if self._status is not None:
-            self._status.close()
+        for each in (*self._progress, *self._statuses):
+            each.close()
+
+    def told(self, now: int) -> int:
+        """The number of ended tasks that this thread shows the progress for.
+
+        :param now: that, if it is not shown for one.
+        """
+        told = (each.told(-1) for each in self._progress)
+        return next((ended for ended in told if ended >= 0), now)
 
     def _checkpoint(self, options: RunOptions) -> List[List[Reader]]:
         chosen = options.checkpoint

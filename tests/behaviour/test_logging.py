@@ -81,6 +81,28 @@ def test_progress_comes_at_every_tenth(log, total, logged):
     assert all(f"/{total} [" in line for line in lines)
 
 
+def test_progress_is_of_the_start_that_counts(log):
+    """A start that came second is refused, and takes no line from the first."""
+
+    class Starting(list):
+        def __iter__(self):
+            if not started:
+                started.append(True)
+                runner.execute_in_background()
+            return super().__iter__()
+
+    started = []
+    with Gate() as gate:
+        runner = concurra.TaskRunner(1)
+        runner.add_task(gate.wait)
+        runner.observers = Starting([concurra.Observer()])
+        with pytest.raises(concurra.LifeCycleError, match="already been started"):
+            runner.run()
+        gate.open()
+        runner.get_background_results(verify=False)
+    assert len(log.progress()) == 1
+
+
 def test_progress_is_at_info(log):
     """At no other level."""
     progress_of(log, 3)
