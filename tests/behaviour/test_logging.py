@@ -82,24 +82,28 @@ def test_progress_comes_at_every_tenth(log, total, logged):
 
 
 def test_progress_is_of_the_start_that_counts(log):
-    """A start that came second is refused, and takes no line from the first."""
+    """An abort that is about to take its place takes no line from the run."""
+    entered, go = threading.Event(), threading.Event()
 
-    class Starting(list):
+    class Slow(list):
         def __iter__(self):
-            if not started:
-                started.append(True)
-                runner.execute_in_background()
+            if threading.current_thread() is aborting:
+                entered.set()
+                assert go.wait(BOUND)
             return super().__iter__()
 
-    started = []
     with Gate() as gate:
         runner = concurra.TaskRunner(1)
         runner.add_task(gate.wait)
-        runner.observers = Starting([concurra.Observer()])
-        with pytest.raises(concurra.LifeCycleError, match="already been started"):
-            runner.run()
-        gate.open()
-        runner.get_background_results(verify=False)
+        aborting = threading.Thread(target=runner.abort, args=(False,))
+        runner.observers = Slow([concurra.Observer()])
+        aborting.start()
+        assert entered.wait(BOUND)
+        runner.execute_in_background()
+        gate.reached_by(1)
+        go.set()
+        aborting.join(BOUND)
+        assert runner.done()
     assert len(log.progress()) == 1
 
 
