@@ -8,7 +8,7 @@ from .tasks import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Hashable
+    from typing import Collection, Dict, Hashable, List, Sequence
 
 #: Why a task is not run that depends on one that was not.
 BECAUSE = "Skipped: it depends on a task that was skipped as no dependency failed"
@@ -26,6 +26,21 @@ def root(task: Task) -> Hashable:
     """The label of the task with whose failure it began that this one ended."""
     error = task.outcome and task.outcome.error
     return error.root if isinstance(error, SkipError) else task.label
+
+
+def dependents_first(tasks: Collection[Task]) -> List[Task]:
+    """The same tasks, none of them after one that it depends on."""
+    from graphlib import TopologicalSorter
+
+    graph: Dict[Task, Sequence[Task]] = {}
+    left = list(tasks)
+    while left:
+        task = left.pop()
+        if task not in graph:
+            graph[task] = task.needs
+            left.extend(task.needs)
+    order = list(TopologicalSorter(graph).static_order())
+    return [task for task in reversed(order) if task in tasks]
 
 
 def blockers(task: Task) -> int:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from . import rules
 from .deadlines import ATTEMPT, TIMEOUT, Deadlines
 from .effects import DELAY, FINISH, START, STOP
 from .events import RUN_END, RUN_START, TASK_RETRY, TASK_START
@@ -123,8 +124,9 @@ class RunState(Stopping):
         self._look_later(now)
         self.events.note(RUN_START, None, now)
         self.events.record(self.plan.ended, now)
-        for task in tuple(self._cancelled):
-            self.cancel(task, now)
+        if self._cancelled:  # each of them is to end by that, and not by another's
+            for task in rules.dependents_first(self._cancelled):
+                self.cancel(task, now)
         return True
 
     def call(self, late: int = 0) -> None:

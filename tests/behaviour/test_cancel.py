@@ -86,6 +86,18 @@ def test_all_before_the_start():
     assert {result["error"] for result in results.values()} == {ERROR}
 
 
+@pytest.mark.parametrize("order", ["abcd", "dcba", "badc"])
+def test_some_that_depend_on_each_other_before_the_start(order):
+    """Each has been told that it is cancelled, so none of them is skipped instead."""
+    runner = concurra.TaskRunner(1, progress_stats=False)
+    for label, needed in zip("abcde", ["", "a", "b", "c", "d"]):
+        runner.add_task(str, label=label, depends_on=list(needed))
+    assert [runner.cancel(label) for label in order] == [True] * 4
+    results = runner.run(verify=False)
+    assert [results[label]["error"] for label in "abcd"] == [ERROR] * 4
+    assert results["e"]["error"].startswith("RuntimeError: Skipped")
+
+
 def test_one_that_waits_for_others():
     """They go on, and succeed, and it does not start after all."""
     with Gate() as gate:
