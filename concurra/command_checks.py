@@ -8,7 +8,6 @@ and what was expected; no other value, as those may be secrets.
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterable, Mapping
 
 from . import checks
@@ -129,6 +128,8 @@ def environ(value: Optional[Mapping[Any, Any]]) -> Optional[Dict[str, Optional[s
 
 def stop_signal(value: Union[None, str, int]) -> int:
     """The number of a signal; SIGTERM for None."""
+    import signal  # here, as it takes a while
+
     if value is None:
         return signal.SIGTERM
     if isinstance(value, bool) or not isinstance(value, (str, int)):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from contextvars import Context
 from functools import partial
-from signal import SIGTERM
+
 
 from .options import DEFAULTS, Options
 from .wording import show
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from .types import ExecutionMode
 
     Job = Union["Call", "Command"]
+
+#: That of `signal`, which takes too long to load for this alone.
+SIGTERM: Final = 15
 
 #: The kinds of jobs.
 CALL: Final = "call"
