@@ -171,11 +171,7 @@ class FunctionAdders(Adding):
         return self._add(job, label, depends_on, chosen, references)
 
     def _warn_of_slips(self, own: str, func: Any, kwargs: Mapping[str, Any]) -> None:
-        for keyword, meant in spelling.suspects(func, kwargs, own):
-            option = "the option " if meant in spelling.OPTIONS else ""
-            hint = f"did you mean {option}'{meant}'{' of task()' if option else ''}?"
-            if not option and own == "add_func" and meant != "key":
-                hint = f"add_func() takes 'key' alone, add_task() takes '{meant}'"
+        for keyword, hint in spelling.hints(func, kwargs, own):
             name = quote(Call(func).name)
             note = (
                 f"{own}() passes '{keyword}' on to {name}, which has no such parameter"
