@@ -449,8 +449,8 @@ runner = concurra.TaskRunner(progress_stats=False)
 runner.add_task(abs, -1)
 runner.add_command([sys.executable, "-c", ""])
 runner.run(verify=False)
-names = "display", "colours", "lines", "streams", "workers.printing", "workers.kept"
-print([name for name in names if f"concurra.{name}" in sys.modules])
+names = "concurra.output", "concurra.workers.printing", "concurra.workers.kept"
+print([name for name in sys.modules if name.startswith(names)])
 """
     assert run_script(code, env=SAME_LIBRARY).stdout == "[]\n"
 
