@@ -212,7 +212,7 @@ class Registry(Mapping[Hashable, "Any"]):
     def entry(self, task: Task, outcome: Optional[Outcome] = None) -> Entry:
         """What a report says of a task that has ended.
 
-        :param outcome: see `at_end`.
+        :param outcome: see `Recorder.record`.
 
         Its result is as its user has left it: who forgives a known failure does not
         want to read of it. What was removed is there all the same.

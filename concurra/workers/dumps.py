@@ -57,7 +57,11 @@ class Dump:
     """The file of one process; what is in it is a text, by ``str()``."""
 
     def __init__(self, fd: Optional[int] = None) -> None:
-        self._fd: Optional[int] = _nameless() if fd is None else fd
+        if fd is None:
+            from .guardian import nameless_file  # which a worker process has no use for
+
+            fd = nameless_file()
+        self._fd: Optional[int] = fd
         self._exit: Optional[Exit] = None
         self._until: Optional[float] = None
         self._silence = self._text = ""
@@ -149,23 +153,6 @@ def _received(duplicate: Any) -> Dump:
     fd: int = duplicate.detach()
     os.set_inheritable(fd, False)
     return Dump(fd)
-
-
-def _nameless() -> int:
-    """A new file that has no name; it goes with the last process that has it."""
-    if hasattr(os, "memfd_create"):
-        try:
-            return os.memfd_create("concurra")
-        except OSError as error:
-            import errno
-
-            if error.errno not in (errno.ENOSYS, errno.EPERM):
-                raise
-    import tempfile
-
-    fd, path = tempfile.mkstemp(prefix="concurra-")
-    os.unlink(path)
-    return fd
 
 
 def places(dump: str) -> List[Place]:
