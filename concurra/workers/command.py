@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
 import subprocess
 import threading
@@ -90,10 +89,9 @@ class CommandWorker:
         transcript = Transcript(self._limit(command)) if captured else None
         return AtHand(self.mode, transcript, self._remark)
 
-    def _limit(self, command: Command) -> Optional[int]:
-        """Bytes that are kept of a stream of it; None for all."""
-        limit = command.max_output or self._max_output
-        return None if limit is None or limit == math.inf else int(limit)
+    def _limit(self, command: Command) -> Optional[float]:
+        """How much is kept of a stream of it; see `kept.chunks`."""
+        return command.max_output or self._max_output
 
     def _display(self, command: Command) -> Optional[Display]:
         """What shows what it prints, if that is wanted."""
@@ -101,12 +99,10 @@ class CommandWorker:
         if how is None or how == "captured" or not command.read:
             return None
         from ..output.display import Display
-        from .kept import Kept
+        from .kept import chunks
 
         label, attempt = ("", 1) if self.note is None else self.note[:2]
-        limit = self._limit(command)
-        block = None if limit is None else Kept(limit)
-        return Display(how, label, attempt, encoding(), block)
+        return Display(how, label, attempt, encoding(), chunks(self._limit(command)))
 
     def run(
         self, command: Command, at_hand: AtHand, done: Optional[Done] = None

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator
+    from typing import Iterator, List, Optional, Union
+
+    Chunks = Union[List[bytes], "Kept"]
+
+
+def chunks(limit: Optional[float]) -> Chunks:
+    """Where to put the pieces of a stream.
+
+    :param limit: bytes that are kept; None, or infinite, for all.
+    """
+    return [] if limit is None or limit == math.inf else Kept(int(limit))
 
 
 class Kept:

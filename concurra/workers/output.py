@@ -24,11 +24,9 @@ from .groups import await_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Dict, Iterable, List, Optional, Protocol, Set, Union
+    from typing import Callable, Dict, Iterable, List, Optional, Protocol, Set
 
-    from .kept import Kept
-
-    Chunks = Union[List[bytes], Kept]
+    from .kept import Chunks
 
     class Sink(Protocol):
         """Where what comes from a pipe belongs."""
@@ -58,10 +56,10 @@ class Transcript:
     ``str()`` gives what there is of it so far, under the headings stdout and stderr.
     Unlike in results, a line that was written over stays one line.
 
-    :param limit: bytes that are kept of each stream; None for all.
+    :param limit: see `kept.chunks`; of each stream.
     """
 
-    def __init__(self, limit: Optional[int] = None) -> None:
+    def __init__(self, limit: Optional[float] = None) -> None:
         self.stdout = _kept(limit)
         self.stderr = _kept(limit)
 
@@ -82,12 +80,12 @@ class Transcript:
         return ""
 
 
-def _kept(limit: Optional[int]) -> Chunks:
+def _kept(limit: Optional[float]) -> Chunks:
     if limit is None:
         return []
-    from .kept import Kept
+    from .kept import chunks
 
-    return Kept(limit)
+    return chunks(limit)
 
 
 class Waker:

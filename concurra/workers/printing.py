@@ -12,14 +12,14 @@ goes where it always goes.
 
 from __future__ import annotations
 
-import math
 import threading
 
-from ..output import streams
 from ..current import at_work, current_task
-from ..output.display import GROUPED, Display
+from ..output import streams
+from ..output.display import Display
+from ..output.lines import LONGEST
 from ..wording import kind
-from .kept import Kept
+from .kept import chunks
 from .thread import perform
 from .transfer import Ended
 
@@ -35,20 +35,17 @@ if TYPE_CHECKING:
 #: Stands for the number of a stream where an attempt has ended.
 END = -1
 
-#: Characters without an end of a line after which they are sent all the same.
-LONGEST = 8192
-
 
 class Printing:
     """How a run shows what its functions print.
 
     :param how: see `Display`.
-    :param limit: bytes that are kept of a block; None for all.
+    :param limit: see `kept.chunks`; of a block.
     """
 
     def __init__(self, how: str, limit: Optional[float] = None) -> None:
         self._how = how
-        self._limit = None if limit is None or limit == math.inf else int(limit)
+        self._limit = limit
         self._open = False
 
     def open(self) -> None:
@@ -72,22 +69,17 @@ class Printing:
         if task is None:
             return perform(call)
         display = self.display(task.label, task.attempt)
-        before, note = streams.exchange(display.write), ""
-        try:
-            return perform(call)
-        except BaseException as error:
-            note = _note(error)
-            raise
-        finally:
+        before = streams.exchange(display.write)
+
+        def finish(note: str) -> None:
             streams.exchange(before)
             display.end(note)
 
+        return _perform(call, finish)
+
     def display(self, label: Hashable, attempt: int) -> Display:
         """What shows an attempt."""
-        block = None
-        if self._how == GROUPED and self._limit is not None:
-            block = Kept(self._limit)
-        return Display(self._how, label, attempt, None, block)
+        return Display(self._how, label, attempt, None, chunks(self._limit))
 
 
 class Receiver:
@@ -132,18 +124,11 @@ class Sender:
 
     def perform(self, call: Call) -> Any:
         """Call a function, and send what it prints."""
-        task, note = at_work(), ""
+        task = at_work()
         if task is not None:
             self._about = task.label, task.attempt
         streams.lead(self.write)
-        try:
-            return perform(call)
-        except BaseException as error:
-            note = _note(error)
-            raise
-        finally:
-            streams.lead(None)
-            self._end(note)
+        return _perform(call, self._end)
 
     def write(self, number: int, text: str) -> None:
         """Take what was written to a stream; send the lines that are complete."""
@@ -158,6 +143,7 @@ class Sender:
             self._put(number, text[:end])
 
     def _end(self, note: str) -> None:
+        streams.lead(None)
         while self._rest:
             (_, number), text = self._rest.popitem()
             self._put(number, f"{text}\n")
@@ -173,5 +159,16 @@ class Sender:
             pass  # the program has gone
 
 
-def _note(error: BaseException) -> str:
-    return f"raised {kind(error)}"
+def _perform(call: Call, finish: Callable[[str], None]) -> Any:
+    """Call a function.
+
+    :param finish: called after that, with what is to be noted of it; empty for nothing.
+    """
+    note = ""
+    try:
+        return perform(call)
+    except BaseException as error:
+        note = f"raised {kind(error)}"
+        raise
+    finally:
+        finish(note)
