@@ -76,9 +76,7 @@ class Followers:
         def inform(note: str) -> None:
             logs.emit(options.log, "info", lambda: note)
 
-        def warn(note: str) -> None:
-            logs.warn(options.log, note)
-
+        warn = partial(logs.warn, options.log)
         return [[CheckpointReader(chosen, self._registry, inform, warn)]]
 
     def _observers(self, options: RunOptions) -> List[List[Reader]]:
@@ -86,9 +84,7 @@ class Followers:
             return []
         from .observers import ObserverReader
 
-        def warn(note: str) -> None:
-            logs.warn(options.log, note)
-
+        warn = partial(logs.warn, options.log)
         look = partial(self._life.snapshot, options.name)
         about = self._registry, self._offset, look
         return [[ObserverReader(each, warn, *about)] for each in options.observers]
