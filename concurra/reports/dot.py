@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import checks
-from .graph import Graph, caption
+from .graph import COLOURS, Graph, caption
 from .record import record
 from .texts import line
 
@@ -16,15 +16,6 @@ if TYPE_CHECKING:
 
 #: Characters of a label.
 LABEL: Final = 200
-
-#: The colours of the inside and of the border.
-_COLOURS: Final = {
-    "Waiting": ("#eceff1", "#607d8b"),
-    "Running": ("#d6e6ff", "#0550ae"),
-    "Successful": ("#d8f3dc", "#1a7f37"),
-    "Failed": ("#ffd9d6", "#b42318"),
-    "Terminated": ("#fff0c2", "#9a6700"),
-}
 
 
 def to_dot(
@@ -59,7 +50,7 @@ def to_dot(
 
 
 def _node(task: TaskRecord, on_path: bool) -> str:
-    fill, border = _COLOURS[task.status]
+    fill, border = COLOURS[task.status]
     label = quoted(line(task.label, LABEL), caption(task))
     width = ", penwidth=4" if on_path else ""
     return (

@@ -10,6 +10,15 @@ if TYPE_CHECKING:
 
     from .record import RunRecord, TaskRecord
 
+#: By the status of a task, the colours of the inside and of the border.
+COLOURS: Final = {
+    "Waiting": ("#eceff1", "#607d8b"),
+    "Running": ("#d6e6ff", "#0550ae"),
+    "Successful": ("#d8f3dc", "#1a7f37"),
+    "Failed": ("#ffd9d6", "#b42318"),
+    "Terminated": ("#fff0c2", "#9a6700"),
+}
+
 #: The causes of tasks that are drawn like any other if there is too little room.
 _COMMON: Final = (None, SUCCESS, ABORT, CANCEL, SKIP, UNTRIGGERED)
 

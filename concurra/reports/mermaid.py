@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from .. import checks
-from .graph import Graph, caption
+from .graph import COLOURS, Graph, caption
 from .record import record
 from .texts import line
 
@@ -29,13 +29,6 @@ LABEL: Final = 60
 #: are not, nor is what joins them.
 _SPECIAL: Final = re.compile(r"((?<=[^\W_])[-._](?=[^\W_]))|[^\w /:,()]|_")
 
-_STYLES: Final = {
-    "Waiting": "fill:#eceff1,stroke:#607d8b,color:#111",
-    "Running": "fill:#d6e6ff,stroke:#0550ae,color:#111",
-    "Successful": "fill:#d8f3dc,stroke:#1a7f37,color:#111",
-    "Failed": "fill:#ffd9d6,stroke:#b42318,color:#111",
-    "Terminated": "fill:#fff0c2,stroke:#9a6700,color:#111",
-}
 _PATH: Final = "stroke-width:4px"
 
 
@@ -74,8 +67,9 @@ def _text(drawing: Drawing) -> str:
     if drawing.left:
         lines.append(f'  left["{drawing.left} more tasks are not drawn"]')
     lines += [f"  t{first} --> t{second}" for first, second in drawing.edges]
-    for status, style in _STYLES.items():
+    for status, (fill, border) in COLOURS.items():
         found = [task.index for task in drawing.tasks if task.status == status]
+        style = f"fill:{fill},stroke:{border},color:#111"
         lines += _styled(status.lower(), style, found)
     lines += _styled("longest", _PATH, drawing.path)
     steps = [str(n) for n, edge in enumerate(drawing.edges) if edge in drawing.steps]
