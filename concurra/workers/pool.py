@@ -13,7 +13,6 @@ import threading
 from ..outcomes import LOST, NOTHING, UNAVAILABLE, UNPICKLABLE, AtHand, Outcome
 from ..steps import KILL, TERMINATE
 from ..tasks import CALL, COMMAND
-from .passing import Passing
 from .thread import FallbackWorker, ThreadWorker, perform
 
 TYPE_CHECKING = False
@@ -44,7 +43,7 @@ class Pool:
     :param grace: seconds that a process has to end by itself at the end of the run.
     :param importing: the modules that wait for the run in the midst of their import.
     :param initializer: called by each worker for functions before its first task.
-    :param forward_logs: see `Passing`.
+    :param forward_logs: see `Processes`.
     :param output: see `CommandWorker`, and so for ``max_output``.
     :param labels: whether there are commands with an output of their own.
     """
@@ -80,7 +79,6 @@ class Pool:
         self._makers: Dict[str, Callable[[], Kind]] = {CALL: self._thread_worker}
         self._prepared: List[ProcessWorker] = []
         self._start: Optional[Callable[[], ProcessWorker]] = None  # before all threads
-        self._passing = Passing(forward_logs)
         self._printing: Optional[Printing] = None
         #: Calls a function in the calling thread.
         self.perform: Callable[[Call], Any] = perform
@@ -114,11 +112,11 @@ class Pool:
                 context,
                 guardian,
                 threads,
+                forward_logs,
                 max_tasks=max_tasks,
                 grace=grace,
                 importing=importing,
                 initializer=initializer,
-                pass_on=self._passing if self._passing.is_wanted(context) else None,
                 display=self._printing and self._printing.display,
             )
             self.elsewhere = made.elsewhere
@@ -128,7 +126,8 @@ class Pool:
 
     def is_passing_on(self) -> bool:
         """See `Workers.is_passing_on`."""
-        return self._passing.is_at_it()
+        made = self._processes
+        return made is not None and made.passing.is_at_it()
 
     def prepare(self, stopped: Callable[[], bool]) -> None:
         """Under fork, start the processes for the first workers that need one.

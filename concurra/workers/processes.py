@@ -6,6 +6,7 @@ import threading
 
 from .dispatched import DispatchedWorker
 from .dispatcher import Dispatcher, can_dispatch
+from .passing import Passing
 from .process import ProcessWorker, import_start_method
 
 TYPE_CHECKING = False
@@ -22,6 +23,7 @@ class Processes:
 
     :param context: how to start processes.
     :param threads: where the dispatcher leaves what may take its time.
+    :param forward_logs: see `Passing`.
     :param options: of `ProcessWorker`.
     """
 
@@ -30,9 +32,14 @@ class Processes:
         context: BaseContext,
         guardian: Guardian,
         threads: ThreadCache,
+        forward_logs: Optional[bool] = None,
         **options: Any,
     ) -> None:
         import_start_method(context)
+        #: What passes on what they log, if that is wanted.
+        self.passing = Passing(forward_logs)
+        if self.passing.is_wanted(context):
+            options["pass_on"] = self.passing
         #: Whether no thread waits for them.
         self.elsewhere = can_dispatch()
         #: The one that serves them now, if that is so and there are any.
