@@ -206,6 +206,8 @@ class Scheduler(Serving):
         """Begin the run; on its first thread."""
         if not self._decisions.make(self._state.open, self._clock()):
             return self._perform()
+        if self._state.timed:
+            self._ring()  # before there are too many threads for it
         self._perform()  # first of all, the clock
         try:
             self._workers.prepare(self._stopping)

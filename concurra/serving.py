@@ -91,6 +91,8 @@ class Serving:
         except Exception:  # no more threads: the run goes on with those it has
             slot.handed.clear()
             self._decisions.make(self._state.unavailable, slot, self._clock())
+            if slot.state == STOPPING:
+                self._leave(slot)
 
     def _come(self, slot: Slot) -> Tuple[int, Optional[Task]]:
         """Have a slot come for a task; see `RunState.come`."""

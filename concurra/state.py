@@ -86,6 +86,8 @@ class RunState(Stopping):
         self.stopped = False
         #: Whether everything has ended, and no slot is busy.
         self.over = False
+        #: Whether a task, or an attempt, has a timeout; known once it has begun.
+        self.timed = False
         self._deadlines = Deadlines(self.effects)
         self._limit = Limit(limit)
         self._timeout = timeout
@@ -97,7 +99,6 @@ class RunState(Stopping):
         self._cancelled: Dict[Task, None] = {} if cancelled is None else cancelled
         self._restored = restored or {}
         self._ends_by = FOREVER
-        self._timed = False  # whether a task, or an attempt, has a timeout
         self._special = False  # whether there is more to begin than to take a task
         self._opened = self._preparing = False
         self._abandoning = 0  # workers that are to release what they hold
@@ -115,9 +116,9 @@ class RunState(Stopping):
         self.plan.open(self._resources, self._restored, now)
         self._opened = self._preparing = True
         options = (self.plan.shared, *self.plan.own)
-        self._timed = self._timeout is not None or any(map(_is_timed, options))
+        self.timed = self._timeout is not None or any(map(_is_timed, options))
         held = any(each.resources for each in options)
-        self._special = self._timed or held or TASK_START in self.events.kinds
+        self._special = self.timed or held or TASK_START in self.events.kinds
         if self._run_timeout is not None:
             self._ends_by = now + seconds_of(self._run_timeout)
             self._deadlines.end_run(self._ends_by)
@@ -290,7 +291,7 @@ class RunState(Stopping):
 
     def deadline(self, slot: Slot, task: Task) -> Optional[float]:
         """When the task of a slot is ended at the latest; None if it is not."""
-        if not self._timed and self._run_timeout is None:
+        if not self.timed and self._run_timeout is None:
             return None
         options, moments = task.options, [self._ends_by]
         timeout = self._timeout if options.timeout is None else options.timeout

@@ -339,8 +339,11 @@ class Lane:
         try:
             self._threads.start_soon(self._serve)
         except BaseException:
-            self._served = False
             self._calls.remove(call)
+            with self._lock:
+                self._served = bool(self._calls)
+            if self._served:  # others have relied on that
+                self._serve()
             raise
 
     def drain(self, seconds: float) -> None:

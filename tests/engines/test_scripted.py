@@ -423,7 +423,8 @@ def test_a_result_that_blocks_holds_up_no_other() -> None:
 
 def test_results_come_in_a_burst() -> None:
     """There are not more threads than so many, however many results there are."""
-    engine, go, most = Engine(), threading.Event(), [0]
+    engine, go = Engine(), threading.Event()
+    receiving: set[int] = set()
     made = runner(engine, 300)
     for number in range(300):
         made.add_task(add, number)
@@ -433,16 +434,18 @@ def test_results_come_in_a_burst() -> None:
             value = job.function(*job.args)
 
             def result(value: Any = value) -> Any:
-                most[0] = max(most[0], threading.active_count())
+                receiving.add(threading.get_ident())
                 assert go.wait(BOUND)
                 return value
 
             job.result = result  # type: ignore[method-assign]
             job.end()
+        most = RECEIVERS + 1  # the last one for all others
+        wait_until(lambda: len(receiving) == most, BOUND, "all of them")
         go.set()
         results = made.get_background_results(verify=False)
     assert [each["result"] for each in results.values()] == list(range(300))
-    assert most[0] < RECEIVERS + 20
+    assert len(receiving) == most
 
 
 def test_standard_futures() -> None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Callable
 import pytest
 
 from concurra.events import Events, Reader
-from concurra.outcomes import NOTHING, AtHand, Outcome
+from concurra.outcomes import NOTHING, UNAVAILABLE, AtHand, Outcome
 from concurra.scheduler import Scheduler
 from concurra.tasks import Call, Task
+from concurra.threads import ThreadCache
 from tests.helpers import wait_until
 from tests.unit.support import (
     Planned,
@@ -288,3 +289,59 @@ def test_jobs_here_and_elsewhere_in_one_slot() -> None:
     values = [task.outcome.value for task in tasks if task.outcome]
     assert values == ["here", "elsewhere"] * 20
     assert threading.get_ident() not in here
+
+
+class Scarce(ThreadCache):
+    """Notes what is started, and can have no more threads.
+
+    :param most: how many calls get one, of those that any thread may make.
+    """
+
+    def __init__(self, most: int = 100) -> None:
+        super().__init__()
+        self.most = most
+        self.started: list[str] = []
+
+    def start(self, target: Callable[..., object], *args: Any) -> None:
+        self.started.append("any")
+        if self.started.count("any") > self.most:
+            raise RuntimeError("can't start new thread")
+        super().start(target, *args)
+
+    def start_soon(self, target: Callable[..., object], *args: Any) -> None:
+        self.start(target, *args)
+
+    def start_own(self, target: Callable[..., object], *args: Any) -> None:
+        self.started.append("own")
+        super().start_own(target, *args)
+
+
+def test_the_timer_has_its_thread_before_the_tasks() -> None:
+    """A run with timeouts that has too many threads later on goes on without them."""
+    threads, pool = Scarce(), Pool(quick=False, at_once=True)
+    scheduler = run_with(
+        pool, *map(make, range(5)), limit=5, timeout=BOUND, threads=threads
+    )
+    wait_for(scheduler)
+    assert threads.started[:2] == ["any", "own"]
+    assert threads.started.count("own") == 1
+
+
+def test_a_slot_that_resigns_needs_no_thread() -> None:
+    """There is no worker for its task, and no thread for its own last act."""
+    pool, threads = Pool(), Scarce(1)
+
+    def begin(worker: Elsewhere) -> Outcome | None:
+        if pool.in_flight:
+            return Outcome.raised(None, OSError("no more"), UNAVAILABLE)
+        pool.in_flight.append(worker)
+        return None
+
+    pool.begin = begin  # type: ignore[method-assign, assignment]
+    tasks = [make(number) for number in range(3)]
+    scheduler = run_with(pool, *tasks, limit=3, threads=threads)
+    for _ in tasks:
+        wait_until(lambda: pool.in_flight, BOUND, "a job")
+        pool.in_flight.popleft().done(success(), True)
+    wait_for(scheduler)
+    assert {status_of(task) for task in tasks} == {"Successful"}
