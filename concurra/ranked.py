@@ -12,7 +12,7 @@
 
 Tasks that ask for the same can start, or cannot, all together. So to find the next one
 takes O(log n), and a blocked task blocks none behind it. A group that is blocked is
-looked at again when as much is free as it asks for.
+looked at again when as much is free as it asks for, or when a better task joins it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class _Group:
-    """Ready tasks that ask for the same."""
+    """Ready tasks that ask for the same; it is ``blocked`` for want of that kind."""
 
     __slots__ = ("needs", "number", "heap", "blocked")
 
@@ -41,7 +41,7 @@ class _Group:
         self.needs = needs
         self.number = number
         self.heap: List[Rank] = []
-        self.blocked = False
+        self.blocked: Optional[str] = None
 
 
 class Ranked:
@@ -71,13 +71,15 @@ class Ranked:
         self._blocked: Dict[str, List[Tuple[Rank, int, _Group]]] = {}
         for group in self._groups.values():
             group.heap.clear()
-            group.blocked = False
+            group.blocked = None
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def more_than(self, many: int) -> bool:
-        """See `Ready.more_than`."""
+        """See `Ready.more_than`; exact for none."""
+        if self._next() is None:
+            return False
         for group in self._shown:
             startable = len(group.heap)
             for kind, amount in group.needs.items():
@@ -108,45 +110,60 @@ class Ranked:
         self._waiting.add(task)
         rank = -task.options.priority, task.index
         heappush(group.heap, rank)
-        if group.heap[0] is rank and not group.blocked:
+        if group.heap[0] is rank:
+            group.blocked = None  # from here on it is in line by this one's rank
             self._show(group)
 
     def take(self, now: float) -> Optional[Task]:
         """See `Ready.take`; what the task asks for is held from now on."""
+        group = self._next()
+        if group is None:
+            return None
+        task = self._pop(group)
+        self._waiting.discard(task)
+        for kind, amount in group.needs.items():
+            self._free[kind] -= amount
+        if task.started is None:
+            task.started = now
+            task.attempts = 1
+        else:
+            task.attempts += 1
+            self._tries.began(task, now)
+        return task
+
+    def _next(self) -> Optional[_Group]:
+        """The group whose first task is next; those before it that lack something are
+        blocked from now on."""
         heads = self._heads
         while heads:
             rank, _, group = heads[0]
             if group.blocked or not group.heap or group.heap[0] != rank:
                 heappop(heads)
                 continue
-            heappop(heads)
-            self._shown.discard(group)
-            lacking = self._lacking(group.needs)
-            if lacking is not None:
-                group.blocked = True
-                entry = rank, group.number, group
-                heappush(self._blocked.setdefault(lacking, []), entry)
-                for kind in group.needs:
-                    self._offer(kind)  # others can have what is of no use to it
-                continue
-            heappop(group.heap)
-            self._show(group)
-            task = self._order[rank[1]]
-            if task not in self._waiting:  # it has ended
+            if self._order[rank[1]] not in self._waiting:  # it has ended
+                self._pop(group)
                 for kind in () if group.heap else group.needs:
                     self._offer(kind)  # others can have what was offered to it
                 continue
-            self._waiting.discard(task)
-            for kind, amount in group.needs.items():
-                self._free[kind] -= amount
-            if task.started is None:
-                task.started = now
-                task.attempts = 1
-            else:
-                task.attempts += 1
-                self._tries.began(task, now)
-            return task
+            lacking = self._lacking(group.needs)
+            if lacking is None:
+                return group
+            heappop(heads)
+            self._shown.discard(group)
+            group.blocked = lacking
+            entry = rank, group.number, group
+            heappush(self._blocked.setdefault(lacking, []), entry)
+            for kind in group.needs:
+                self._offer(kind)  # others can have what is of no use to it
         return None
+
+    def _pop(self, group: _Group) -> Task:
+        """Take the first task of the first group out; the group shows its next one."""
+        heappop(self._heads)
+        self._shown.discard(group)
+        _, index = heappop(group.heap)
+        self._show(group)
+        return self._order[index]
 
     def _lacking(self, needs: Mapping[str, int]) -> Optional[str]:
         """A kind of which not enough is free."""
@@ -177,12 +194,14 @@ class Ranked:
         passed = []
         while blocked and free > 0:
             entry = heappop(blocked)
-            group = entry[2]
+            rank, _, group = entry
+            if group.blocked != kind or group.heap[0] != rank:
+                continue  # it has tried again meanwhile
             if group.needs[kind] > free:
                 passed.append(entry)
                 continue
             free -= group.needs[kind]
-            group.blocked = False
+            group.blocked = None
             self._show(group)
         for entry in passed:
             heappush(blocked, entry)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """A pytest plugin with two guards that stand around every test.
 
-Hang guard: no phase of a test (setup, call, teardown) may take longer than 60 s, or
+Hang guard: no phase of a test (setup, call, teardown) may take longer than 120 s, or
 what `@pytest.mark.hang_after(seconds)` says. A hang ends the whole run with the stacks
 of all threads: faulthandler's own watchdog does it, which needs no GIL.
 
@@ -46,7 +46,7 @@ from tests.helpers import (
     with_mark,
 )
 
-HANG_AFTER = 60.0
+HANG_AFTER = 120.0
 GRACE = 5.0
 
 _stderr = pytest.StashKey[int]()

@@ -311,4 +311,4 @@ def test_the_guards_stand_around_this_very_suite(
     """They are of no use where they are not loaded."""
     assert "leak_guard" in request.fixturenames
     assert request.config.pluginmanager.has_plugin("tests.guards")
-    assert sys.modules["tests.guards"].HANG_AFTER == 60
+    assert sys.modules["tests.guards"].HANG_AFTER == 120

@@ -24,7 +24,7 @@ def fetched(folder: Path) -> list[str]:
 
 
 @pytest.mark.hang_after(120)
-@pytest.mark.parametrize("kills", [(), (100,), (40, 220)])
+@pytest.mark.parametrize("kills", [(), (100,), (40, 120)])
 def test_nothing_that_was_recorded_is_fetched_again(
     kills: tuple[int, ...], tmp_path: Path
 ) -> None:
@@ -40,7 +40,7 @@ def test_nothing_that_was_recorded_is_fetched_again(
             assert script.wait() == -signal.SIGKILL
         digests = recorded(folder / "night.sqlite")
         known = {name for name in FILES if digest(name) in digests}
-        assert count - 20 <= len(known) < 300, "what has ended is recorded soon"
+        assert count - 20 <= len(known), "what has ended is recorded soon"
         now = Counter(fetched(folder))
         often = {name: often.get(name, now[name]) for name in known}
     done = run_script(EXAMPLE, str(folder), env=SAME_LIBRARY, timeout=60, check=True)

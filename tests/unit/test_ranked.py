@@ -230,6 +230,43 @@ def test_what_is_free_passes_by_a_task_that_has_ended() -> None:
         assert run.take_all() == ["next"]
 
 
+@pytest.mark.parametrize("first", ["release", "retry"])
+def test_a_better_task_joins_those_that_are_blocked(first: str) -> None:
+    """From then on they are in line by its rank, ahead of others that lack the same."""
+    many, few = {"a": 3}, {"a": 1}
+    tasks = ranked(0, **many), ranked(1, -1, **many), ranked(2, **few), ranked(3, -2)
+    run = Replay(*tasks, capacity={"a": 3})
+    assert run.take() == 0
+    assert run.take() == 3
+    for step in ("release", "retry") if first == "release" else ("retry", "release"):
+        if step == "retry":
+            run.ready.add_again(run.tasks[0])
+        else:
+            run.release(0)
+    assert run.take_all() == [0]
+    run.release(0)
+    assert run.take_all() == [2]
+    run.release(2)
+    assert run.take_all() == [1]
+
+
+def test_what_one_cannot_use_is_seen_at_once() -> None:
+    """One to whom it was offered lacks something else since: the next one can start."""
+    run = Replay(
+        ranked("first", 2, b=2),
+        ranked("greedy", 1, a=3, b=1),
+        ranked("either", a=1, b=1),
+        ranked("modest", -1, b=1),
+        capacity={"a": 3, "b": 2},
+    )
+    assert run.take_all() == ["first"]
+    run.release("first")
+    assert run.take() == "greedy"
+    assert run.ready.more_than(0)
+    assert run.take() == "modest"
+    assert not run.ready.more_than(0)
+
+
 def test_nothing_is_ready_any_more() -> None:
     """What is held then is not free; what is ready later is found."""
     run = Replay(
@@ -337,5 +374,5 @@ class Model(RuleBasedStateMachine):
 
 TestAgainstAModel = Model.TestCase
 TestAgainstAModel.settings = settings(
-    max_examples=300, stateful_step_count=40, deadline=None
+    max_examples=100, stateful_step_count=40, deadline=None
 )

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -286,14 +287,14 @@ def test_a_command_is_stopped_by_its_signal(
     worker: CommandWorker, tmp_path: Path
 ) -> None:
     """The one that was chosen, and no other."""
-    line = "trap 'echo hup; exit 5' HUP; trap 'echo term' TERM; "
+    line = "trap 'echo usr1; exit 5' USR1; trap 'echo term' TERM; "
     line += f"{leave_pid(tmp_path / 'pid')}; while :; do sleep 0.01; done"
-    job = sh(line, stop_signal=1)
+    job = sh(line, stop_signal=signal.SIGUSR1)
     running = Running(worker, job)
     read(tmp_path / "pid")
     worker.stop()
     value = running.outcome().value
-    assert (value["returncode"], value["stdout"]) == (5, "hup\n")
+    assert (value["returncode"], value["stdout"]) == (5, "usr1\n")
 
 
 def test_a_guardian_is_known_by_its_name(worker: CommandWorker) -> None:
