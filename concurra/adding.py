@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = hidden
 
+_REFERENCES = frozenset((Task, TaskRef))
+
 
 class Adding:
     """What adders call once they have checked what is theirs."""
 
     _life: LifeCycle
-    _options: Options  # of each task that is given none of its own
     _plan: Plan
     resources: Mapping[str, int]
 
@@ -41,26 +42,26 @@ class Adding:
         chosen: Chosen,
         references: Sequence[Any] = (),
     ) -> TaskRef:
+        plan = self._plan
         if label is None:
-            label = len(self._plan.tasks)
-        elif type(label) is not str:  # which can be one, always
+            label = len(plan.tasks)
+        elif type(label) is not str and type(label) is not int:  # which can be, always
             label = checks.label(label)
         needed: Tuple[Hashable, ...] = ()
         if depends_on is not None:
             single = isinstance(depends_on, TaskRef)
             needed = (depends_on,) if single else checks.labels(depends_on)
-            for each in needed:
-                if type(each) is Task or type(each) is TaskRef:
-                    references = (*needed, *references)
-                    break
+            if not _REFERENCES.isdisjoint(map(type, needed)):
+                references = (*needed, *references)
         if references:
             needed = self._labels((*needed, *references))
-        options = self._choice(chosen, needed) if chosen else self._options
+        options = self._choice(chosen, needed) if chosen else plan.shared
         self._life.check_open()
         task = Task(label, job, options)
-        self._plan.add(task, needed)
+        add = plan.add  # an attribute: to call it at once would be slower
+        add(task, needed)
         if references and type(job) in REFERRING:
-            self._plan.referring.append(task)
+            plan.referring.append(task)
         return task
 
     def _labels(self, needed: Sequence[Any]) -> Tuple[Hashable, ...]:
@@ -74,7 +75,7 @@ class Adding:
 
     def _choice(self, chosen: Chosen, needed: Sequence[Hashable]) -> Options:
         """The options of a task of which something was chosen."""
-        options = OwnOptions(self._options, chosen)
+        options = OwnOptions(self._plan.shared, chosen)
         check_resources(options.resources, self.resources)
         if options.trigger_rule == ONE_FAILED and not needed:
             raise ValueError(

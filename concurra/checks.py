@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     StrPath = Union[str, os.PathLike[str]]
     CallParts = Tuple[Any, Tuple[Any, ...], Dict[str, Any]]
 
+#: Types of most labels, which can be hashed, always.
+_PLAIN = frozenset((str, int))
+
 #: What can be said of the output of tasks.
 OUTPUTS = "captured", "prefixed", "grouped"
 
@@ -232,7 +235,7 @@ def labels(value: Any) -> Tuple[Hashable, ...]:
             raise wrong(TypeError, "depends_on", "a collection of labels", value)
     named = tuple(value)
     for index, each in enumerate(named):
-        if each is None or not _is_hashable(each):
+        if type(each) not in _PLAIN and (each is None or not _is_hashable(each)):
             expected = "a hashable label other than None"
             raise wrong(TypeError, f"depends_on[{index}]", expected, each)
     return named if len(named) < 2 else tuple(dict.fromkeys(named))
@@ -240,7 +243,7 @@ def labels(value: Any) -> Tuple[Hashable, ...]:
 
 def label(value: Any) -> Hashable:
     """Something hashable, as a label has to be."""
-    if type(value) is not str and not _is_hashable(value):
+    if type(value) not in _PLAIN and not _is_hashable(value):
         raise wrong(TypeError, "label", "hashable", value)
     checked: Hashable = value
     return checked

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 from . import checks, logs, results
@@ -163,25 +162,22 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         # What is checked below, and made a number.
         self.max_concurrency: int = max_concurrency  # type: ignore[assignment]
 
-        self._context = EMPTY
-        self._options = Options()  # of each task that was given none of its own
+        # An instance with thirty attributes or more is slower, in each call.
+        self._plan = Plan(Options())
         self._check_options()
-        self._plan = Plan(self._options)
-        self._keeping = True
-        self._starting = threading.RLock()
         self._life = LifeCycle(self._plan)
         # One offset between the clocks serves all timestamps of the run.
-        self._offset = time.time() - monotonic()
-        recorder = results.Recorder(self._offset)
+        offset = time.time() - monotonic()
+        recorder = results.Recorder(offset)
         self._registry = results.Registry(self._plan.tasks, recorder.record)
-        self._followers = Followers(self._life, self._registry, self._offset)
+        self._followers = Followers(self._life, self._registry, offset)
 
     def _check_options(self) -> RunOptions:
         """The attributes as they are now, each in the form in which it is used."""
         options = RunOptions(self)
         for name in RunOptions.NAMES:
             setattr(self, name, getattr(options, name))
-        options.share(self._options)
+        options.share(self._plan.shared)
         if options.warning:
             logs.warn(options.log, options.warning)
         return options
@@ -307,9 +303,8 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
     def _choose(self) -> Tuple[RunOptions, List[List[Reader]]]:
         """The run's options as they are now, and the groups of those who follow it."""
         options = self._check_options()
-        self._keeping = options.keep_results
-        self._context = EMPTY  # its values are let go of; who adds more takes it anew
-        self._registry.begin()
+        self._plan.context = EMPTY  # its values are let go of
+        self._registry.begin(options.keep_results)
         plain = type(self).show_progress is TaskRunner.show_progress
         return options, self._followers.chosen(options, self.show_progress, plain)
 

@@ -50,7 +50,8 @@ class Dag:
         # Both begin when they are first needed: most graphs are built without. What is
         # kept for every task is paid for again in each garbage collection.
         self._ordered = False
-        self._linked = False
+        #: Whether tasks know their dependents.
+        self.linked = False
 
     def add(self, task: Task, depends_on: Sequence[Hashable] = ()) -> None:
         """Add a task, or raise and leave everything as it was.
@@ -64,9 +65,10 @@ class Dag:
             raise DuplicateLabelError(label)
         task.index = len(tasks)
         task.depends_on = depends_on
-        if not (depends_on or missing or self._ordered):
-            tasks[label] = task
-            return
+        if not (missing or self._ordered or self.linked):
+            if not depends_on or all(map(tasks.__contains__, depends_on)):
+                tasks[label] = task
+                return
         known: List[Task] = []
         absent: List[Hashable] = []
         for name in depends_on:
@@ -93,7 +95,7 @@ class Dag:
             raise
         if self._ordered:
             _settle(task)
-        if self._linked:
+        if self.linked:
             task.dependents = namers
             for needed in known:
                 _link(needed, task)
@@ -122,16 +124,17 @@ class Dag:
         :return: all tasks, in order.
         """
         find, order = self.tasks.__getitem__, list(self.tasks.values())
+        dependent = [task for task in order if task.depends_on]
         # All labels are looked up before anything is changed, as they may raise.
-        needs = [tuple(map(find, task.depends_on)) for task in order]
-        for task, needed in zip(order, needs):
-            task.needs = needed
+        needs = [tuple(map(find, task.depends_on)) for task in dependent]
+        for task in order if self._ordered else ():
             task.island = ()
-        if not self._linked:
-            self._linked = True
-            for task in order:
-                for each in task.needs:
-                    _link(each, task)
+        link = not self.linked
+        self.linked = self.linked or bool(dependent)
+        for task, needed in zip(dependent, needs):
+            task.needs = needed
+            for each in needed if link else ():
+                _link(each, task)
         return order
 
     def _remove_last(self, task: Task) -> None:
@@ -148,7 +151,7 @@ class Dag:
 
     def _link_all(self) -> None:
         """Let every task know its dependents, from now on."""
-        if self._linked:
+        if self.linked:
             return
         tasks = self.tasks
         every = [task for task in tasks.values() for _ in task.depends_on]
@@ -159,7 +162,7 @@ class Dag:
         for each, task in zip(needed, every):
             if each is not None:
                 _link(each, task)
-        self._linked = True
+        self.linked = True
 
     def _place_all(self) -> None:
         """Place every task, and from now on each that is added."""

@@ -26,7 +26,7 @@ class Followers:
     def __init__(self, life: LifeCycle, registry: Registry, offset: float) -> None:
         self._life = life
         self._registry = registry
-        self._offset = offset
+        self.offset = offset
         # Of each start that was tried: two threads may be at it, and one of them wins.
         self._progress: List[logs.ProgressReader] = []
         self._statuses: List[Reader] = []
@@ -86,5 +86,5 @@ class Followers:
 
         warn = partial(logs.warn, options.log)
         look = partial(self._life.snapshot, options.name)
-        about = self._registry, self._offset, look
+        about = self._registry, self.offset, look
         return [[ObserverReader(each, warn, *about)] for each in options.observers]

@@ -11,10 +11,9 @@ from .wording import quote, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from threading import RLock
     from typing import Any, AsyncIterator, Dict, Hashable, Iterator, Optional, Tuple
 
-    from .arrivals import Take
+    from .followers import Followers
     from .lifecycle import Ending, LifeCycle
     from .plan import Plan
     from .results import Registry
@@ -29,12 +28,10 @@ if TYPE_CHECKING:
 class Following:
     """The methods of `TaskRunner` that follow a run."""
 
+    _followers: Followers
     _life: LifeCycle
     _plan: Plan
     _registry: Registry
-    _keeping: bool  # what was handed out
-    _offset: float  # from the clock of the engine to the seconds since the epoch
-    _starting: RLock
     max_concurrency: int
     name: str
 
@@ -56,8 +53,8 @@ class Following:
         everything. Each loop has all results; with ``keep_results=False`` each result
         goes to one of them. Logs no report; for errors, see `run`.
         """
-        self._start_if_needed()
-        return as_completed(self._life, self._taker(), self._break)
+        self._life.begin_once(self.execute_in_background)
+        return as_completed(self._life, self._registry.give, self._break)
 
     async def run_async(
         self,
@@ -85,17 +82,8 @@ class Following:
         """
         from . import asynchronous
 
-        self._start_if_needed()
-        return asynchronous.as_completed(self._life, self._taker(), self._break)
-
-    def _start_if_needed(self) -> None:
-        with self._starting:  # reentrant, for signal handlers
-            if not self._life.begun:
-                self.execute_in_background()
-
-    def _taker(self) -> Take:
-        """What makes the result of a task that has ended, for who takes it."""
-        return self._registry.of if self._keeping else self._registry.take
+        self._life.begin_once(self.execute_in_background)
+        return asynchronous.as_completed(self._life, self._registry.give, self._break)
 
     def done(self) -> bool:
         """Whether every task has ended, and all that follows from it is done."""
@@ -175,7 +163,7 @@ class Following:
             begun=self._life.begun,
             started=self._life.started_at,
             moment=monotonic(),
-            offset=self._offset,
+            offset=self._followers.offset,
             tasks=list(plan.tasks.values()),
             find=plan.tasks.get,
             entry=self._registry.entry,

@@ -10,7 +10,7 @@ from .adding import Adding
 from .errors import hidden
 from .options import ATTRIBUTE, NOTHING, Chosen, choose, split
 from .references import referred, referring
-from .tasks import Call, Task, TaskRef
+from .tasks import EMPTY, Call, Task, TaskRef
 from .wording import quote
 
 TYPE_CHECKING = False
@@ -30,7 +30,6 @@ class FunctionAdders(Adding):
     """The methods of `TaskRunner` that add functions; one that raises adds nothing."""
 
     log: logging.Logger
-    _context: Context  # in which the last function was added
 
     def add_task(
         self,
@@ -72,11 +71,9 @@ class FunctionAdders(Adding):
             chosen = Chosen({**chosen, **choose(task_retries=task_retries)})
         if kwargs:
             self._warn_of_slips("add_task", task, kwargs)
-        now = copy_context()
-        known = self._context
-        if now or known:
-            known = self._context_of(now)
-        job = Call(task, args, kwargs, known)
+        context = copy_context()
+        context = self._context_of(context) if context else EMPTY
+        job = Call(task, args, kwargs, context)
         references = referred(args, kwargs) if args or kwargs else ()
         if references:
             job = referring(job, chosen.get("trigger_rule"), references)
@@ -144,7 +141,7 @@ class FunctionAdders(Adding):
         tasks: List[Task] = []
         for number, ((func, args, kwargs), label) in enumerate(items, len(self)):
             func, chosen = split(func)
-            options = self._choice(chosen, ()) if chosen else self._options
+            options = self._choice(chosen, ()) if chosen else self._plan.shared
             label = number if label is None else label
             if referred(args, kwargs):
                 raise ValueError(
@@ -180,9 +177,10 @@ class FunctionAdders(Adding):
 
     def _context_of(self, now: Context) -> Context:
         """A copy of the caller's context; the last one, if that is the same."""
-        if not _are_same(now, self._context):
-            self._context = now
-        return self._context
+        plan = self._plan
+        if not _are_same(now, plan.context):
+            plan.context = now
+        return plan.context
 
 
 def _are_same(one: Context, other: Context) -> bool:

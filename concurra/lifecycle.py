@@ -9,6 +9,7 @@ and to draw a number of which the first may start.
 from __future__ import annotations
 
 import itertools
+import threading
 from functools import partial
 
 from . import checks
@@ -56,9 +57,16 @@ class LifeCycle(Looking):
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
         self._starts = itertools.count()
+        self._beginning = threading.RLock()
         self._cancelled: Dict[Task, None] = {}  # before there was a scheduler
         #: Whether the run goes on in the background, and nobody has fetched its end.
         self.in_background = False
+
+    def begin_once(self, begin: Callable[[], object]) -> None:
+        """Have the run begun, unless it has; one of many callers does it."""
+        with self._beginning:  # reentrant, for signal handlers
+            if not self.begun:
+                begin()
 
     # -- refusing ----------------------------------------------------------------
 

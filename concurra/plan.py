@@ -25,11 +25,12 @@ from .errors import UnknownDependencyError, hidden
 from .options import ALL_SUCCESS, DEFAULTS, ONE_FAILED, Options
 from .outcomes import FAILED, SUCCESS, TERMINATED, Outcome
 from .ready import Ready
-from .tasks import Task
+from .tasks import EMPTY, Task
 from .tries import Tries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from contextvars import Context
     from typing import Collection, Dict, Hashable, Iterable, List, Mapping
     from typing import Optional, Sequence, Union
 
@@ -53,6 +54,10 @@ class Plan:
         self._order: Sequence[Task] = ()  # once it is open
         self.tries = Tries()  # of those that are tried again
         self.ready: Union[Ready, Ranked] = Ready(self.tries)
+        #: Adds a task, or raises and leaves everything as it was: see `Dag.add`.
+        self.add = self._dag.add
+        #: Adds many that depend on nothing: all of them, or none.
+        self.add_all = self._dag.add_all
         #: Starts an attempt of the next ready task: see `Ready.take`.
         self.take = self.ready.take
         #: The tasks that have ended, in this order; only ever appended to.
@@ -66,8 +71,10 @@ class Plan:
         self.failures = 0
         #: Those that wait for their next attempt, and its time, once that is known.
         self.delayed: Dict[Task, Optional[float]] = {}
-        #: The options of tasks that have some of their own.
+        #: The options of tasks that have some of their own, once it has been checked.
         self.own: List[Options] = []
+        #: In which the last call was added: all share it to which it is the same.
+        self.context: Context = EMPTY
         #: Those whose jobs get results of others.
         self.referring: List[Task] = []
         self._ruled = False  # whether one has a trigger rule
@@ -83,24 +90,6 @@ class Plan:
         return any(task.outcome and task.outcome.fault for task in self._order)
 
     # -- before the run ----------------------------------------------------------
-
-    def add(self, task: Task, depends_on: Sequence[Hashable] = ()) -> None:
-        """Add a task, or raise and leave everything as it was.
-
-        For parameters and errors, see `Dag.add`.
-        """
-        self._dag.add(task, depends_on)
-        if task.options is not self.shared:
-            self.own.append(task.options)
-
-    def add_all(self, tasks: Sequence[Task]) -> None:
-        """Add tasks that depend on nothing: all of them, or none.
-
-        For errors, see `Dag.add`.
-        """
-        self._dag.add_all(tasks)
-        shared = self.shared
-        self.own += [t.options for t in tasks if t.options is not shared]
 
     def check(self) -> None:
         """See to it that the plan can be opened; what is added later is not part of it.
@@ -118,7 +107,9 @@ class Plan:
         if unknown:
             raise UnknownDependencyError(unknown)
         with collection_paused(len(self.tasks)):
-            self._checked = self._dag.resolve()
+            self._checked = order = self._dag.resolve()
+            shared = self.shared
+            self.own = [t.options for t in order if t.options is not shared]
         for task in self.referring:
             task.job.needs = task.needs  # type: ignore[union-attr]
 
@@ -150,7 +141,10 @@ class Plan:
         if restored:
             self._follow_all(now)
         for task in self._order:
-            task.blockers = rules.blockers(task) if restored else len(task.needs)
+            if restored:
+                task.blockers = rules.blockers(task)
+            elif task.needs:
+                task.blockers = len(task.needs)
         self.ready.clear()
         self.ready.open(self._order)
 
@@ -258,7 +252,7 @@ class Plan:
         """
         self.dropped.clear()
         self.referring.clear()
-        for task in self.tasks.values():
+        for task in self.tasks.values() if self._dag.linked else ():
             task.dependents = ()
 
     def rebuild(

@@ -46,39 +46,43 @@ class Recorder:
 
         :param outcome: what the task's was before something has let go of its value.
         """
-        outcome, started, ended = outcome or task.outcome, task.started, task.ended
-        assert outcome is not None and started is not None and ended is not None
+        if outcome is None:
+            outcome = task.outcome
+        started: Any = task.started
+        ended: Any = task.ended
+        assert outcome is not None
         if outcome.result is not None:
             errors = list(outcome.result["retry_errors"])
             return {**outcome.result, "retry_errors": errors}
         # Rounding costs as much as all the rest, and most tasks are short.
         seconds = 0.0 if ended - started < 0.005 else round(ended - started, 2)
-        start, end = int(started + self._offset), int(ended + self._offset)
-        times, words = self._timestamps, self._durations
-        attempts, mode, error = task.attempts, outcome.mode, outcome.error
-        cause = outcome.cause
-        warning = outcome.warning
+        offset, times, words = self._offset, self._timestamps, self._durations
+        start, end = int(started + offset), int(ended + offset)
+        attempts, options, title = task.attempts, task.options, task.title
+        cause, mode, error = outcome.cause, outcome.mode, outcome.error
+        value, trace, warning = outcome.value, outcome.trace, outcome.warning
         if mode is None:  # no attempt was being made
             mode = task.last_mode
             warning = warning or warning_of(mode)
         return {
-            "task_name": task.name,
+            # As `Task.name`, which would be one call more for each task.
+            "task_name": options.name or (title if type(title) is str else title[0]),
             "start_time": times.get(start) or self._timestamp(start),
             "end_time": times.get(end) or self._timestamp(end),
             "duration": words.get(seconds) or self._duration(seconds),
             "duration_seconds": seconds,
-            "result": outcome.value,
+            "result": value,
             "error": None if error is None else str(error),
-            "trace": str(outcome.trace) or None if outcome.trace else None,
+            "trace": str(trace) or None if trace else None,
             "status": STATUS[cause],
             "has_failed": cause is not SUCCESS and cause is not UNTRIGGERED,
-            "output": outcome.value,
+            "output": value,
             "execution_mode": mode,
             "warning": str(warning) or None if warning else None,
             "attempts": attempts,
-            "task_retries": task.options.retries,
+            "task_retries": options.retries,
             "retried": attempts > 1,
-            "retry_errors": list(task.errors),
+            "retry_errors": [*task.errors],
         }
 
     def _timestamp(self, second: int) -> str:
@@ -123,6 +127,7 @@ class Registry(Mapping[Hashable, "Any"]):
         self._taken = bytearray()  # by the index, tasks whose results were handed out
         self._users: Dict[Task, int] = {}  # of values; those that were not handed out
         self._taking = threading.Lock()
+        self._keep = True
 
     def anew(self, task: Task, outcome: Outcome) -> Result:
         """The result of a task as it ended, whatever its users have done with theirs.
@@ -130,6 +135,10 @@ class Registry(Mapping[Hashable, "Any"]):
         :param outcome: see `Recorder.record`.
         """
         return self._record(task, outcome)
+
+    def give(self, task: Task) -> Optional[Result]:
+        """The result of a task that has ended, for who takes it: as `of`, or `take`."""
+        return self.of(task) if self._keep else self.take(task)
 
     def of(self, task: Task) -> Result:
         """The result of a task that has ended."""
@@ -166,8 +175,12 @@ class Registry(Mapping[Hashable, "Any"]):
     def _is_taken(self, task: Task) -> bool:
         return bool(self._taken and self._taken[task.index])
 
-    def begin(self) -> None:
-        """The run begins in this process. Where a fork copies it, no result comes."""
+    def begin(self, keep: bool) -> None:
+        """The run begins in this process. Where a fork copies it, no result comes.
+
+        :param keep: whether results stay here that were handed out.
+        """
+        self._keep = keep
         self._pid = os.getpid()
 
     def check_original(self) -> None:
