@@ -21,18 +21,18 @@ from .errors import (
     RemoteTraceback,
     UnknownDependencyError,
 )
-from .current import CurrentTask, current_task
 from .options import task
-from .references import ref
 from .tasks import TaskRef
 
 # To type checkers this is true. Importing `typing` takes longer than all the rest of
 # concurra, so no module that is always loaded does it.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .current import CurrentTask, current_task
     from .live.board import LiveBoard
     from .label_filter import LabelFilter
     from .observers import Fact, Observer
+    from .references import ref
     from .retries import Retry
     from .types import CommandResult, Result
 
@@ -65,32 +65,34 @@ __all__ = [
 ]
 
 
+#: What is imported when it is first asked for, and where it is.
+_LATER = {
+    "CommandResult": "types",
+    "CurrentTask": "current",
+    "Fact": "observers",
+    "LabelFilter": "label_filter",
+    "LiveBoard": "live.board",
+    "Observer": "observers",
+    "Result": "types",
+    "Retry": "retries",
+    "checkpoint": None,
+    "current_task": "current",
+    "ref": "references",
+    "reports": None,
+}
+
+
 def __getattr__(name: str) -> object:
-    if name == "Retry":
-        from .retries import Retry
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return Retry
-    if name == "LabelFilter":
-        from .label_filter import LabelFilter
-
-        return LabelFilter
-    if name in ("checkpoint", "reports"):
-        from importlib import import_module
-
+    module = _LATER[name]
+    if module is None:
         return import_module(f".{name}", __name__)
-    if name in ("Fact", "Observer"):
-        from . import observers
-
-        return getattr(observers, name)
-    if name == "LiveBoard":
-        from .live.board import LiveBoard
-
-        return LiveBoard
-    if name in ("CommandResult", "Result"):
-        from . import types
-
-        return getattr(types, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = value  # for the next time
+    return value
 
 
 def __dir__() -> list[str]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from . import checks
 from .errors import hidden
 from .options import ONE_FAILED, Chosen, Options, OwnOptions, check_resources
-from .references import REFERRING
-from .tasks import Task, TaskRef
+from .tasks import REFERENCES, Task, TaskRef
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     Labels = Union[str, TaskRef, Iterable[Hashable], None]
 
 __tracebackhide__ = hidden
-
-_REFERENCES = frozenset((Task, TaskRef))
 
 
 class Adding:
@@ -51,7 +48,7 @@ class Adding:
         if depends_on is not None:
             single = isinstance(depends_on, TaskRef)
             needed = (depends_on,) if single else checks.labels(depends_on)
-            if not _REFERENCES.isdisjoint(map(type, needed)):
+            if not REFERENCES.isdisjoint(map(type, needed)):
                 references = (*needed, *references)
         if references:
             needed = self._labels((*needed, *references))
@@ -60,7 +57,7 @@ class Adding:
         task = Task(label, job, options)
         add = plan.add  # an attribute: to call it at once would be slower
         add(task, needed)
-        if references and type(job) in REFERRING:
+        if references and job.refers:
             plan.referring.append(task)
         return task
 

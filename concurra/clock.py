@@ -9,10 +9,15 @@ if TYPE_CHECKING:
     from typing import Callable
 
 
-def monotonic(read: Callable[[], float] = time.monotonic) -> float:
-    """Seconds on the monotonic clock.
+def clock(read: Callable[[], float] = time.monotonic) -> Callable[[], float]:
+    """What tells the seconds on the monotonic clock.
 
     Tools that freeze the time for a test replace `time.monotonic` in all modules, but
-    not the defaults of functions. So this is the clock of `Scheduler`, come what may.
+    not the defaults of functions. So this is the one that was there at first.
     """
-    return read()
+    return read
+
+
+def monotonic() -> float:
+    """Seconds on the monotonic clock."""
+    return clock()()

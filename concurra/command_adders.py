@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from . import command_checks
 from .adding import Adding
 from .errors import hidden
 from .options import OPTIONS, choose
-from .references import referred, referring_command, stand_ins
-from .tasks import Command, TaskRef
+from .tasks import Command, TaskRef, referred
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Hashable, Iterable, List, Mapping, Optional
+    from typing import Any, Dict, Hashable, Iterable, List, Mapping, Optional
     from typing import Union
 
     from .adding import Labels
@@ -94,7 +92,7 @@ class CommandAdders(Adding):
             program's directory as it is now, whatever ``cwd`` is. Each attempt begins
             an empty file. For the other parameters, and for errors, see `add_task`.
         """
-        return self._add_command(command_checks.exec_argv, locals())
+        return self._add_command(locals())
 
     def add_shell_command(
         self,
@@ -130,22 +128,24 @@ class CommandAdders(Adding):
 
         For other parameters and errors, see `add_command`.
         """
-        return self._add_command(command_checks.shell_argv, locals())
+        return self._add_command(locals(), shell=True)
 
-    def _add_command(
-        self, check: Callable[[Any], Union[str, List[str]]], given: Dict[str, Any]
-    ) -> TaskRef:
+    def _add_command(self, given: Dict[str, Any], shell: bool = False) -> TaskRef:
         """Add a command.
 
-        :param check: of its ``command``.
         :param given: what an adder was given, by the names of its parameters.
         """
+        from . import command_checks
+
         places = given["command"], given["env"], given["input"]
         references = referred(places)
         if references:
+            from .references import referring_command, stand_ins
+
             filled = dict(zip(("command", "env", "input"), stand_ins(*places)))
             given = {**given, **filled}
-        argv = check(given["command"])
+        check = command_checks.shell_argv if shell else command_checks.exec_argv
+        argv: Union[str, List[str]] = check(given["command"])
         job = Command(argv, **command_checks.options(given))
         chosen = choose(**{name: given[name] for name in OPTIONS})
         if job.output is not None or job.max_output is not None:

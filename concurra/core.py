@@ -8,10 +8,8 @@ from . import checks, logs, results
 from .clock import monotonic
 from .command_adders import CommandAdders
 from .errors import CommandExecutionError, hidden
-from .followers import Followers
 from .following import Following
 from .function_adders import FunctionAdders
-from .lifecycle import LifeCycle
 from .options import Options
 from .run_options import RunOptions
 from .plan import Plan
@@ -135,6 +133,11 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         progress_every: Optional[float] = None,
         executor: Optional[Executor] = None,
     ) -> None:
+        # With the first runner, as it takes as long to load as all the rest; and not
+        # later: a signal handler that aborts a run would find half a module.
+        from .followers import Followers
+        from .lifecycle import LifeCycle
+
         self.log = checks.logger(logger)
         self.name = checks.text("name", name, "TaskRunner")
         self.timeout = timeout

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from . import logs
+from .log_readers import ErrorReader, ProgressReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Followers:
         self._registry = registry
         self.offset = offset
         # Of each start that was tried: two threads may be at it, and one of them wins.
-        self._progress: List[logs.ProgressReader] = []
+        self._progress: List[ProgressReader] = []
         self._statuses: List[Reader] = []
 
     def chosen(
@@ -39,10 +40,10 @@ class Followers:
         :param show: what shows the progress.
         :param plain: whether all that does is to log it at INFO.
         """
-        readers: List[Reader] = [logs.ErrorReader(options, self._registry)]
+        readers: List[Reader] = [ErrorReader(options, self._registry)]
         if options.progress_stats and self._life.total:
-            progress = logs.ProgressReader()
-            progress.follow(show, self._life.total, options.log if plain else None)
+            log = options.log if plain else None
+            progress = ProgressReader(show, self._life.total, log)
             self._progress.append(progress)
             readers.append(progress)
         if options.progress_every is not None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from . import checks
-from .arrivals import as_completed
 from .clock import monotonic
 from .errors import LifeCycleError
-from .failures import exception_of
 from .wording import quote, show
 
 TYPE_CHECKING = False
@@ -53,6 +51,8 @@ class Following:
         everything. Each loop has all results; with ``keep_results=False`` each result
         goes to one of them. Logs no report; for errors, see `run`.
         """
+        from .arrivals import as_completed
+
         self._life.begin_once(self.execute_in_background)
         return as_completed(self._life, self._registry.give, self._break)
 
@@ -142,6 +142,8 @@ class Following:
         :raises ValueError: no task has this label.
         :raises RuntimeError: it has not ended.
         """
+        from .failures import exception_of
+
         task = self._task(label)
         if task.outcome is None:
             raise LifeCycleError(f"Task {quote(label)} has not ended yet")

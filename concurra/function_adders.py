@@ -5,12 +5,11 @@ from __future__ import annotations
 from contextvars import copy_context
 from types import FunctionType
 
-from . import checks, logs, spelling
+from . import checks, logs
 from .adding import Adding
 from .errors import hidden
 from .options import ATTRIBUTE, NOTHING, Chosen, choose, split
-from .references import referred, referring
-from .tasks import EMPTY, Call, Task, TaskRef
+from .tasks import EMPTY, Call, Task, TaskRef, referred
 from .wording import quote
 
 TYPE_CHECKING = False
@@ -76,6 +75,8 @@ class FunctionAdders(Adding):
         job = Call(task, args, kwargs, context)
         references = referred(args, kwargs) if args or kwargs else ()
         if references:
+            from .references import referring
+
             job = referring(job, chosen.get("trigger_rule"), references)
         return self._add(job, label, depends_on, chosen, references)
 
@@ -164,10 +165,14 @@ class FunctionAdders(Adding):
         job = Call(func, args, kwargs, self._context_of(copy_context()))
         references = referred(args, kwargs)
         if references:
+            from .references import referring
+
             job = referring(job, chosen.get("trigger_rule"), references)
         return self._add(job, label, depends_on, chosen, references)
 
     def _warn_of_slips(self, own: str, func: Any, kwargs: Mapping[str, Any]) -> None:
+        from . import spelling
+
         for keyword, hint in spelling.hints(func, kwargs, own):
             name = quote(Call(func).name)
             note = (

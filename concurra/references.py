@@ -10,19 +10,14 @@ from __future__ import annotations
 
 from . import command_checks
 from .options import ALL_SUCCESS
-from .tasks import Call, Command, Task, TaskRef
+from .tasks import CONTAINERS, REFERENCES, Call, Command, Task, TaskRef
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Hashable, List, Mapping, Optional, Sequence
+    from typing import Any, Dict, Hashable, Mapping, Optional, Sequence
     from typing import Tuple, Union
 
     Referring = Union["ReferringCall", "ReferringCommand"]
-
-#: Where references are looked for, in arguments of just these types.
-_CONTAINERS = frozenset((list, tuple, set, frozenset, dict))
-
-_REFERENCES = frozenset((Task, TaskRef))
 
 
 def ref(label: Hashable) -> TaskRef:
@@ -34,20 +29,6 @@ def ref(label: Hashable) -> TaskRef:
     return TaskRef(label)
 
 
-def referred(args: Sequence[Any], kwargs: Mapping[str, Any] = {}) -> List[TaskRef]:
-    """The references among arguments, in order; each once."""
-    found: Dict[TaskRef, None] = {}
-    for value in (*args, *kwargs.values()) if kwargs else args:
-        kind = type(value)
-        if kind in _REFERENCES:
-            found[value] = None
-        elif kind in _CONTAINERS:
-            for each in value.values() if kind is dict else value:
-                if type(each) in _REFERENCES:
-                    found[each] = None
-    return list(found)
-
-
 class ReferringCall(Call):
     """A call that gets the results of other tasks.
 
@@ -57,6 +38,8 @@ class ReferringCall(Call):
     """
 
     __slots__ = ("given_args", "given_kwargs", "needs", "tasks")
+
+    refers = True
 
     def __init__(self, call: Call) -> None:
         self.func = call.func
@@ -85,15 +68,15 @@ class ReferringCall(Call):
 
     def _fill(self, value: Any) -> Any:
         kind = type(value)
-        if kind in _REFERENCES:
+        if kind in REFERENCES:
             return self._result(value)
-        if kind not in _CONTAINERS:
+        if kind not in CONTAINERS:
             return value
         if kind is dict:
-            if not any(type(each) in _REFERENCES for each in value.values()):
+            if not any(type(each) in REFERENCES for each in value.values()):
                 return value
             return {key: self._result(each) for key, each in value.items()}
-        if not any(type(each) in _REFERENCES for each in value):
+        if not any(type(each) in REFERENCES for each in value):
             return value
         try:
             return kind(map(self._result, value))
@@ -102,7 +85,7 @@ class ReferringCall(Call):
             raise TypeError(note) from None
 
     def _result(self, value: Any) -> Any:
-        return _result(self, value) if type(value) in _REFERENCES else value
+        return _result(self, value) if type(value) in REFERENCES else value
 
 
 class ReferringCommand(Command):
@@ -114,6 +97,8 @@ class ReferringCommand(Command):
 
     __slots__ = ("needs", "tasks", "_in_argv", "_in_env", "_input")
 
+    refers = True
+
     def __init__(self, command: Command, argv: Any, env: Any, input: Any) -> None:
         for name in Command.__slots__:
             setattr(self, name, getattr(command, name))
@@ -123,7 +108,7 @@ class ReferringCommand(Command):
         places = {} if isinstance(argv, str) else dict(enumerate(argv))
         self._in_argv: Dict[int, TaskRef] = _only_references(places)
         self._in_env: Dict[Any, TaskRef] = _only_references(env or {})
-        self._input: Optional[TaskRef] = input if type(input) in _REFERENCES else None
+        self._input: Optional[TaskRef] = input if type(input) in REFERENCES else None
 
     @property
     def identity(self) -> Any:
@@ -154,10 +139,6 @@ class ReferringCommand(Command):
 
     def _texts(self, references: Mapping[Any, TaskRef]) -> Dict[Any, Union[str, bytes]]:
         return {place: _text(self, each) for place, each in references.items()}
-
-
-#: The jobs that are to be told of other tasks.
-REFERRING = frozenset((ReferringCall, ReferringCommand))
 
 
 def stand_ins(argv: Any, env: Any, input: Any) -> Tuple[Any, Any, Any]:
@@ -202,11 +183,11 @@ def _check(rule: Optional[str], references: Sequence[TaskRef]) -> None:
 
 
 def _stand_in(value: Any) -> Any:
-    return repr(value) if type(value) in _REFERENCES else value
+    return repr(value) if type(value) in REFERENCES else value
 
 
 def _only_references(values: Mapping[Any, Any]) -> Dict[Any, TaskRef]:
-    return {key: each for key, each in values.items() if type(each) in _REFERENCES}
+    return {key: each for key, each in values.items() if type(each) in REFERENCES}
 
 
 def _task(job: Referring, reference: TaskRef) -> Task:

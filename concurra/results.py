@@ -12,7 +12,6 @@ from collections.abc import Hashable, Mapping
 
 from .collector import collection_paused
 from .errors import LifeCycleError
-from .failures import exception_of
 from .outcomes import ERROR, STATUS, SUCCESS, UNTRIGGERED, warning_of
 from .tasks import Task
 from .wording import COPY
@@ -242,6 +241,8 @@ class Registry(Mapping[Hashable, "Any"]):
 
     def exceptions(self, labels: Iterable[Hashable]) -> Dict[Any, BaseException]:
         """What tasks that have ended have raised; not those that succeeded."""
+        from .failures import exception_of
+
         found = {}
         for label in labels:
             outcome = self._tasks[label].outcome

@@ -16,10 +16,10 @@ strike it there.
 from __future__ import annotations
 
 import threading
-import time
 from functools import partial
 
 from . import steps
+from .clock import clock
 from .completion import Completion, refuse
 from .decisions import Decisions
 from .effects import ABANDON, AT, DELAY, FINISH, KILL, START
@@ -59,7 +59,7 @@ class Scheduler(Serving):
         events: Events,
         *,
         threads: Optional[ThreadCache] = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = clock(),
         **options: Any,
     ) -> None:
         super().__init__()

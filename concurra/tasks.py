@@ -46,6 +46,8 @@ class Call:
     __slots__ = ("func", "args", "kwargs", "context")
 
     kind = CALL
+    #: Whether it is to be told of the tasks that it depends on: see `references`.
+    refers = False
 
     def __init__(
         self,
@@ -108,6 +110,7 @@ class Command:
     )
 
     kind = COMMAND
+    refers = False  # see `Call`
 
     def __init__(
         self,
@@ -281,3 +284,23 @@ class Task(TaskRef):
         """How the last attempt was run that began; None if there was none."""
         outcome = self.outcome
         return self.mode if outcome is None else outcome.mode or self.mode
+
+
+REFERENCES: Final = frozenset((Task, TaskRef))
+
+#: Where references are looked for, in arguments of just these types.
+CONTAINERS: Final = frozenset((list, tuple, set, frozenset, dict))
+
+
+def referred(args: Sequence[Any], kwargs: Mapping[str, Any] = {}) -> List[TaskRef]:
+    """The references among arguments, in order; each once."""
+    found: Dict[TaskRef, None] = {}
+    for value in (*args, *kwargs.values()) if kwargs else args:
+        kind = type(value)
+        if kind in REFERENCES:
+            found[value] = None
+        elif kind in CONTAINERS:
+            for each in value.values() if kind is dict else value:
+                if type(each) in REFERENCES:
+                    found[each] = None
+    return list(found)

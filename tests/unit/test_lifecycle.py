@@ -401,8 +401,8 @@ import sys
 
 import concurra
 
-loaded = set(sys.modules)
 runner = concurra.TaskRunner(progress_stats=False)
+loaded = set(sys.modules)
 runner.add_task(abs, 1)
 runner.run(verify=False)
 print(sorted(name for name in set(sys.modules) - loaded if "concurra" in name))
@@ -410,6 +410,5 @@ print(sorted(name for name in set(sys.modules) - loaded if "concurra" in name))
 
 
 def test_a_run_in_threads_loads_nothing_of_ours() -> None:
-    """A signal handler that aborts it would find half a module; and beside threads that
-    compute, each file of an import costs a turn of theirs."""
+    """A signal handler that aborts it would find half a module."""
     assert run_script(LOADED, check=True, env=SAME_LIBRARY).stdout.split() == ["[]"]

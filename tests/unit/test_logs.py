@@ -7,13 +7,14 @@ import logging
 import sys
 import threading
 from types import SimpleNamespace
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 
 from concurra import logs
 from concurra.errors import ExecutionError
 from concurra.events import END, Event
+from concurra.log_readers import ErrorReader, ProgressReader
 from concurra.outcomes import ABORT, NOTHING, SUCCESS, AtHand, Outcome, Remark
 from concurra.results import Recorder, Registry
 from concurra.run_options import RunOptions
@@ -72,7 +73,7 @@ def event(task: Task, number: int = 1) -> Event:
 def told(task: Task, **options: Any) -> list[tuple[str, str]]:
     """What the log is told when this task has ended."""
     log: Any = Log()
-    reader = logs.ErrorReader(RunOptions(chosen(log=log, **options)), registry_of(task))
+    reader = ErrorReader(RunOptions(chosen(log=log, **options)), registry_of(task))
     reader.read(event(task))
     lines: list[tuple[str, str]] = log.lines
     return lines
@@ -343,7 +344,7 @@ def test_a_warning_that_may_come_later(text: str) -> None:
     remark = Remark()
     task = ended("a", Outcome.stopped(AtHand("subprocess", None, remark)))
     log: Any = Log()
-    reader = logs.ErrorReader(RunOptions(chosen(log=log)), registry_of(task))
+    reader = ErrorReader(RunOptions(chosen(log=log)), registry_of(task))
     reader.read(event(task))
     assert log.lines == []
     remark.text = text
@@ -367,7 +368,7 @@ def test_a_label_that_breaks(capsys: pytest.CaptureFixture[str]) -> None:
     task = bad(label)
     log: Any = Log()
     options = RunOptions(chosen(log=log, log_errors=True))
-    reader = logs.ErrorReader(options, registry_of(task))
+    reader = ErrorReader(options, registry_of(task))
     label.broken = True
     reader.read(event(task))
     assert log.lines == []
@@ -377,12 +378,6 @@ def test_a_label_that_breaks(capsys: pytest.CaptureFixture[str]) -> None:
 # Progress -----------------------------------------------------------------------------
 
 
-def followed(total: int, show: Callable[[], object]) -> logs.ProgressReader:
-    reader = logs.ProgressReader()
-    reader.follow(show, total)
-    return reader
-
-
 @pytest.mark.parametrize(
     ("total", "shown"),
     [(1, [1]), (3, [1, 2, 3]), (25, [*range(2, 25, 2), 25]), (20, range(2, 21, 2))],
@@ -390,7 +385,7 @@ def followed(total: int, show: Callable[[], object]) -> logs.ProgressReader:
 def test_every_tenth_is_shown(total: int, shown: list[int]) -> None:
     """And the last; it wants no other, and is told of some."""
     numbers: list[int] = []
-    reader = followed(total, lambda: numbers.append(reader.told(-1)))
+    reader = ProgressReader(lambda: numbers.append(reader.told(-1)), total)
     for number in range(1, total + 1):
         reader.read(event(good("a"), number))
     assert reader.step == max(1, total // 10)
@@ -401,9 +396,7 @@ def test_progress_is_quick_if_nobody_sees_it() -> None:
     """With the log off at INFO; if more than a log line comes of it, it never is."""
     log = logging.getLogger("silent")  # which knows who is to hear of a new level
     log.setLevel(logging.WARNING)
-    silent, more = logs.ProgressReader(), logs.ProgressReader()
-    silent.follow(lambda: None, 20, log)
-    more.follow(lambda: None, 20)
+    silent, more = ProgressReader(nothing, 20, log), ProgressReader(nothing, 20)
     wanted, another = event(good("a"), 2), event(good("a"), 3)
     assert (silent.quick(wanted), silent.quick(another)) == (True, True)
     assert (more.quick(wanted), more.quick(another)) == (False, True)
@@ -419,8 +412,7 @@ def test_progress_of_a_log_that_cannot_tell_its_level() -> None:
             raise ValueError("which level?")
 
     log: Any = Broken()
-    reader = logs.ProgressReader()
-    reader.follow(nothing, 20, log)
+    reader = ProgressReader(nothing, 20, log)
     assert not reader.quick(event(good("a"), 2))
 
 
@@ -434,7 +426,7 @@ def test_the_number_is_that_of_the_event() -> None:
         other.join(BOUND)
         asked.append(reader.told(9))
 
-    reader = followed(10, show)
+    reader = ProgressReader(show, 10)
     asked.append(reader.told(9))
     reader.read(event(good("a"), 3))
     asked.append(reader.told(9))
@@ -443,7 +435,7 @@ def test_the_number_is_that_of_the_event() -> None:
 
 def test_what_is_broken_is_shown_again(capsys: pytest.CaptureFixture[str]) -> None:
     """A subclass whose method raises loses that line, and its number is past."""
-    reader = followed(2, lambda: 1 / 0)
+    reader = ProgressReader(lambda: 1 / 0, 2)
     reader.read(event(good("a"), 1))
     assert "ZeroDivisionError" in capsys.readouterr().err
     assert reader.told(7) == 7
@@ -452,7 +444,7 @@ def test_what_is_broken_is_shown_again(capsys: pytest.CaptureFixture[str]) -> No
 def test_no_progress_after_an_interrupt() -> None:
     """Not even the last line; and nothing is held."""
     calls: list[int] = []
-    reader = followed(3, lambda: calls.append(1))
+    reader = ProgressReader(lambda: calls.append(1), 3)
     reader.read(event(good("a"), 1))
     reader.mute()
     for number in (2, 3):
@@ -463,7 +455,7 @@ def test_no_progress_after_an_interrupt() -> None:
 def test_nothing_is_held_after_the_last() -> None:
     """What it calls holds the runner."""
     calls: list[int] = []
-    reader = followed(2, lambda: calls.append(1))
+    reader = ProgressReader(lambda: calls.append(1), 2)
     for number in (1, 2, 2):
         reader.read(event(good("a"), number))
     assert calls == [1, 1]

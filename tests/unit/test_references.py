@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from concurra.outcomes import SUCCESS, Outcome
-from concurra.references import ReferringCall, ReferringCommand, ref, referred
+from concurra.references import ReferringCall, ReferringCommand, ref
 from concurra.references import referring, referring_command, stand_ins
-from concurra.tasks import Call, Command, Task, TaskRef
+from concurra.tasks import Call, Command, Task, TaskRef, referred
 from tests.unit.support import nothing, success
 
 
