@@ -42,6 +42,7 @@ from tests.helpers import (
     Process,
     descendants,
     marked,
+    running,
     wait_until,
     with_mark,
 )
@@ -51,6 +52,9 @@ GRACE = 5.0
 
 _stderr = pytest.StashKey[int]()
 _mark = uuid.uuid4().hex
+# The pids of those that were there before the tests, and are there still. To look at
+# each of them around every test would take longer than most tests.
+_strangers: set[int] = set()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -73,6 +77,9 @@ def pytest_sessionstart() -> None:
         from multiprocessing import forkserver
 
         forkserver.ensure_running()  # starts the resource tracker as well
+    if HAS_PROC:
+        ours = {each.pid for each in descendants(os.getpid())}
+        _strangers.update(running() - ours - {os.getpid()})
 
 
 @contextlib.contextmanager
@@ -127,7 +134,8 @@ def _threads() -> dict[int, str]:
 
 def _processes(helpers: set[int]) -> dict[tuple[int, int], Process]:
     if HAS_PROC:
-        ours = [*descendants(os.getpid()), *marked(_mark)]
+        _strangers.intersection_update(running())  # a pid may be in use again
+        ours = [*descendants(os.getpid(), _strangers), *marked(_mark, _strangers)]
     else:
         ours = [
             Process(child.pid or 0, os.getpid(), 0, "R", repr(child))
