@@ -2,7 +2,8 @@
 
 Hang guard: no phase of a test (setup, call, teardown) may take longer than 120 s, or
 what `@pytest.mark.hang_after(seconds)` says. A hang ends the whole run with the stacks
-of all threads: faulthandler's own watchdog does it, which needs no GIL.
+of all threads: faulthandler's own watchdog does it, which needs no GIL. (It ends the
+process that runs the test; pytest-xdist is told not to start another.)
 
 Leak guard: when a test has ended, no thread, no process and no open file may be there
 that was not there before it. What is about to end gets a moment to do so.
