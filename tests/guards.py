@@ -83,6 +83,10 @@ def pytest_sessionstart() -> None:
         _strangers.update(running() - ours - {os.getpid()})
 
 
+def pytest_collection_finish() -> None:
+    gc.freeze()  # thousands of tests: no collection is to go through them all again
+
+
 @contextlib.contextmanager
 def _bounded(item: pytest.Item) -> Iterator[None]:
     marker = item.get_closest_marker("hang_after")
