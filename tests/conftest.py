@@ -23,6 +23,12 @@ def pytest_configure() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """More than there are cores: about half of the time, tests wait for something."""
+    return (os.cpu_count() or 1) * 3 // 2
+
+
 @pytest.fixture
 def gate() -> Iterator[Callable[[], threading.Event]]:
     """Makes events that are set when the test ends, before leaks are looked for.
