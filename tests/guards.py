@@ -139,8 +139,10 @@ def _threads() -> dict[int, str]:
 
 def _processes(helpers: set[int]) -> dict[tuple[int, int], Process]:
     if HAS_PROC:
-        _strangers.intersection_update(running())  # a pid may be in use again
-        ours = [*descendants(os.getpid(), _strangers), *marked(_mark, _strangers)]
+        everyone = running()
+        _strangers.intersection_update(everyone)  # a pid may be in use again
+        others = everyone - _strangers
+        ours = [*descendants(os.getpid(), others), *marked(_mark, others)]
     else:
         ours = [
             Process(child.pid or 0, os.getpid(), 0, "R", repr(child))

@@ -86,21 +86,21 @@ def running() -> set[int]:
     return {int(name) for name in os.listdir("/proc") if name.isdigit()}
 
 
-def _read_all(file: str, strangers: Set[int]) -> Iterator[tuple[int, bytes]]:
-    """This file of every process but strangers, where it may be read."""
-    for pid in running() - strangers:
+def _read_all(file: str, among: Set[int] | None) -> Iterator[tuple[int, bytes]]:
+    """This file of these processes, or of all, where it may be read."""
+    for pid in running() if among is None else among:
         path = f"/proc/{pid}/{file}"
         with contextlib.suppress(OSError), open(path, "rb", buffering=0) as f:
             yield pid, f.read()
 
 
-def descendants(pid: int, strangers: Set[int] = frozenset()) -> list[Process]:
+def descendants(pid: int, among: Set[int] | None = None) -> list[Process]:
     """Children of `pid`, their children and so on; zombies included.
 
-    Strangers are known to be none, and are not looked at.
+    Where it is known who can be one, only these are looked at.
     """
     children: dict[int, list[int]] = {}
-    for child, stat in _read_all("stat", strangers):
+    for child, stat in _read_all("stat", among):
         parent = int(stat.rpartition(b")")[2].split()[1])
         children.setdefault(parent, []).append(child)
     family = [pid]
@@ -109,14 +109,14 @@ def descendants(pid: int, strangers: Set[int] = frozenset()) -> list[Process]:
     return [found for each in family[1:] if (found := process(each)) is not None]
 
 
-def marked(mark: str, strangers: Set[int] = frozenset()) -> list[Process]:
+def marked(mark: str, among: Set[int] | None = None) -> list[Process]:
     """Living processes that were started with `mark` in their environment.
 
     A process keeps it whoever adopts it and whatever session it enters; so do the
-    processes that it forks. Strangers are known to have none, and are not looked at.
+    processes that it forks. Where it is known who can have it, only these are read.
     """
-    everyone = _read_all("environ", strangers)
-    pids = [pid for pid, environ in everyone if mark.encode() in environ]
+    environments = _read_all("environ", among)
+    pids = [pid for pid, environ in environments if mark.encode() in environ]
     found = [process(pid) for pid in pids]
     return [each for each in found if each is not None and each.state != "Z"]
 
