@@ -159,10 +159,13 @@ class _Cursor:
 
     def quick(self) -> bool:
         """Whether all that is unread is read in no time."""
-        unread = tuple(self.unread)
-        return len(unread) < 2 and all(
-            reader.quick(event) for event in unread for reader in self.readers
-        )
+        if len(self.unread) > 1:
+            return False
+        try:
+            event = self.unread[0]  # not iterated: others append to it meanwhile
+        except IndexError:
+            return True
+        return all(reader.quick(event) for reader in self.readers)
 
     def _read(self, event: Event) -> None:
         for reader in self.readers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -15,8 +16,17 @@ pytest_plugins = ["tests.guards"]
 
 
 def pytest_configure() -> None:
-    """A shell's background jobs ignore Ctrl-C; here, it is for the tests to say."""
+    """What the environment says of signals and caches is not for these tests."""
+    # A shell's background jobs ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Hundreds of processes import concurra, and would compile it each time.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """More than there are cores: about half of the time, tests wait for something."""
+    return (os.cpu_count() or 1) * 3 // 2
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 Hang guard: no phase of a test (setup, call, teardown) may take longer than 120 s, or
 what `@pytest.mark.hang_after(seconds)` says. A hang ends the whole run with the stacks
-of all threads: faulthandler's own watchdog does it, which needs no GIL.
+of all threads: faulthandler's own watchdog does it, which needs no GIL. (It ends the
+process that runs the test; pytest-xdist is told not to start another.)
 
 Leak guard: when a test has ended, no thread, no process and no open file may be there
 that was not there before it. What is about to end gets a moment to do so.
@@ -42,6 +43,7 @@ from tests.helpers import (
     Process,
     descendants,
     marked,
+    running,
     wait_until,
     with_mark,
 )
@@ -51,6 +53,9 @@ GRACE = 5.0
 
 _stderr = pytest.StashKey[int]()
 _mark = uuid.uuid4().hex
+# The pids of those that were there before the tests, and are there still. To look at
+# each of them around every test would take longer than most tests.
+_strangers: set[int] = set()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -73,6 +78,13 @@ def pytest_sessionstart() -> None:
         from multiprocessing import forkserver
 
         forkserver.ensure_running()  # starts the resource tracker as well
+    if HAS_PROC:
+        ours = {each.pid for each in descendants(os.getpid())}
+        _strangers.update(running() - ours - {os.getpid()})
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # thousands of tests: no collection is to go through them all again
 
 
 @contextlib.contextmanager
@@ -127,7 +139,10 @@ def _threads() -> dict[int, str]:
 
 def _processes(helpers: set[int]) -> dict[tuple[int, int], Process]:
     if HAS_PROC:
-        ours = [*descendants(os.getpid()), *marked(_mark)]
+        everyone = running()
+        _strangers.intersection_update(everyone)  # a pid may be in use again
+        others = everyone - _strangers
+        ours = [*descendants(os.getpid(), others), *marked(_mark, others)]
     else:
         ours = [
             Process(child.pid or 0, os.getpid(), 0, "R", repr(child))

@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Callable, NamedTuple, TypeVar, Union
 
@@ -81,19 +81,26 @@ def process(pid: int) -> Process | None:
     )
 
 
-def _read_all(file: str) -> Iterator[tuple[int, bytes]]:
-    """This file of every process in /proc, where it may be read."""
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            path = f"/proc/{name}/{file}"
-            with contextlib.suppress(OSError), open(path, "rb", buffering=0) as f:
-                yield int(name), f.read()
+def running() -> set[int]:
+    """The pids of all processes, zombies included (needs /proc)."""
+    return {int(name) for name in os.listdir("/proc") if name.isdigit()}
 
 
-def descendants(pid: int) -> list[Process]:
-    """Children of `pid`, their children and so on; zombies included."""
+def _read_all(file: str, among: Set[int] | None) -> Iterator[tuple[int, bytes]]:
+    """This file of these processes, or of all, where it may be read."""
+    for pid in running() if among is None else among:
+        path = f"/proc/{pid}/{file}"
+        with contextlib.suppress(OSError), open(path, "rb", buffering=0) as f:
+            yield pid, f.read()
+
+
+def descendants(pid: int, among: Set[int] | None = None) -> list[Process]:
+    """Children of `pid`, their children and so on; zombies included.
+
+    Where it is known who can be one, only these are looked at.
+    """
     children: dict[int, list[int]] = {}
-    for child, stat in _read_all("stat"):
+    for child, stat in _read_all("stat", among):
         parent = int(stat.rpartition(b")")[2].split()[1])
         children.setdefault(parent, []).append(child)
     family = [pid]
@@ -102,13 +109,14 @@ def descendants(pid: int) -> list[Process]:
     return [found for each in family[1:] if (found := process(each)) is not None]
 
 
-def marked(mark: str) -> list[Process]:
+def marked(mark: str, among: Set[int] | None = None) -> list[Process]:
     """Living processes that were started with `mark` in their environment.
 
     A process keeps it whoever adopts it and whatever session it enters; so do the
-    processes that it forks.
+    processes that it forks. Where it is known who can have it, only these are read.
     """
-    pids = [pid for pid, environ in _read_all("environ") if mark.encode() in environ]
+    environments = _read_all("environ", among)
+    pids = [pid for pid, environ in environments if mark.encode() in environ]
     found = [process(pid) for pid in pids]
     return [each for each in found if each is not None and each.state != "Z"]
 

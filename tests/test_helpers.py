@@ -7,11 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pytest
 
+from tests import inert
 from tests.helpers import (
     HAS_PROC,
+    START_METHODS,
     Process,
     alive,
     descendants,
@@ -153,3 +157,42 @@ def test_waiting_for_words_that_never_come_fails_at_once() -> None:
         with pytest.raises(AssertionError, match="never printed 'ready'"):
             script.wait_for("ready", timeout=30)
     assert time.monotonic() - began < 20
+
+
+# What stands in for pytest
+
+
+def pytest_is_there() -> bool:
+    """Called in a worker, which imports this module for it."""
+    return "_pytest" in sys.modules
+
+
+@pytest.mark.parametrize("method", [each for each in START_METHODS if each != "fork"])
+def test_a_worker_does_not_import_pytest(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the module whose function it calls does so here."""
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
+    with ProcessPoolExecutor(1, get_context(method)) as pool:
+        assert pool.submit(pytest_is_there).result(timeout=50) is False
+    assert pytest_is_there()
+
+
+def test_what_stands_in_leaves_functions_alone() -> None:
+    """Whether a decorator has arguments or not."""
+    stand_in = inert.Inert("pytest")
+    for decorator in (
+        stand_in.fixture,
+        stand_in.fixture(scope="module"),
+        stand_in.mark.skipif(True, reason="it is no test there"),
+        stand_in.mark.parametrize("name", [stand_in.param(1, id="one")]),
+    ):
+        assert decorator(pytest_is_there) is pytest_is_there
+
+
+def test_what_stands_in_lends_all_else_from_pytest() -> None:
+    """So that what is checked in a worker is checked."""
+    stand_in = inert.Inert("pytest")
+    assert stand_in.raises is pytest.raises
+    assert not hasattr(stand_in, "__path__")

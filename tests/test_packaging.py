@@ -108,7 +108,7 @@ def test_extras_are_what_they_say() -> None:
     """Each is enough for what it is called after; `dev` adds the checkers to `test`."""
     extras = set(installed().metadata.get_all("Provides-Extra", []))
     assert extras == {
-        *("test", "faults", "browser", "dev", "docs", "benchmarks"),
+        *("test", "browser", "dev", "docs", "benchmarks"),
         *("wide", "report", "dask"),
     }
     assert required("test") == [
@@ -117,12 +117,12 @@ def test_extras_are_what_they_say() -> None:
         "jinja2",
         "junitparser",
         "pytest",
+        "pytest-xdist",
         "uvloop",
     ]
     assert required("docs") == ["furo", "myst-parser", "sphinx"]
     # The build may write `concurra[test]` out, or leave it as it is.
     tests = {"concurra", *required("test")}
-    assert set(required("faults")) - tests == {"pytest-xdist"}
     assert set(required("browser")) - tests == {"playwright"}
     assert required("report") == ["jinja2"]
     checkers = {"black", "flake8", "mypy", "types-tabulate"}

@@ -205,6 +205,10 @@ def test_a_worker_that_is_killed_has_said_what_it_has_said(kept, method):
     assert kept.texts() == [str(index) for index in range(100)]
 
 
+def at_hand():
+    """The worker has been started then, and has this module."""
+
+
 def say_and_stay():
     say("before")
     time.sleep(BOUND * 3)
@@ -213,8 +217,10 @@ def say_and_stay():
 @pytest.mark.parametrize("method", UNFORKED)
 def test_a_task_that_exceeds_its_timeout_has_said_what_it_has_said(kept, method):
     """Its records come before the run returns."""
-    result = run(method, say_and_stay, timeout=5, terminate_timeout=0.2)
-    assert result["status"] == "Terminated"
+    runner = runner_of(method, terminate_timeout=0.2)
+    runner.add_task(at_hand)
+    runner.add_task(concurra.task(say_and_stay, timeout=0.7), label="it")
+    assert runner.run(verify=False)["it"]["status"] == "Terminated"
     assert kept.texts() == ["before"]
 
 

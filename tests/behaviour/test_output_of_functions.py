@@ -125,6 +125,10 @@ def test_each_attempt_is_shown(monkeypatch, tmp_path, mode):
     ]
 
 
+def at_hand():
+    """The worker has been started then, and has this module."""
+
+
 def say_and_stay(path):
     print("first")
     sys.stdout.write("half a line")
@@ -140,9 +144,9 @@ def test_what_a_process_has_printed_that_is_stopped(monkeypatch, tmp_path, metho
         WAYS, ("[it] first\n", "== it: was stopped ==\nfirst\n")
     ):
         shown, path = shown_here(monkeypatch), tmp_path / output
-        timeout = 2 if how == "timeout" else None
+        timeout = 0.7 if how == "timeout" else None
         runner = runner_in(method, 1, output=output)
-        runner.add_task(abs, -1, label="first")  # the process takes its time to start
+        runner.add_task(at_hand, label="first")
         task = concurra.task(say_and_stay, timeout=timeout)
         runner.add_task(task, str(path), label="it", depends_on=["first"])
         runner.execute_in_background()

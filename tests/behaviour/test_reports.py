@@ -208,35 +208,46 @@ def test_a_logger_that_was_disabled_hides_no_failure():
 
 FAILING = """
 import concurra
+import pytest
 
 
-def test_tasks():
+@pytest.fixture
+def runner():
     runner = concurra.TaskRunner(progress_stats=False)
     runner.add_task(int, "x", label="a")
-    {call}
+    return runner
 """
 
+CALLS = [
+    "runner.run(raise_exception=True)",
+    "runner.execute(raise_exception=True)",
+    "runner.execute_in_background(); runner.get_background_results(True, True)",
+    "runner.run(); runner.verify(raise_exception=True)",
+    "runner.run(); runner.run()",
+]
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        "runner.run(raise_exception=True)",
-        "runner.execute(raise_exception=True)",
-        "runner.execute_in_background(); runner.get_background_results(True, True)",
-        "runner.run(); runner.verify(raise_exception=True)",
-        "runner.run(); runner.run()",
-    ],
-)
-def test_pytest_shows_no_source_of_ours(call, tmp_path):
-    """Where an error of ours leaves a call: the test's own line, and the error."""
-    path = tmp_path / "test_it.py"
-    path.write_text(FAILING.format(call=call))
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """What pytest shows of tests in which these calls fail, for each."""
+    path = tmp_path_factory.mktemp("failing") / "test_it.py"
+    tests = [f"def test_{n}(runner):\n    {call}\n" for n, call in enumerate(CALLS)]
+    path.write_text("\n\n".join([FAILING, *tests]))
     code = f"import pytest; pytest.main(['-p', 'no:cacheprovider', {str(path)!r}])"
-    shown = run_script(code, env=SAME_LIBRARY).stdout
-    assert "test_it.py:8: " in shown
-    assert "Task 'a' failed with error: " in shown or "already been started" in shown
-    assert not re.search(r"^\S*(?<!test_)(core|logs|lifecycle)\.py:\d+", shown, re.M)
-    assert "def run" not in shown
+    output = run_script(code, env=SAME_LIBRARY).stdout.partition("short test summary")
+    found = re.split(r"^_+ test_\d _+$", output[0], flags=re.MULTILINE)[1:]
+    return dict(zip(CALLS, found))
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_pytest_shows_no_source_of_ours(call, shown):
+    """Where an error of ours leaves a call: the test's own line, and the error."""
+    text = shown[call]
+    assert f">       {call.split('; ')[-1]}" in text or f">       {call}" in text
+    assert re.search(r"^\S*test_it\.py:\d+: ", text, re.MULTILINE)
+    assert "Task 'a' failed with error: " in text or "already been started" in text
+    assert not re.search(r"^\S*(?<!test_)(core|logs|lifecycle)\.py:\d+", text, re.M)
+    assert "def run(" not in text
 
 
 @pytest.mark.parametrize("mode", ["thread", "process"])

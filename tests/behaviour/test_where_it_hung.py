@@ -80,18 +80,22 @@ def test_it_is_told_where_it_was(mode, how, tmp_path):
     assert "concurra/workers" not in result["trace"]
 
 
+def at_hand():
+    """The worker has been started then, and has this module."""
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_timeout_is_told_in_the_log_at_once(mode, tmp_path, caplog):
     """With `log_errors`, and in the report; the documented text stands before it."""
     ready = str(tmp_path / "ready")
-    slow = 1 if mode in ("thread", "fork") else 8  # it is to be ready by then
-    runner = runner_in(mode, 1, timeout=slow, log_errors=True)
-    runner.add_task(hang, ready, label="a")
+    runner = runner_in(mode, 1, log_errors=True)
+    runner.add_task(at_hand)
+    runner.add_task(concurra.task(hang, timeout=1), ready, label="a")
     with caplog.at_level(logging.ERROR, "concurra.core"):
         runner.run()
     write(f"{ready}.over")
     at_once, report = [record.getMessage() for record in caplog.records]
-    line = f"Task 'a' failed with error: TimeoutError: Task exceeded timeout of {slow} "
+    line = "Task 'a' failed with error: TimeoutError: Task exceeded timeout of 1 "
     for text in (at_once, report):
         before, stack, after = text.partition(HEAD)
         assert before.endswith(f"{line}seconds\n") and "in wait_for_ever" in after

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import weakref
 from typing import Any
@@ -218,6 +219,27 @@ def test_telling_is_quick_if_each_reader_is() -> None:
     together = Events(3, [Odd(step=1)])
     together.record(tasks, 0.0)
     assert not together.quick()
+
+
+def test_what_is_unread_may_grow_while_it_is_looked_at() -> None:
+    """Other threads record ends meanwhile: a collection of garbage lets them."""
+    tasks = ended(*[success()] * 1_000)
+    facts = Events(len(tasks), [Reader(1)])
+
+    def grow(phase: str, info: object) -> None:
+        facts.record(tasks[: facts.ended + 1], 0.0)
+
+    before = gc.get_threshold()
+    gc.callbacks.append(grow)
+    gc.set_threshold(1)
+    try:
+        while facts.ended < 100:
+            facts.quick()
+            [[]]  # so that there is something to collect
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(grow)
+    assert not facts.quick()
 
 
 class Leaver(Reader):

@@ -48,7 +48,7 @@ from tests.unit.support import (
     terminated,
 )
 
-MANY = 100_000
+MANY = 20_000
 
 
 def skip_error(names: str) -> str:
@@ -723,7 +723,7 @@ def fan() -> Plan:
     ],
 )
 def test_depth_and_breadth_have_no_limit(build: Callable[[], Plan], well: bool) -> None:
-    """A hundred thousand tasks, deep or wide: nothing recurses, nothing rescans."""
+    """Twenty thousand tasks, deep or wide: nothing recurses, nothing rescans."""
     plan = build()
     total = len(plan.tasks)
     if well:
@@ -735,7 +735,7 @@ def test_depth_and_breadth_have_no_limit(build: Callable[[], Plan], well: bool) 
     assert plan.remaining == 0
 
 
-def test_a_cycle_of_a_hundred_thousand() -> None:
+def test_a_long_cycle() -> None:
     """Is found without recursion."""
     plan = plan_of(*[make(n, n + 1) for n in range(MANY)])
     with pytest.raises(CircularDependencyError) as caught:
@@ -1246,7 +1246,7 @@ def happened(plan: Plan) -> dict[Hashable, str]:
     return ends
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(ruled_workloads(), st.data(), st.booleans())
 def test_what_follows_by_rules(
     tasks: list[Planned], data: st.DataObject, struck: bool

@@ -177,7 +177,7 @@ RIGHT_WITH_OPTIONS = {
 
 
 #: Of so many lines one is struck here, and each of them in the catalogue of faults.
-STRIDE = 7
+STRIDE = 13
 
 #: Another thread may have done what was left to do: then a line is tried again.
 TRIES = 10

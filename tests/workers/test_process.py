@@ -226,24 +226,23 @@ def test_arguments_that_cannot_be_unpickled(worker: ProcessWorker) -> None:
     assert run(worker, call(add, 1, 2)).value == 3
 
 
-@pytest.mark.parametrize(
-    "job",
-    [
-        call(lambda: None),
-        call(repr, lambda: None),
-        call(repr, key=NeverPickled(ValueError("no"))),
-        call(repr, NeverPickled(SystemExit(1))),
-        call(repr, NeverPickled(KeyboardInterrupt())),
-    ],
-    ids=["function", "argument", "keyword", "SystemExit", "KeyboardInterrupt"],
-)
-def test_a_job_that_cannot_be_pickled(worker: ProcessWorker, job: Any) -> None:
+NOT_TO_BE_PICKLED = {
+    "function": call(lambda: None),
+    "argument": call(repr, lambda: None),
+    "keyword": call(repr, key=NeverPickled(ValueError("no"))),
+    "SystemExit": call(repr, NeverPickled(SystemExit(1))),
+    "KeyboardInterrupt": call(repr, NeverPickled(KeyboardInterrupt())),
+}
+
+
+def test_a_job_that_cannot_be_pickled(worker: ProcessWorker) -> None:
     """Never begins, and says so; the worker goes on."""
-    outcome = run(worker, job)
-    assert (outcome.status, outcome.mode) == (FAILED, None)
-    assert outcome.warning == PICKLE_WARNING
-    assert not outcome.retry
-    assert run(worker, call(add, 1, 2)).value == 3
+    for name, job in NOT_TO_BE_PICKLED.items():
+        outcome = run(worker, job)
+        assert (outcome.status, outcome.mode) == (FAILED, None), name
+        assert outcome.warning == PICKLE_WARNING
+        assert not outcome.retry
+        assert run(worker, call(add, 1, 2)).value == 3, name
 
 
 def test_large_arguments_and_results(worker: ProcessWorker) -> None:
