@@ -316,7 +316,7 @@ FIRST = """
 
 
 def test_the_first_process_of_a_container(tmp_path: Path) -> None:
-    """With a handler it ends at SIGTERM, with all that it had started, and no zombie."""
+    """With a handler it ends at SIGTERM, with all it had started, and no zombie."""
     import textwrap
 
     unshare = shutil.which("unshare")
