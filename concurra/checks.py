@@ -190,8 +190,34 @@ def may_have_children(tasks: Iterable[Task]) -> None:
         raise LifeCycleError(
             "A daemonic process, such as a worker of multiprocessing.Pool or celery, "
             "cannot have processes for functions: run them in threads "
-            "(use_multiprocessing=False), or start the run in a process that is not "
-            "daemonic (those of concurrent.futures.ProcessPoolExecutor are not)"
+            "(use_multiprocessing=False), or start the run where it is not daemonic: "
+            "in a concurrent.futures.ProcessPoolExecutor instead of a Pool, in a "
+            "celery worker with --pool=threads, or in a program of its own"
+        )
+
+
+def may_fork(
+    tasks: Iterable[Task], start_method: Union[str, BaseContext, None]
+) -> None:
+    """Refuse to fork workers for functions where threads are greenlets of gevent.
+
+    A fork has a copy of every greenlet, and these would go on in the worker.
+    """
+    import sys
+
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is None or not monkey.is_module_patched("threading"):
+        return
+    import multiprocessing
+
+    # To ask for the default would settle it; the first of all is the platform's.
+    method = context(start_method).get_start_method(allow_none=True)
+    method = method or multiprocessing.get_all_start_methods()[0]
+    if method == "fork" and any(hasattr(task.job, "module") for task in tasks):
+        raise LifeCycleError(
+            "Where gevent has patched threads, workers cannot be forked, as greenlets "
+            "of this program would go on in them: take mp_context='forkserver' or "
+            "'spawn'"
         )
 
 

@@ -300,6 +300,7 @@ class LifeCycle(Looking):
         if options.use_multiprocessing:
             checks.main_guard(options.mp_context)
             checks.may_have_children(self._plan.tasks.values())
+            checks.may_fork(self._plan.tasks.values(), options.mp_context)
             checks.imported(self._plan.tasks.values())
 
     def _make(

@@ -102,9 +102,12 @@ class ThreadCache:
     def close(self) -> None:
         """Let the threads end: those that wait now, the others when they are done."""
         self._closed = True
-        ending = [*self._own, *(each.thread for each in list(self._idle))]
+        idle = list(self._idle)
+        ending = [*self._own, *(each.thread for each in idle)]
         self._idle.clear()
-        for each in tuple(self._all):  # one may have been chosen, and not been woken
+        # One may have been chosen, and not been woken. And one whose start Ctrl-C cut
+        # short is idle, but not among all.
+        for each in {*tuple(self._all), *idle}:
             each.awake()
         for thread in ending:
             if thread is not None and thread is not threading.current_thread():

@@ -45,6 +45,9 @@ SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 #: others hold it open.
 LINGER = 0.5
 
+#: Seconds for which the code of a command is waited for that somebody else has reaped.
+HEARSAY = 0.2
+
 
 class CommandWorker:
     """Starts a program for each job; see `kinds.Kind`.
@@ -291,12 +294,27 @@ def _await_end(process: subprocess.Popen[bytes]) -> int:
         return process.wait()
     end = await_end(process.pid)
     if end is None:
-        raise ChildProcessError(
-            "the command's return code was taken by another part of the program: "
-            "does it ignore SIGCHLD, or wait for all children?"
-        )
+        return _told(process)
     status: int = end.si_status
     return status if end.si_code == os.CLD_EXITED else -status
+
+
+def _told(process: subprocess.Popen[bytes]) -> int:
+    """The code that a process has by whoever reaped it, such as gevent's event loop.
+
+    It is not asked for one: a `Popen` that finds no child says 0.
+
+    :raises ChildProcessError: nobody tells.
+    """
+    until = time.monotonic() + HEARSAY
+    while process.returncode is None:
+        if time.monotonic() >= until:
+            raise ChildProcessError(
+                "the command's return code was taken by another part of the program: "
+                "does it ignore SIGCHLD, or wait for all children?"
+            )
+        time.sleep(0.001)
+    return process.returncode
 
 
 def _result(

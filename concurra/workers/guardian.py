@@ -172,10 +172,8 @@ class Guardian:
     def _start(self) -> None:
         with starting():
             self._table = table = _Table()
-            unshared(table)
             read_end, write_end = os.pipe()
             self._pipe = _End(write_end)
-            unshared(self._pipe)
             try:
                 self._shell = subprocess.Popen(
                     [*self._SHELL, "-c", 'eval "$script"', self.NAME],
@@ -188,6 +186,10 @@ class Guardian:
                 )
             finally:
                 os.close(read_end)
+                # Not before: a `Popen` that runs the hooks at a fork, as gevent's does,
+                # would close the table of the guardian itself. Forks wait meanwhile.
+                unshared(table)
+                unshared(self._pipe)
 
 
 class _End:

@@ -134,6 +134,11 @@ def connect(context: BaseContext) -> Tuple[Channel, Channel]:
     return PipeChannel(first), PipeChannel(second)
 
 
+def _passed_on(file: Any) -> SocketChannel:
+    """The end that a new process was given."""
+    return SocketChannel(socket.socket(fileno=file.detach()))
+
+
 class SocketChannel:
     """See `Channel`; also the file that an unpickler reads from."""
 
@@ -150,7 +155,11 @@ class SocketChannel:
         self._left = 0  # bytes of the message that have not been read yet
 
     def __reduce__(self) -> Any:
-        return SocketChannel, (self.source,)
+        # Not the socket: it may be gevent's, which multiprocessing cannot pass on if it
+        # was imported before gevent took the place of the module `socket`.
+        from multiprocessing.reduction import DupFd
+
+        return _passed_on, (DupFd(self.source.fileno()),)
 
     def pack(self, value: Any, plain: bool = False) -> Message:
         """See `Channel.pack`."""

@@ -95,6 +95,29 @@ def test_close_ends_the_idle(cache: ThreadCache) -> None:
     assert not calls.threads[0].is_alive()
 
 
+def test_close_ends_a_thread_whose_start_was_cut_short(
+    cache: ThreadCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C comes when it has begun, and before its start has returned."""
+    calls = Calls()
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cache.start(calls)
+    calls.wait()
+    wait_for_idle(cache)
+    closing = threading.Thread(target=cache.close, daemon=True)
+    closing.start()
+    closing.join(BOUND)
+    assert not closing.is_alive() and not calls.threads[0].is_alive()
+
+
 def test_close_does_not_wait_for_the_busy(cache: ThreadCache) -> None:
     """They end when they are done."""
     calls, leave = Calls(), threading.Event()

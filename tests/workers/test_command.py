@@ -6,8 +6,10 @@ import os
 import re
 import shlex
 import signal
+import subprocess
 import sys
 import threading
+import time
 from collections import UserDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -585,6 +587,39 @@ def test_a_code_that_is_lost_is_no_reason_to_begin_again(
         "ChildProcessError: the command's"
     )
     assert outcome.mode == "subprocess" and outcome.fault and not outcome.retry
+
+
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="others cannot be first here")
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_code_that_others_have_reaped_and_tell(
+    worker: CommandWorker, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """An event loop that waits for all children, as gevent's, tells the `Popen`."""
+    assert run(worker, sh("true")).ok  # the guardian is there
+    asked, threads = threading.Event(), []
+
+    class Watched(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            super().__init__(*args, **kwargs)  # type: ignore[call-overload]
+            status = os.waitpid(self.pid, 0)[1]
+            threads.append(threading.Thread(target=self.tell, args=(status,)))
+            threads[-1].start()
+
+        def tell(self, status: int) -> None:
+            assert asked.wait(BOUND)
+            self.returncode = os.WEXITSTATUS(status)
+
+    def sleep(seconds: float) -> None:
+        asked.set()
+        real_sleep(seconds)
+
+    real_sleep = time.sleep
+    monkeypatch.setattr(subprocess, "Popen", Watched)
+    monkeypatch.setattr(time, "sleep", sleep)
+    outcome = run(worker, sh(f"exit {code}"))
+    threads[0].join()
+    assert outcome.ok == (code == 0)
+    assert code == 0 or "return code 3" in str(outcome.error)
 
 
 @pytest.mark.skipif(not hasattr(os, "waitid"), reason="nobody can know that here")

@@ -111,6 +111,25 @@ def test_a_guardian_kills_what_is_alive(start: Start) -> None:
         assert process.wait(20) == -signal.SIGKILL
 
 
+def test_a_guardian_whose_start_runs_the_hooks_at_a_fork(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has its table: a `Popen` with hooks, such as gevent's, takes nothing of it."""
+    real = subprocess.Popen
+
+    def popen(*args: object, **options: object) -> object:
+        options["preexec_fn"] = int  # any function will do
+        return real(*args, **options)  # type: ignore[call-overload]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", popen)
+        guardian = started()
+    process = start("sleep", "60")
+    guardian.watch(process.pid)
+    guardian.close()
+    assert process.wait(20) == -signal.SIGKILL
+
+
 def test_a_guardian_that_is_closed_does_not_wait_for_others(start: Start) -> None:
     """A child that is forked by a library in C has a copy of the pipe's end."""
     guardian = started()

@@ -633,3 +633,24 @@ def test_a_start_that_lacks_descriptors_leaves_none_open(
     else:
         assert run(worker, call(add, 1, 2)).value == 3
         worker.close()
+
+
+class Foreign(socket.socket):
+    """A socket of another library, which `multiprocessing` cannot pass on."""
+
+    def __getstate__(self) -> object:
+        raise TypeError("Cannot serialize socket object")
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs socket pairs")
+@pytest.mark.parametrize("method", START_METHODS)
+def test_the_pipe_is_a_socket_of_another_library(
+    guardian: Guardian, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """As where gevent has taken the place of the module `socket`, late."""
+    monkeypatch.setattr(socket, "socket", Foreign)
+    worker = ProcessWorker(multiprocessing.get_context(method), guardian, grace=BOUND)
+    try:
+        assert run(worker, call(add, 1, 2)).value == 3
+    finally:
+        worker.close()
