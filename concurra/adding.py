@@ -79,4 +79,9 @@ class Adding:
                 "trigger_rule 'one_failed' needs depends_on: a task that depends on "
                 "nothing would never start"
             )
+        if options.keep_remote and options.local:
+            raise ValueError(
+                "keep_remote=True does not go with local=True: what runs in this "
+                "process has its result here"
+            )
         return options

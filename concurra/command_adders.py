@@ -147,7 +147,7 @@ class CommandAdders(Adding):
         check = command_checks.shell_argv if shell else command_checks.exec_argv
         argv: Union[str, List[str]] = check(given["command"])
         job = Command(argv, **command_checks.options(given))
-        chosen = choose(**{name: given[name] for name in OPTIONS})
+        chosen = choose(**{name: given.get(name) for name in OPTIONS})
         if job.output is not None or job.max_output is not None:
             # Here, as the run has no threads yet.
             from .output.display import Display  # noqa: F401

@@ -53,7 +53,8 @@ class Followers:
             status = StatusReader(options.log, look)
             self._statuses.append(status)
             readers.append(status)
-        return [readers, *self._checkpoint(options), *self._observers(options)]
+        others = (self._releasing, self._checkpoint, self._observers)
+        return [readers, *(group for find in others for group in find(options))]
 
     def mute(self) -> None:
         """Log no more progress, as the run has been cut short."""
@@ -67,6 +68,13 @@ class Followers:
         """
         told = (each.told(-1) for each in self._progress)
         return next((ended for ended in told if ended >= 0), now)
+
+    def _releasing(self, options: RunOptions) -> List[List[Reader]]:
+        if options.executor is None or not self._life.keeps_remote:
+            return []
+        from .releasing import Releasing
+
+        return [[Releasing()]]
 
     def _checkpoint(self, options: RunOptions) -> List[List[Reader]]:
         chosen = options.checkpoint

@@ -109,6 +109,7 @@ class FunctionAdders(Adding):
         name: Optional[str] = None,
         version: Any = None,
         local: Optional[bool] = None,
+        keep_remote: Optional[bool] = None,
     ) -> TaskRef:
         """Add a call of ``func(*args, **kwargs)``, the arguments being in containers.
 
@@ -125,6 +126,7 @@ class FunctionAdders(Adding):
             name=name,
             version=version,
             local=local,
+            keep_remote=keep_remote,
         )
         func, before = split(func)
         chosen = Chosen({**before, **chosen})

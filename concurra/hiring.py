@@ -23,10 +23,12 @@ def pool_of(options: RunOptions, plan: Plan, threads: ThreadCache) -> Pool:
         from .workers.executor import ExecutorPool
 
         local = [task for task in plan.tasks.values() if task.options.local]
+        kept = [task for task in plan.tasks.values() if task.options.keep_remote]
         return ExecutorPool(
             threads,
             options.executor,
             local={id(task.job) for task in local if task.job},
+            kept={id(task.job) for task in kept if task.job},
             commands=any(task.job and task.job.kind is COMMAND for task in local),
             grace=grace,
             max_output=options.max_output,

@@ -74,6 +74,11 @@ class Looking:
         return self._schedulers[0].recorded
 
     @property
+    def keeps_remote(self) -> bool:
+        """Whether the result of a task stays with an executor; costs O(n)."""
+        return any(each.options.keep_remote for each in self._plan.tasks.values())
+
+    @property
     def total(self) -> int:
         """How many tasks there are."""
         return len(self._plan.tasks)

@@ -53,6 +53,8 @@ class Options:
     version: Any = None
     #: Whether it stays in this process, though the run has an executor.
     local: bool = False
+    #: Whether its result stays where the executor of the run has made it.
+    keep_remote: bool = False
 
     def __init__(self, retries: int = 0, retry: Optional[Retry] = None) -> None:
         self.retries = retries
@@ -76,7 +78,7 @@ class OwnOptions(Options):
     __slots__ = (
         *("_shared", "_retries", "_retry"),
         *("timeout", "priority", "resources", "trigger_rule", "name", "version"),
-        "local",
+        *("local", "keep_remote"),
     )
 
     def __init__(self, shared: Options, chosen: Chosen) -> None:
@@ -91,6 +93,7 @@ class OwnOptions(Options):
         self.name = chosen.get("name")
         self.version = chosen.get("version")
         self.local = chosen.get("local", False)
+        self.keep_remote = chosen.get("keep_remote", False)
 
     @property
     def retries(self) -> int:  # type: ignore[override]
@@ -113,6 +116,7 @@ def choose(
     name: Optional[str] = None,
     version: Any = None,
     local: Optional[bool] = None,
+    keep_remote: Optional[bool] = None,
 ) -> Chosen:
     """What is chosen for a task; None is no choice, and is left out.
 
@@ -140,6 +144,8 @@ def choose(
         chosen["version"] = version
     if local is not None:
         chosen["local"] = checks.flag("local", local)
+    if keep_remote is not None:
+        chosen["keep_remote"] = checks.flag("keep_remote", keep_remote)
     return chosen
 
 
@@ -190,6 +196,7 @@ if TYPE_CHECKING:
         name: Optional[str] = None,
         version: Any = None,
         local: Optional[bool] = None,
+        keep_remote: Optional[bool] = None,
     ) -> Callable[[F], F]: ...
 
     def task(function: Any = None, /, **options: Any) -> Any:
@@ -229,6 +236,11 @@ else:
             the task is run again.
         :param local: whether it stays in this process, where the runner has an
             ``executor`` for all others.
+        :param keep_remote: whether its result stays where the runner's ``executor``, a
+            client of dask, has made it. Tasks that run there, too, get it from there as
+            an argument, and nothing is sent here. Its own result is a small object that
+            stands for it. It is released when the last task that depends on it has
+            ended.
         :raises TypeError, ValueError: an argument is of the wrong type or out of its
             range.
         """

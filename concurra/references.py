@@ -14,10 +14,13 @@ from .tasks import CONTAINERS, REFERENCES, Call, Command, Task, TaskRef
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Hashable, Mapping, Optional, Sequence
-    from typing import Tuple, Union
+    from typing import Any, Callable, Dict, Hashable, Mapping, Optional
+    from typing import Sequence, Tuple, Union
 
     Referring = Union["ReferringCall", "ReferringCommand"]
+
+    #: What stands for the result of another task in the arguments of one.
+    Find = Callable[[Referring, TaskRef], Any]
 
 
 def ref(label: Hashable) -> TaskRef:
@@ -66,26 +69,37 @@ class ReferringCall(Call):
         filled = {key: self._fill(value) for key, value in self.given_kwargs.items()}
         return filled or None
 
-    def _fill(self, value: Any) -> Any:
+    def for_executor(self) -> Call:
+        """See `Call.for_executor`."""
+        args = tuple(self._fill(value, _future) for value in self.given_args)
+        kwargs = {
+            key: self._fill(value, _future) for key, value in self.given_kwargs.items()
+        }
+        return Call(self.func, args, kwargs, self.context)
+
+    def _fill(self, value: Any, result: Optional[Find] = None) -> Any:
+        result = result or _result
         kind = type(value)
         if kind in REFERENCES:
-            return self._result(value)
+            return result(self, value)
         if kind not in CONTAINERS:
             return value
         if kind is dict:
             if not any(type(each) in REFERENCES for each in value.values()):
                 return value
-            return {key: self._result(each) for key, each in value.items()}
+            return {key: self._each(each, result) for key, each in value.items()}
         if not any(type(each) in REFERENCES for each in value):
             return value
+        if kind is frozenset and result is _future:
+            result = _no_future
         try:
-            return kind(map(self._result, value))
+            return kind(self._each(each, result) for each in value)
         except TypeError as error:
             note = f"a {kind.__name__} cannot have such a result in it: {error}"
             raise TypeError(note) from None
 
-    def _result(self, value: Any) -> Any:
-        return _result(self, value) if type(value) in REFERENCES else value
+    def _each(self, value: Any, result: Find) -> Any:
+        return result(self, value) if type(value) in REFERENCES else value
 
 
 class ReferringCommand(Command):
@@ -198,9 +212,31 @@ def _task(job: Referring, reference: TaskRef) -> Task:
     return job.tasks[reference.label]
 
 
+def _found(job: Referring, reference: TaskRef) -> Tuple[Any, bool]:
+    """The result of a task, and whether that is a `RemoteResult`."""
+    task = _task(job, reference)
+    value = None if task.outcome is None else task.outcome.value
+    return value, task.options.keep_remote and value is not None
+
+
 def _result(job: Referring, reference: TaskRef) -> Any:
-    outcome = _task(job, reference).outcome
-    return None if outcome is None else outcome.value
+    """The result of a task; what an executor keeps is fetched, which may block."""
+    value, kept = _found(job, reference)
+    return value.fetch() if kept else value
+
+
+def _future(job: Referring, reference: TaskRef) -> Any:
+    """The same, but the executor's future for what that keeps."""
+    value, kept = _found(job, reference)
+    return value.future if kept else value
+
+
+def _no_future(job: Referring, reference: TaskRef) -> Any:
+    """The same, where executors do not look for their futures."""
+    value, kept = _found(job, reference)
+    if kept:
+        raise TypeError("it is kept by the executor, which does not look there")
+    return value
 
 
 def _text(job: Referring, reference: TaskRef) -> Union[str, bytes]:

@@ -120,6 +120,8 @@ class RunOptions:
         """
         for each in options:
             check_resources(each.resources, self.resources)
+        if any(each.keep_remote for each in options):
+            _check_keeping(self)
 
 
 def _check_executor(chosen: Any) -> None:
@@ -140,6 +142,23 @@ def _check_executor(chosen: Any) -> None:
                 f"{name} does not go with executor, which starts its workers by "
                 f"itself{instead}"
             )
+
+
+def _check_keeping(chosen: RunOptions) -> None:
+    """Refuse that results stay with an executor, where that is not possible."""
+    given = chosen.executor
+    finds_its_own = (getattr(given, name, None) for name in ("gather", "scatter"))
+    if not all(map(callable, finds_its_own)):
+        expected = (
+            "a client of dask for keep_remote=True, or have methods gather() and "
+            "scatter() as that has"
+        )
+        raise checks.wrong(ValueError, "executor", expected, given)
+    if chosen.checkpoint is not None:
+        raise ValueError(
+            "keep_remote=True does not go with checkpoint: a result that is not here "
+            "cannot be recorded, nor can those of the tasks that depend on it"
+        )
 
 
 #: What is of this process's workers, and what is there to do instead.

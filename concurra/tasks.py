@@ -77,6 +77,13 @@ class Call:
     #: What is kept of a call that has ended.
     title = name
 
+    def for_executor(self) -> Call:
+        """The same call, with an executor's futures for results that it keeps.
+
+        :raises Exception: they cannot be where they are to be.
+        """
+        return self
+
     @property
     def identity(self) -> Any:
         """What is equal as long as it does the same."""

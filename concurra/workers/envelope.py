@@ -23,6 +23,7 @@ from contextvars import copy_context
 from .. import current
 from ..clock import monotonic
 from ..outcomes import ERROR, STATUS, UNAVAILABLE, UNPICKLABLE, Outcome
+from ..remote_results import NotKept
 from ..retries import refusal
 from ..steps import KILL, TERMINATE
 from ..tasks import COMMAND, Call
@@ -79,15 +80,29 @@ class Envelope:
     :param token: is in no other one. Some executors run equal calls only once.
     :param payload: the rest, pickled.
     :param version: of the concurra that has made it.
+    :param keeps: whether what it returns is the result itself, which stays there. It
+        raises `NotKept` where there is none.
     """
 
-    def __init__(self, name: str, token: str, payload: bytes, version: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        token: str,
+        payload: bytes,
+        version: str,
+        keeps: bool = False,
+    ) -> None:
         self.__name__ = self.__qualname__ = name
-        self._parts = name, token, payload, version
+        self._parts = name, token, payload, version, keeps
 
-    def __call__(self, *args: Any) -> Reply:
-        _, _, payload, version = self._parts
-        return open_envelope(version, payload, args)
+    def __call__(self, *args: Any) -> Any:
+        _, token, payload, version, keeps = self._parts
+        if not keeps:
+            return open_envelope(version, payload, args)
+        outcome = _kept(_outcome(version, payload, args))
+        if outcome.ok:
+            return outcome.value
+        raise NotKept(token, _reply(outcome))
 
     def __reduce__(self) -> Any:
         return eval, (_UNPICKLE, {"source": _SOURCE, "parts": self._parts})
@@ -112,6 +127,7 @@ def contents(job: Job) -> Tuple[Any, Tuple[Any, ...]]:
     :raises BaseException: a result that it refers to does not fit there.
     """
     if isinstance(job, Call):
+        job = job.for_executor()
         kwargs = job.kwargs or {}
         return (job.func, tuple(kwargs)), (*job.args, *kwargs.values())
     command = job.ready()
@@ -123,17 +139,20 @@ def contents(job: Job) -> Tuple[Any, Tuple[Any, ...]]:
     return command, ()
 
 
-def enclose(job: Job, what: Any, note: Note, token: str, limits: Limits) -> Envelope:
+def enclose(
+    job: Job, what: Any, note: Note, token: str, limits: Limits, keeps: bool = False
+) -> Envelope:
     """An envelope with what `contents` has returned.
 
     :param limits: what holds for commands.
+    :param keeps: see `Envelope`.
     :raises BaseException: it cannot be pickled.
     """
     label, attempt, deadline, on = note
     left = None if deadline is None else max(0.0, deadline - monotonic())
     about = label, attempt, left, limits
     payload = _dumps_code((job.kind, what, about, on))
-    return Envelope(job.name, token, payload, _version())
+    return Envelope(job.name, token, payload, _version(), keeps)
 
 
 def unpicklable(error: BaseException) -> Outcome:
@@ -164,24 +183,31 @@ def outcome_of(reply: Reply) -> Outcome:
 def open_envelope(version: str, payload: bytes, args: Tuple[Any, ...]) -> Reply:
     """Do what is in an envelope; never raises."""
     try:
+        return _reply(_outcome(version, payload, args))
+    except BaseException as error:  # an interrupt that came late
+        return _reply(Outcome.raised(MODE, error))
+
+
+def _outcome(version: str, payload: bytes, args: Tuple[Any, ...]) -> Outcome:
+    try:
         if version != _version():
             text = (
                 f"RuntimeError: concurra {_version()} runs where the executor does, "
                 f"and concurra {version} where the runner does: they must be the same"
             )
-            return _reply(Outcome(UNPICKLABLE, MODE, None, text))
+            return Outcome(UNPICKLABLE, MODE, None, text)
         try:
             kind, what, about, on = pickle.loads(payload)
         except BaseException as error:  # the user's module may do anything
-            return _reply(_not_readable(error))
+            return _not_readable(error)
         work = _run if kind == COMMAND else _call
         outcome = _at_work(lambda: work(what, about, args), about)
         raised = outcome.exception
         if on is not None and outcome.retry and isinstance(raised, BaseException):
             outcome.refuse(refusal(on, raised))
-        return _reply(outcome)
+        return outcome
     except BaseException as error:  # an interrupt that came late
-        return _reply(Outcome.raised(MODE, error))
+        return Outcome.raised(MODE, error)
 
 
 def _at_work(work: Callable[[], Outcome], about: Any) -> Outcome:
@@ -271,6 +297,17 @@ def _reply(outcome: Outcome) -> Reply:
     return outcome.cause, value, *texts, exception, outcome.final
 
 
+def _kept(outcome: Outcome) -> Outcome:
+    """The same, if it can go from worker to worker: it is pickled to nowhere."""
+    try:
+        if outcome.ok:
+            _prove(outcome.value)
+        return outcome
+    except BaseException as error:
+        note = f" ({outcome.warning})" if outcome.warning else ""
+        return _not_recorded(error, note)
+
+
 def _not_recorded(error: BaseException, note: str = "") -> Outcome:
     """What a job returned cannot be pickled there, or unpickled here."""
     from .child import not_recorded
@@ -299,6 +336,25 @@ def _dumps_code(value: Any) -> bytes:
         return pickle.dumps(value, 5)
     packed: bytes = dumps(value, 5)
     return packed
+
+
+class _Nowhere:
+    """A file that keeps nothing."""
+
+    def write(self, data: Any) -> int:
+        return len(data)
+
+
+def _prove(value: Any) -> None:
+    """Pickle a value as far as that shows whether it can be, without a copy.
+
+    :raises BaseException: it cannot.
+    """
+    pickler = pickle.Pickler(_Nowhere(), 5, buffer_callback=lambda _: None)
+    try:
+        pickler.dump(value)
+    except Exception:
+        _dumps_code(value)
 
 
 def _dumps_value(value: Any) -> bytes:

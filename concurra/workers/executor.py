@@ -20,18 +20,20 @@ from __future__ import annotations
 import itertools
 import threading
 import uuid
-from collections import deque
+from weakref import WeakSet
 
-from ..outcomes import LOST, UNAVAILABLE, AtHand, Outcome
+from ..outcomes import LOST, SUCCESS, UNAVAILABLE, AtHand, Outcome
+from ..remote_results import NotKept, RemoteResult
 from ..steps import TERMINATE
-from ..threads import report
+from ..tasks import Command
 from ..wording import describe, kind, stripped
 from .envelope import MODE, contents, enclose, outcome_of, unpicklable
+from .lane import Lane
 from .pool import Pool, PooledWorker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Collection, Deque, Final, List, Optional
+    from typing import Any, Callable, Collection, Final, List, Optional
 
     from ..current import Note
     from ..tasks import Job
@@ -54,7 +56,8 @@ class ExecutorPool(Pool):
 
     :param executor: the user's.
     :param local: the ids of jobs that are done in this process.
-    :param commands: whether there are commands among these.
+    :param kept: the ids of jobs whose results stay with the executor.
+    :param commands: whether there are commands among the local ones.
     :param grace: seconds that the end waits for cancels that are on their way.
     :param max_output: see `CommandWorker`.
     """
@@ -65,6 +68,7 @@ class ExecutorPool(Pool):
         executor: Any,
         *,
         local: Collection[int] = (),
+        kept: Collection[int] = (),
         commands: bool = False,
         grace: float = 1.0,
         max_output: Optional[float] = None,
@@ -73,6 +77,7 @@ class ExecutorPool(Pool):
         self.elsewhere = self.remote = True
         self.executor = executor
         self.local = local
+        self.kept = kept
         #: What goes with commands.
         self.limits = grace, max_output
         self._grace = grace
@@ -83,6 +88,8 @@ class ExecutorPool(Pool):
         self._receiving = 0  # in how many threads
         self._name = uuid.uuid4().hex
         self._numbers = itertools.count()
+        self._results: WeakSet[RemoteResult] = WeakSet()
+        self._closed = False
 
     def hire(self, done: Done) -> ExecutorsWorker:
         """See `Workers.hire`."""
@@ -117,8 +124,25 @@ class ExecutorPool(Pool):
             with self._lock:
                 self._receiving -= 1
 
+    def keep(self, name: str, future: Any) -> RemoteResult:
+        """What stands for the result of a future; it is kept till the end of the run.
+
+        That is the latest: see `Releasing`.
+        """
+        result = RemoteResult(name, future)
+        with self._lock:
+            if self._closed:
+                result.release()
+            else:
+                self._results.add(result)
+        return result
+
     def close(self) -> None:
         """See `Workers.close`."""
+        with self._lock:
+            self._closed = True
+        for result in self._results:
+            result.release()
         self.outgoing.drain(self._grace)
         super().close()
 
@@ -163,10 +187,14 @@ class ExecutorWorker:
         if self._stopped:
             return Outcome.stopped()
         note = self.note or _NO_NOTE
-        self._attempt = attempt = _Attempt(self._pool, job, note, done)
+        pool = self._pool
+        self._attempt = attempt = _Attempt(pool, job, note, done, id(job) in pool.kept)
         self.sent = True
         try:
-            self._pool.outgoing.put(attempt.submit)
+            if pool.kept and isinstance(job, Command):
+                pool.threads.start_soon(attempt.prepare)
+            else:
+                pool.outgoing.put(attempt.submit)
         except Exception as error:  # there can be no thread
             self.sent = False
             return Outcome.raised(None, error, UNAVAILABLE)
@@ -206,17 +234,36 @@ class _Attempt:
 
     __slots__ = (
         *("_pool", "_job", "_note", "_untold", "_future", "_withdrawn", "arrived"),
+        *("_token", "_keeps"),
     )
 
-    def __init__(self, pool: ExecutorPool, job: Job, note: Note, done: Done) -> None:
+    def __init__(
+        self, pool: ExecutorPool, job: Job, note: Note, done: Done, keeps: bool
+    ) -> None:
         self._pool = pool
         self._job: Optional[Job] = job
         self._note = note
         self._untold: List[Done] = [done]
         self._future: Any = None
         self._withdrawn = False
+        self._token = pool.token()
+        self._keeps = job.name if keeps else None
         #: Whether the executor has called back.
         self.arrived = False
+
+    def prepare(self) -> None:
+        """Fetch what a command is to have of others, then submit it; never raises.
+
+        That may block, and others are not to wait for it.
+        """
+        job = self._job
+        try:
+            if isinstance(job, Command):
+                self._job = job.ready()
+            del job
+            self._pool.outgoing.put(self.submit)
+        except BaseException as error:
+            self._tell(Outcome.raised(MODE, error))
 
     def submit(self) -> None:
         """Hand it to the executor, unless it has been withdrawn; never raises."""
@@ -235,7 +282,8 @@ class _Attempt:
         except BaseException as error:
             return Outcome.raised(MODE, error)
         try:
-            envelope = enclose(job, what, self._note, pool.token(), pool.limits)
+            about = self._note, self._token, pool.limits, self._keeps is not None
+            envelope = enclose(job, what, *about)
         except BaseException as error:
             return unpicklable(error)
         del what
@@ -287,11 +335,28 @@ class _Attempt:
         if future is None or not self._untold:
             return
         try:
-            outcome = outcome_of(future.result())
+            if self._keeps is None:
+                outcome = outcome_of(future.result())
+            else:
+                outcome = self._kept(self._keeps, future)
         except BaseException as error:
             outcome = _fault(error)
         del future
         self._tell(outcome)
+
+    def _kept(self, name: str, future: Any) -> Outcome:
+        """The outcome of what has left its result there."""
+        try:
+            if future.status != "finished":
+                future.result()  # raises what has happened
+        except NotKept as error:
+            error.__traceback__ = None  # which holds the future
+            if error.token != self._token:
+                return _fault(error)
+            return outcome_of(error.reply)
+        if self._withdrawn:
+            return Outcome.stopped()
+        return Outcome(SUCCESS, MODE, self._pool.keep(name, future))
 
     def _tell(self, outcome: Outcome) -> None:
         try:
@@ -304,67 +369,12 @@ class _Attempt:
 def _fault(error: BaseException) -> Outcome:
     """The executor itself has failed: what has become of the job is not known."""
     text, trace = describe(error)
-    if kind(error) == "CancelledError":
+    if isinstance(error, NotKept):  # of another attempt
+        text, trace = f"RuntimeError: {error.told_to_others}", ""
+    elif kind(error) == "CancelledError":
         text = f"{text.rstrip(': ')}: the executor has dropped the task"
     elif _NO_CONCURRA in text:
         text = f"{text} (it must be installed wherever the executor runs tasks)"
     outcome = Outcome(LOST, MODE, None, text, trace)
     outcome.exception = stripped(error)
     return outcome
-
-
-class Lane:
-    """Calls that may block, one after the other; there is a thread while there are any.
-
-    A thread that was struck (see `threads`) begins its call again, which must bear
-    that.
-    """
-
-    def __init__(self, threads: ThreadCache) -> None:
-        self._threads = threads
-        self._calls: Deque[Callable[[], object]] = deque()
-        self._lock = threading.Lock()
-        self._served = False
-
-    def put(self, call: Callable[[], object]) -> None:
-        """Have it called soon.
-
-        :raises RuntimeError: there can be no thread.
-        """
-        self._calls.append(call)
-        with self._lock:
-            if self._served:
-                return
-            self._served = True
-        try:
-            self._threads.start_soon(self._serve)
-        except BaseException:
-            self._calls.remove(call)
-            with self._lock:
-                self._served = bool(self._calls)
-            if self._served:  # others have relied on that
-                self._serve()
-            raise
-
-    def drain(self, seconds: float) -> None:
-        """Wait until all has been called that was put here, but not for ever."""
-        if self._served:
-            drained = threading.Event()
-            self.put(drained.set)
-            drained.wait(seconds)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                return self._work()
-            except BaseException as error:
-                report(error)
-
-    def _work(self) -> None:
-        calls = self._calls
-        while calls:
-            calls[0]()
-            calls.popleft()
-        with self._lock:
-            if not calls:
-                self._served = False

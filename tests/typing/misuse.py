@@ -66,6 +66,7 @@ runner.join()  # E: no such method
 concurra.TaskRunner(run_timeout="1 h")  # E: a number of seconds
 concurra.TaskRunner(4, executor=power)  # E: an object with a method submit
 runner.add_command(["true"], local="no")  # E: true or false
+runner.add_command(["true"], keep_remote=True)  # E: of functions alone
 concurra.TaskRunner(resources=["db"])  # E: a mapping
 concurra.TaskRunner(initializer="f")  # E: a function
 concurra.TaskRunner(task_retries="2")  # E: a number, or a Retry

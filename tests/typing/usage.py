@@ -231,6 +231,7 @@ def run_with_options(logger: logging.Logger) -> None:
     with ThreadPoolExecutor() as pool:
         other = concurra.TaskRunner(4, executor=pool)
         other.add_task(concurra.task(power, local=True), 2)
+        other.add_function(power, (2,), keep_remote=True)
         other.add_command(["true"], local=True)
 
 

@@ -192,6 +192,7 @@ def test_what_is_chosen() -> None:
         trigger_rule="all_done",
         name="load",
         local=1,  # type: ignore[arg-type]
+        keep_remote=False,
     ) == {
         "timeout": Decimal("1.50"),
         "task_retries": (2, retry),
@@ -200,6 +201,7 @@ def test_what_is_chosen() -> None:
         "trigger_rule": "all_done",
         "name": "load",
         "local": True,
+        "keep_remote": False,
     }
 
 
@@ -212,6 +214,7 @@ def test_what_is_chosen() -> None:
         ("task_retries", -1, "task_retries must be at least 0, not -1"),
         ("task_retries", True, "task_retries must be an integer, not True"),
         ("local", "no", "local must be True or False, not 'no'"),
+        ("keep_remote", "no", "keep_remote must be True or False, not 'no'"),
         ("task_retries", 1.0, "task_retries must be an integer or a Retry, not 1.0"),
         ("task_retries", Retry, "task_retries must be an integer or a Retry, not <cl"),
         ("priority", 0.5, "priority must be an integer, not 0.5"),
