@@ -348,6 +348,15 @@ def work(items: Any) -> List[Tuple[CallParts, Optional[Hashable]]]:
     return checked
 
 
+def takes_own_futures(executor: Any) -> bool:
+    """Whether an executor finds its futures among arguments, as a client of dask does.
+
+    That is known by methods that only who has the values elsewhere can have.
+    """
+    names = ("gather", "scatter")
+    return all(callable(getattr(executor, name, None)) for name in names)
+
+
 def wrong(kind: type, parameter: str, expected: str, value: Any) -> Exception:
     """The error that says what a parameter must be, and what it is."""
     error: Exception = kind(f"{parameter} must be {expected}, not {brief(value)}")

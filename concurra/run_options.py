@@ -147,8 +147,7 @@ def _check_executor(chosen: Any) -> None:
 def _check_keeping(chosen: RunOptions) -> None:
     """Refuse that results stay with an executor, where that is not possible."""
     given = chosen.executor
-    finds_its_own = (getattr(given, name, None) for name in ("gather", "scatter"))
-    if not all(map(callable, finds_its_own)):
+    if not checks.takes_own_futures(given):
         expected = (
             "a client of dask for keep_remote=True, or have methods gather() and "
             "scatter() as that has"

@@ -20,20 +20,22 @@ from __future__ import annotations
 import itertools
 import threading
 import uuid
+from collections import deque
 from weakref import WeakSet
 
-from ..outcomes import LOST, SUCCESS, UNAVAILABLE, AtHand, Outcome
-from ..remote_results import NotKept, RemoteResult
+from .. import checks
+from ..outcomes import UNAVAILABLE, AtHand, Outcome
+from ..remote_results import RemoteResult
 from ..steps import TERMINATE
 from ..tasks import Command
-from ..wording import describe, kind, stripped
-from .envelope import MODE, contents, enclose, outcome_of, unpicklable
+from .attempts import Attempt, cancel_all
+from .envelope import MODE
 from .lane import Lane
 from .pool import Pool, PooledWorker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Collection, Final, List, Optional
+    from typing import Any, Callable, Collection, Deque, Final, Optional
 
     from ..current import Note
     from ..tasks import Job
@@ -47,8 +49,6 @@ EXECUTOR: Final = "executor"
 RECEIVERS: Final = 64
 
 _NO_NOTE: Final[Note] = ("", 1, None, None)
-
-_NO_CONCURRA = "No module named 'concurra"
 
 
 class ExecutorPool(Pool):
@@ -90,6 +90,11 @@ class ExecutorPool(Pool):
         self._numbers = itertools.count()
         self._results: WeakSet[RemoteResult] = WeakSet()
         self._closed = False
+        self._withdrawn: Deque[Attempt] = deque()
+        # That of dask cancels many in one call, in the time of one.
+        self._cancels_many = checks.takes_own_futures(executor) and callable(
+            getattr(executor, "cancel", None)
+        )
 
     def hire(self, done: Done) -> ExecutorsWorker:
         """See `Workers.hire`."""
@@ -98,6 +103,24 @@ class ExecutorPool(Pool):
     def token(self) -> str:
         """Another one with each call, in all the world."""
         return f"{self._name}-{next(self._numbers)}"
+
+    def withdraw(self, attempt: Attempt) -> None:
+        """Have one cancelled soon, with all that are to be by then.
+
+        :raises RuntimeError: there can be no thread.
+        """
+        self._withdrawn.append(attempt)
+        self.outgoing.put(self._cancel)
+
+    def _cancel(self) -> None:
+        attempts = list(self._withdrawn)
+        if self._cancels_many:
+            cancel_all(self.executor, attempts)
+        else:
+            for each in attempts:
+                each.cancel()
+        for _ in attempts:
+            self._withdrawn.popleft()
 
     def receive(self, call: Callable[[], object], waits: bool) -> None:
         """Have a result received soon; if that may block, in a thread of its own.
@@ -171,7 +194,7 @@ class ExecutorWorker:
     def __init__(self, pool: ExecutorPool) -> None:
         self._pool = pool
         self._at_hand = AtHand(MODE)
-        self._attempt: Optional[_Attempt] = None
+        self._attempt: Optional[Attempt] = None
         self._stopped = False
 
     def is_quick(self, job: Job) -> bool:
@@ -188,7 +211,7 @@ class ExecutorWorker:
             return Outcome.stopped()
         note = self.note or _NO_NOTE
         pool = self._pool
-        self._attempt = attempt = _Attempt(pool, job, note, done, id(job) in pool.kept)
+        self._attempt = attempt = Attempt(pool, job, note, done, id(job) in pool.kept)
         self.sent = True
         try:
             if pool.kept and isinstance(job, Command):
@@ -227,154 +250,3 @@ class ExecutorWorker:
     def close(self) -> None:
         """Nothing is held."""
         self._attempt = None
-
-
-class _Attempt:
-    """A job on its way to the executor and back; ``done`` is called once."""
-
-    __slots__ = (
-        *("_pool", "_job", "_note", "_untold", "_future", "_withdrawn", "arrived"),
-        *("_token", "_keeps"),
-    )
-
-    def __init__(
-        self, pool: ExecutorPool, job: Job, note: Note, done: Done, keeps: bool
-    ) -> None:
-        self._pool = pool
-        self._job: Optional[Job] = job
-        self._note = note
-        self._untold: List[Done] = [done]
-        self._future: Any = None
-        self._withdrawn = False
-        self._token = pool.token()
-        self._keeps = job.name if keeps else None
-        #: Whether the executor has called back.
-        self.arrived = False
-
-    def prepare(self) -> None:
-        """Fetch what a command is to have of others, then submit it; never raises.
-
-        That may block, and others are not to wait for it.
-        """
-        job = self._job
-        try:
-            if isinstance(job, Command):
-                self._job = job.ready()
-            del job
-            self._pool.outgoing.put(self.submit)
-        except BaseException as error:
-            self._tell(Outcome.raised(MODE, error))
-
-    def submit(self) -> None:
-        """Hand it to the executor, unless it has been withdrawn; never raises."""
-        job, self._job = self._job, None
-        if job is None or self._withdrawn:
-            return
-        outcome = self._submit(job)
-        del job
-        if outcome is not None:
-            self._tell(outcome)
-
-    def _submit(self, job: Job) -> Optional[Outcome]:
-        pool = self._pool
-        try:
-            what, args = contents(job)
-        except BaseException as error:
-            return Outcome.raised(MODE, error)
-        try:
-            about = self._note, self._token, pool.limits, self._keeps is not None
-            envelope = enclose(job, what, *about)
-        except BaseException as error:
-            return unpicklable(error)
-        del what
-        try:
-            self._future = pool.executor.submit(envelope, *args)
-            self._future.add_done_callback(self._arrive)
-        except BaseException as error:  # broken, shut down, or not what it should be
-            self._future = None
-            outcome = Outcome.raised(None, error)
-            outcome.final = True  # it may have been submitted, for all we know
-            return outcome
-        return None
-
-    def withdraw(self) -> None:
-        """Nobody waits for it any more; idempotent, for any thread."""
-        self._withdrawn = True
-        self._job = None
-        try:
-            self._pool.outgoing.put(self._cancel)
-        except Exception:  # there can be no thread, and here it might block
-            pass
-
-    def _cancel(self) -> None:
-        future = self._future
-        try:
-            if future is not None and (self.arrived or future.cancel() is False):
-                return  # it goes on to its end there, or has come to it
-        except BaseException:  # what becomes of it is not known
-            return
-        self._future = future = None
-        self._tell(Outcome.stopped())
-
-    def _arrive(self, future: Any) -> None:
-        """The executor calls back, in a thread that must not be held up."""
-        from concurrent.futures import Future
-
-        if self.arrived:
-            return
-        self.arrived = True
-        try:
-            there = isinstance(future, Future)
-            self._pool.receive(self._receive, waits=not there)
-        except Exception:  # there can be no thread
-            self._receive()
-
-    def _receive(self) -> None:
-        """Ask for the result, and tell the outcome; never raises."""
-        future, self._future = self._future, None
-        if future is None or not self._untold:
-            return
-        try:
-            if self._keeps is None:
-                outcome = outcome_of(future.result())
-            else:
-                outcome = self._kept(self._keeps, future)
-        except BaseException as error:
-            outcome = _fault(error)
-        del future
-        self._tell(outcome)
-
-    def _kept(self, name: str, future: Any) -> Outcome:
-        """The outcome of what has left its result there."""
-        try:
-            if future.status != "finished":
-                future.result()  # raises what has happened
-        except NotKept as error:
-            error.__traceback__ = None  # which holds the future
-            if error.token != self._token:
-                return _fault(error)
-            return outcome_of(error.reply)
-        if self._withdrawn:
-            return Outcome.stopped()
-        return Outcome(SUCCESS, MODE, self._pool.keep(name, future))
-
-    def _tell(self, outcome: Outcome) -> None:
-        try:
-            done = self._untold.pop()
-        except IndexError:
-            return  # it has been told
-        done(outcome, True)
-
-
-def _fault(error: BaseException) -> Outcome:
-    """The executor itself has failed: what has become of the job is not known."""
-    text, trace = describe(error)
-    if isinstance(error, NotKept):  # of another attempt
-        text, trace = f"RuntimeError: {error.told_to_others}", ""
-    elif kind(error) == "CancelledError":
-        text = f"{text.rstrip(': ')}: the executor has dropped the task"
-    elif _NO_CONCURRA in text:
-        text = f"{text} (it must be installed wherever the executor runs tasks)"
-    outcome = Outcome(LOST, MODE, None, text, trace)
-    outcome.exception = stripped(error)
-    return outcome

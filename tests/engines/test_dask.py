@@ -181,7 +181,7 @@ def test_an_abort_withdraws_what_waits(client: Any, tmp_path: Path) -> None:
     wait_until(path.exists, BOUND, "the first task")
     began = time.monotonic()
     results = made.abort(verify=False)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 2  # where one call for each takes a second
     assert {each["status"] for each in results.values()} <= {"Terminated", "Successful"}
     assert path.exists()
     path.unlink()

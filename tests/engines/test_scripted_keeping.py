@@ -21,6 +21,14 @@ from tests.helpers import wait_until
 class Keeper(Engine):
     """It finds its own futures among the arguments, as a client of dask does."""
 
+    fails = False
+
+    def __init__(self, at_once: bool = False) -> None:
+        super().__init__(at_once)
+        self.cancels: list[list[Job]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
     def submit(self, function: Any, *args: Any) -> Job:
         job = KeeperJob(function, args)
         self.jobs.append(job)
@@ -32,6 +40,12 @@ class Keeper(Engine):
         """Not called: it tells what this is."""
 
     scatter = gather
+
+    def cancel(self, jobs: list[Job]) -> None:
+        self.cancels.append(list(jobs))
+        assert self.gate.wait(BOUND)
+        if self.fails:
+            raise OSError("gone")
 
 
 class KeeperJob(Job):
@@ -218,7 +232,9 @@ def test_it_comes_after_the_end() -> None:
         job: Any = next(each for each in engine.jobs if each.args == (5,))
         assert ended(made, "a")["status"] == "Terminated"
         future = weakref.ref(job)
+        wait_until(lambda: engine.cancels, BOUND, "the cancel")
         engine.jobs.remove(job)
+        engine.cancels.clear()
         job.run()
         del job
         wait_until(
@@ -265,3 +281,39 @@ def test_add_function_has_it_too() -> None:
     made = runner(Keeper(at_once=True))
     made.add_function(add, (5,), key="kept", keep_remote=True)
     assert type(made.run(verify=False)["kept"]["result"]) is RemoteResult
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_many_are_cancelled_in_few_calls(fails: bool) -> None:
+    """Each would take as long as all of them; also if it fails, nobody waits for it."""
+    engine = Keeper()
+    engine.fails = fails
+    engine.gate.clear()
+    made = runner(engine, 100, terminate_timeout=0.1)
+    for number in range(120):
+        made.add_task(add, number)
+    made.execute_in_background()
+    engine.job(99)
+    engine.jobs[0].run()
+    ended(made, 0)
+    engine.job(100)
+    results = made.abort(verify=False)
+    engine.gate.set()
+    assert [each["status"] for each in results.values()].count("Terminated") == 119
+    wait_until(lambda: sum(map(len, engine.cancels)) == 100, BOUND, "all cancels")
+    cancelled = [job for jobs in engine.cancels for job in jobs]
+    assert set(map(id, cancelled)) == set(map(id, engine.jobs[1:]))
+    assert all(not job.cancels for job in engine.jobs)
+    assert len(engine.cancels) <= 2
+
+
+def test_what_waits_is_withdrawn_one_by_one_elsewhere() -> None:
+    """Other engines have no such call, or one that means something else."""
+    engine = Engine()
+    engine.cancel = None  # type: ignore[attr-defined]
+    made = runner(engine, 2)
+    made.add_task(add, 1)
+    made.execute_in_background()
+    engine.job(0)
+    made.abort(verify=False)
+    wait_until(lambda: engine.jobs[0].cancels, BOUND, "the cancel")
