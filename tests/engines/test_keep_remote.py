@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
@@ -341,6 +342,35 @@ def test_it_is_made_again_when_its_worker_is_lost(
                 "its worker, and could not be made again: ValueError: of mine"
             )
     wait_until(lambda: not own.futures and not keys(own), BOUND, "no keys")
+
+
+@pytest.mark.parametrize("what", ["client", "scheduler"])
+def test_the_engine_goes_in_the_midst(what: str, tmp_path: Path) -> None:
+    """With what is kept: who needs that ends, wherever it is, and nothing hangs."""
+    path = tmp_path / "pid"
+    made = test_dask.cluster()
+    client = distributed.Client(made, timeout=5)
+    try:
+        run = runner(client, timeout=10, terminate_timeout=0.5)
+        ref = run.add_task(task(load, keep_remote=True), label="kept")
+        run.add_task(stay, str(path), label="long", depends_on=["kept"])
+        run.add_task(task(len, local=True), ref, label="local", depends_on=["after"])
+        run.add_task(len, ref, label="there", depends_on=["after"])
+        gone = threading.Event()
+        run.add_task(task(gone.wait, local=True), BOUND, label="after")
+        run.execute_in_background()
+        wait_until(path.exists, BOUND, "the long task")
+        client.close() if what == "client" else made.close()
+        gone.set()
+        results = run.get_background_results(verify=False)
+        assert results["kept"]["status"] == "Successful"
+        for label in ("long", "local", "there"):
+            assert results[label]["status"] != "Successful", results[label]
+    finally:
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(Exception):
+            client.close()
+        made.close()
 
 
 # Where it makes no sense --------------------------------------------------------------
