@@ -183,3 +183,31 @@ def test_a_start_that_fails_can_be_tried_again(threads: ThreadCache) -> None:
         timer.ring(looks)
     timer.ring(looks)
     looks.wait()
+
+
+def test_all_end_where_a_start_was_cut_short() -> None:
+    """Ctrl-C comes when the thread is there: the next ring starts a second one."""
+    over, looks = threading.Event(), threading.Semaphore(0)
+    started: list[threading.Thread] = []
+
+    def look() -> float | None:
+        looks.release()
+        return None if over.is_set() else FOREVER
+
+    def start(call: Callable[..., object], *args: object) -> None:
+        started.append(threading.Thread(target=call, args=args, daemon=True))
+        started[-1].start()
+        if len(started) == 1:
+            raise KeyboardInterrupt
+
+    timer = Timer(start)
+    with pytest.raises(KeyboardInterrupt):
+        timer.ring(look)
+    timer.ring(look)
+    for _ in started:
+        assert looks.acquire(timeout=BOUND)
+    over.set()
+    timer.close()
+    for thread in started:
+        thread.join(BOUND)
+    assert [thread.is_alive() for thread in started] == [False, False]
