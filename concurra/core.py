@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 
-from . import checks, logs, results
+from . import checks, logs
 from .clock import monotonic
 from .command_adders import CommandAdders
 from .errors import CommandExecutionError, hidden
 from .following import Following
 from .function_adders import FunctionAdders
 from .options import Options
-from .run_options import RunOptions
-from .plan import Plan
 from .tasks import EMPTY
 
 TYPE_CHECKING = False
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Hashable, Iterable, List, Mapping
     from typing import Optional, Tuple, TypeVar, Union
 
-    from .run_options import Checkpoint
+    from .run_options import Checkpoint, RunOptions
     from .checks import StrPath
     from .events import Reader
     from .observers import Observer
@@ -137,6 +135,8 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         # later: a signal handler that aborts a run would find half a module.
         from .followers import Followers
         from .lifecycle import LifeCycle
+        from .plan import Plan
+        from .results import Recorder, Registry
 
         self.log = checks.logger(logger)
         self.name = checks.text("name", name, "TaskRunner")
@@ -171,12 +171,14 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         self._life = LifeCycle(self._plan)
         # One offset between the clocks serves all timestamps of the run.
         offset = time.time() - monotonic()
-        recorder = results.Recorder(offset)
-        self._registry = results.Registry(self._plan.tasks, recorder.record)
+        recorder = Recorder(offset)
+        self._registry = Registry(self._plan.tasks, recorder.record)
         self._followers = Followers(self._life, self._registry, offset)
 
     def _check_options(self) -> RunOptions:
         """The attributes as they are now, each in the form in which it is used."""
+        from .run_options import RunOptions
+
         options = RunOptions(self)
         for name in RunOptions.NAMES:
             setattr(self, name, getattr(options, name))
