@@ -10,6 +10,7 @@ from .command_adders import CommandAdders
 from .errors import CommandExecutionError, hidden
 from .following import Following
 from .function_adders import FunctionAdders
+from .loading import load_engine
 from .options import Options
 from .tasks import EMPTY
 
@@ -131,8 +132,7 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         progress_every: Optional[float] = None,
         executor: Optional[Executor] = None,
     ) -> None:
-        # With the first runner, as it takes as long to load as all the rest; and not
-        # later: a signal handler that aborts a run would find half a module.
+        load_engine()
         from .followers import Followers
         from .lifecycle import LifeCycle
         from .plan import Plan

@@ -14,8 +14,6 @@ from concurra.run_options import RunOptions
 from concurra.plan import Plan
 from concurra.steps import INTERRUPT, KILL, TERMINATE
 from concurra.tasks import Call, Task
-from tests.behaviour.support import SAME_LIBRARY
-from tests.helpers import run_script
 from tests.unit.support import nothing
 from tests.unit.test_options import chosen
 
@@ -392,23 +390,3 @@ def test_what_is_refused_when() -> None:
     life.in_background = True
     life.conclude()
     assert not life.in_background
-
-
-# What is loaded when ------------------------------------------------------------------
-
-LOADED = """
-import sys
-
-import concurra
-
-runner = concurra.TaskRunner(progress_stats=False)
-loaded = set(sys.modules)
-runner.add_task(abs, 1)
-runner.run(verify=False)
-print(sorted(name for name in set(sys.modules) - loaded if "concurra" in name))
-"""
-
-
-def test_a_run_in_threads_loads_nothing_of_ours() -> None:
-    """A signal handler that aborts it would find half a module."""
-    assert run_script(LOADED, check=True, env=SAME_LIBRARY).stdout.split() == ["[]"]
