@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import linecache
 import threading
 import tracemalloc
 from typing import Any
@@ -99,6 +100,7 @@ def many_runs(mode: str, count: int) -> None:
 
 
 def _memory() -> int:
+    linecache.clearcache()  # the sources of files in stacks that were looked at
     gc.collect()
     return tracemalloc.get_traced_memory()[0]
 
