@@ -203,8 +203,6 @@ def may_fork(
 
     A fork has a copy of every greenlet, and these would go on in the worker.
     """
-    import sys
-
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None or not monkey.is_module_patched("threading"):
         return

@@ -63,9 +63,9 @@ class Lane:
 
     def _work(self) -> None:
         calls = self._calls
-        while calls:
-            calls[0]()
-            calls.popleft()
-        with self._lock:
-            if not calls:
-                self._served = False
+        while self._served:
+            while calls:
+                calls[0]()
+                calls.popleft()
+            with self._lock:  # who came meanwhile has seen that there is a thread
+                self._served = bool(calls)
