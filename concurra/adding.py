@@ -9,7 +9,8 @@ from .tasks import REFERENCES, Task, TaskRef
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Hashable, Iterable, Mapping, Sequence, Tuple, Union
+    from typing import Any, Dict, Hashable, Iterable, Mapping, Optional, Sequence
+    from typing import Tuple, Union
 
     from .lifecycle import LifeCycle
     from .plan import Plan
@@ -38,6 +39,7 @@ class Adding:
         depends_on: Any,
         chosen: Chosen,
         references: Sequence[Any] = (),
+        title: Optional[str] = None,
     ) -> TaskRef:
         plan = self._plan
         if label is None:
@@ -54,7 +56,7 @@ class Adding:
             needed = self._labels((*needed, *references))
         options = self._choice(chosen, needed) if chosen else plan.shared
         self._life.check_open()
-        task = Task(label, job, options)
+        task = Task(label, job, options, title)
         add = plan.add  # an attribute: to call it at once would be slower
         add(task, needed)
         if references and job.refers:

@@ -61,9 +61,10 @@ class FunctionAdders(Adding):
         :raises RuntimeError: the runner has been started.
         """
         chosen: Chosen
+        title: Optional[str] = None
         if type(task) is FunctionType:  # by far the most: no more calls than needed
             found: Any = getattr(task, ATTRIBUTE, NOTHING)
-            chosen = found
+            chosen, title = found, task.__name__
         else:
             task, chosen = split(checks.function(task))
         if task_retries is not None:
@@ -78,7 +79,7 @@ class FunctionAdders(Adding):
             from .references import referring
 
             job = referring(job, chosen.get("trigger_rule"), references)
-        return self._add(job, label, depends_on, chosen, references)
+        return self._add(job, label, depends_on, chosen, references, title)
 
     def add_func(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> TaskRef:
         """Add a call of ``func(*args, **kwargs)``, its label being the keyword ``key``.

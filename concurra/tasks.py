@@ -232,8 +232,10 @@ class Task(TaskRef):
     tasks that it depends on, ``needs`` are these tasks, from the start of the run on.
     ``attempts`` counts those that were started; ``errors`` has the error of each that
     failed, ``mode`` is how the last of these was run. ``blockers`` is the number of
-    dependencies that it still waits for. ``order`` and ``island`` belong to `dag`,
-    which sets them once it has a use for them.
+    dependencies that it still waits for. ``index`` and ``depends_on`` are set by `dag`
+    with its adding, ``order`` and ``island`` once that has a use for them.
+
+    :param title: the job's, from those who have it at hand.
     """
 
     __slots__ = (
@@ -255,16 +257,22 @@ class Task(TaskRef):
         "outcome",
     )
 
+    index: int
+    depends_on: Sequence[Hashable]
     order: int
     island: Sequence[Task]
 
-    def __init__(self, label: Hashable, job: Job, options: Options = DEFAULTS) -> None:
+    def __init__(
+        self,
+        label: Hashable,
+        job: Job,
+        options: Options = DEFAULTS,
+        title: Optional[str] = None,
+    ) -> None:
         self.label = label
-        self.title: Union[str, Tuple[str, str]] = job.title
-        self.index = -1
+        self.title: Union[str, Tuple[str, str]] = title or job.title
         self.job: Optional[Job] = job
         self.options = options
-        self.depends_on: Sequence[Hashable] = ()
         self.needs: Sequence[Task] = ()
         self.dependents: Sequence[Task] = ()
         self.blockers = 0
