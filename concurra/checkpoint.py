@@ -109,6 +109,9 @@ class CheckpointReader(Reader):
         restored = self._load(file, found)
         for task in restored:
             del self._missing[task]
+        if restored:
+            path, many = self._checkpoint.path, f"{len(restored)} of {len(tasks)}"
+            self._inform(f"Restored from checkpoint {path!r}: {many} tasks")
         return restored
 
     def _key(self, task: Task) -> Optional[Tuple[bytes, bytes]]:

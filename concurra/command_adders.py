@@ -137,6 +137,7 @@ class CommandAdders(Adding):
         """
         from . import command_checks
 
+        command_checks.no_written_reference(given)
         places = given["command"], given["env"], given["input"]
         references = referred(places)
         if references:

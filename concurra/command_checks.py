@@ -54,6 +54,24 @@ def options(given: Mapping[str, Any]) -> Dict[str, Any]:
     }
 
 
+def no_written_reference(given: Mapping[str, Any]) -> None:
+    """Refuse a reference that was written into a text: there it means nothing."""
+    command, env = given["command"], given["env"]
+    texts = {"command": command, "input": given["input"]}
+    if isinstance(command, (list, tuple)):
+        texts.update((f"command[{at}]", each) for at, each in enumerate(command))
+    if isinstance(env, Mapping):
+        texts.update((f"env[{show(name)}]", value) for name, value in env.items())
+    for name, text in texts.items():
+        if isinstance(text, str) and "<TaskRef " in text:
+            expected = (
+                "without a reference within a text: it has to be an argument, a value "
+                "of env or the input by itself. A shell's line can put it into a text: "
+                "add_shell_command('tool --tag=\"$TAG\"', env={'TAG': reference})"
+            )
+            raise _wrong(ValueError, name, expected, text)
+
+
 def exec_argv(argv: Any) -> List[str]:
     """A program and its arguments, as strings."""
     if isinstance(argv, (str, bytes, os.PathLike)):

@@ -59,6 +59,10 @@ class CommandExecutionError(ConcurraError, RuntimeError):
         self.result = result
         message = f"Command {_ending(self.returncode)}"
         output = _text(self.stderr).strip() or _text(self.stdout).strip()
+        if "\r" in output:  # a progress bar: as it was left on a terminal
+            from .sanitize import last_states
+
+            output = last_states(output)
         if len(output) > QUOTED:  # tools say last what went wrong
             output = f"... {output[-QUOTED:]}"
         if output:
@@ -127,18 +131,24 @@ class UnknownDependencyError(ConcurraError, ValueError):
 
     ``.unknown`` maps each such task's label to the labels that are missing. The
     runner has not started: add what is missing and start it again.
+
+    :param hint: a sentence on what may have been meant; "" for none.
     """
 
-    def __init__(self, unknown: Mapping[Hashable, Sequence[Hashable]]) -> None:
+    def __init__(
+        self, unknown: Mapping[Hashable, Sequence[Hashable]], hint: str = ""
+    ) -> None:
         self.unknown = dict(unknown)
+        self._hint = hint
         told = "; ".join(
             f"{name(label)} depends on [{', '.join(map(show, missing))}]"
             for label, missing in self.unknown.items()
         )
-        super().__init__(f"Unknown task dependency label(s): {told}.")
+        message = f"Unknown task dependency label(s): {told}."
+        super().__init__(f"{message} {hint}" if hint else message)
 
     def __reduce__(self) -> Any:
-        return type(self), (self.unknown,)
+        return type(self), (self.unknown, self._hint)
 
 
 class LifeCycleError(ConcurraError, RuntimeError):

@@ -115,8 +115,9 @@ class Following:
         if self._life.begun:
             state = "running" if self._plan.remaining else "ended"
         told = f"{look.ended} of {look.total} ended"
-        if look.counts["failed"]:
-            told += f", {look.counts['failed']} failed"
+        for status in ("failed", "terminated"):
+            if look.counts[status]:
+                told += f", {look.counts[status]} {status}"
         return f"<{type(self).__name__} {self.name!r} {state}: {told}>"
 
     def _repr_html_(self) -> str:

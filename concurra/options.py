@@ -285,6 +285,9 @@ def split(function: Any) -> Tuple[Any, Chosen]:
     if kind is _Configured:
         return function.__wrapped__, function.options
     if kind is partial:
+        if function.func is _decorate:
+            expected = "task(function, ...): this one is to decorate a definition"
+            raise checks.wrong(TypeError, "the task", expected, function)
         inner, found = split(function.func)
         if inner is not function.func:
             function = partial(inner, *function.args, **function.keywords)

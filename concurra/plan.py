@@ -105,7 +105,9 @@ class Plan:
             if absent:
                 unknown[task.label] = absent
         if unknown:
-            raise UnknownDependencyError(unknown)
+            from .spelling import question
+
+            raise UnknownDependencyError(unknown, question(unknown, self.tasks))
         with collection_paused(len(self.tasks)):
             self._checked = order = self._dag.resolve()
             shared = self.shared

@@ -1,12 +1,20 @@
-"""Keywords that go to the user's function, and look as if they were meant for ours."""
+"""What may have been meant: by keywords that go to the user's function, and by labels
+that do not exist.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
+from .wording import show
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterable, Iterator, Optional, Tuple
+    from inspect import Parameter
+    from typing import Any, Dict, Hashable, Iterable, Iterator, Mapping, Optional
+    from typing import Sequence, Tuple
+
+    from .tasks import Task
 
 #: What `add_task` takes itself.
 TAKEN = ("label", "depends_on", "task_retries")
@@ -14,17 +22,28 @@ TAKEN = ("label", "depends_on", "task_retries")
 #: Options of `task` whose names mean little else.
 OPTIONS = ("timeout", "priority", "resources", "trigger_rule")
 
+#: What is meant where the function takes no such keyword, and would raise.
+MISPLACED = {**{name: name for name in OPTIONS}, "retries": "task_retries"}
+
+#: Among so many labels others are looked for that are like one; it takes 10 ms each.
+MOST = 10_000
+
 
 def suspects(func: Any, keywords: Iterable[str], own: str) -> Iterator[Tuple[str, str]]:
     """The keywords that are no parameters of ``func``, each with what was meant.
+
+    An option under its very name is one only if ``func`` does not take it at all.
 
     :param own: who forwards them: ``"add_task"``, or ``"add_func"``, which takes none
         of `TAKEN`.
     """
     for keyword in keywords:
         meant = _meant(keyword, own)
+        misplaced = MISPLACED.get(keyword)
         if meant is not None and not _has_parameter(func, keyword):
             yield keyword, meant
+        elif misplaced is not None and not _takes(func, keyword):
+            yield keyword, misplaced
 
 
 def hints(func: Any, keywords: Iterable[str], own: str) -> Iterator[Tuple[str, str]]:
@@ -73,9 +92,47 @@ def _common(one: str, other: str) -> int:
 
 def _has_parameter(func: Any, keyword: str) -> bool:
     """Whether it has this parameter by name; true if that cannot be known."""
+    parameters = _parameters(func)
+    return parameters is None or keyword in parameters
+
+
+def _takes(func: Any, keyword: str) -> bool:
+    """Whether it can be called with this keyword; true if that cannot be known."""
+    parameters = _parameters(func)
+    if parameters is None or keyword in parameters:
+        return True
+    return any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+
+
+def _parameters(func: Any) -> Optional[Mapping[str, Parameter]]:
     from inspect import signature
 
     try:
-        return keyword in signature(func).parameters
+        return signature(func).parameters
     except Exception:
-        return True
+        return None
+
+
+def question(
+    unknown: Mapping[Hashable, Sequence[Hashable]], tasks: Mapping[Hashable, Task]
+) -> str:
+    """What may have been meant by labels that do not exist; "" if nothing is like them.
+
+    A label that reads the same and is of another type, or one that reads much like it;
+    or the tuple of several, if that is a label.
+
+    :param unknown: by the label of each task, those that it depends on.
+    """
+    from difflib import get_close_matches
+
+    texts = {str(label): label for label in tasks if type(label) in (str, int)}
+    meant: Dict[Hashable, None] = {}
+    for label, missing in unknown.items():
+        whole = tuple(tasks[label].depends_on)
+        if len(whole) > 1 and whole in tasks:
+            return f"A label that is a tuple has to be in a list: [{show(whole)}]."
+        for each in missing if len(texts) <= MOST else ():
+            if type(each) in (str, int) and len(meant) < 3:
+                for text in get_close_matches(str(each), texts, 1, 0.75):
+                    meant[texts[text]] = None
+    return f"Did you mean {' and '.join(map(show, meant))}?" if meant else ""

@@ -39,11 +39,14 @@ def write(target: Target, pieces: Iterable[str]) -> None:
         with open(part, "xb") as file:
             _write_to(file, pieces)
         os.replace(part, whole)
-    except BaseException:
+    except BaseException as error:
         try:
             os.unlink(part)
         except OSError:
             pass
+        if isinstance(error, OSError) and error.errno is not None:
+            # About the file that was asked for: nobody knows of the other one.
+            raise OSError(error.errno, error.strerror, path) from None
         raise
 
 

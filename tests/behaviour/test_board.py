@@ -346,3 +346,11 @@ def test_a_runner_says_how_far_it_has_come():
             assert "<td" in runner._repr_html_() and "at work" in runner._repr_html_()
             gate.set()
     assert repr(runner) == "<TaskRunner 'Nightly' ended: 2 of 2 ended, 1 failed>"
+
+
+def test_a_run_that_was_terminated_does_not_look_well():
+    """Its tasks have ended, and it is said how."""
+    runner = concurra.TaskRunner(1, "Nightly", progress_stats=False)
+    runner.add_task(int, "1")
+    runner.abort(verify=False)
+    assert repr(runner) == "<TaskRunner 'Nightly' ended: 1 of 1 ended, 1 terminated>"

@@ -194,6 +194,18 @@ def test_a_run_in_which_all_is_restored_starts_no_process(mode, tmp_path):
         assert done.stdout == expected
 
 
+def test_it_is_said_how_many_were_restored(path, log):
+    """At the start of the run, if there are any."""
+    for labels, expected in (("ab", []), ("abc", ["2 of 3 tasks"])):
+        runner = runner_with(path)
+        for label in labels:
+            runner.add_task(call, label, label=label)
+        runner.run(verify=False)
+        told = [each for each in log.lines(logging.INFO) if "Restored" in each]
+        start = f"Restored from checkpoint {str(path)!r}: "
+        assert told == [f"{start}{each}" for each in expected]
+
+
 def test_labels_of_any_kind(path):
     """Whatever can be hashed and pickled."""
     labels = [1, "1", ("a", 2), frozenset("xyz"), b"1", 2.5]
@@ -511,7 +523,7 @@ def test_what_cannot_be_pickled_is_run_each_time(mode, path, tmp_path, log):
         results = runner.run(verify=False)
         assert set(statuses(results).values()) == {"Successful"}
     assert restored(results) == ["a"]
-    told = [line for line in log.lines(logging.INFO) if "checkpoint" in line]
+    told = [line for line in log.lines(logging.INFO) if "the checkpoint" in line]
     if mode in ("thread", "fallback"):
         assert len(told) == 2
         assert told[0].startswith(
@@ -533,7 +545,7 @@ def test_a_result_that_cannot_be_pickled(path, log):
     assert run(path, add) == []
     assert run(path, add) == ["other"]
     assert calls == [(1,), (2,), (1,)] or calls == [(2,), (1,), (1,)]
-    told = [line for line in log.lines(logging.INFO) if "checkpoint" in line]
+    told = [line for line in log.lines(logging.INFO) if "the checkpoint" in line]
     assert [line.partition(" cannot")[0] for line in told] == ["Task 'lock'"] * 2
 
 
@@ -562,7 +574,7 @@ def test_a_result_that_cannot_be_read_any_more(path, log, monkeypatch):
     run(path, add)
     monkeypatch.setattr(Fragile, "allowed", False)
     assert run(path, add) == ["z"]
-    (told,) = [line for line in log.lines(logging.INFO) if "checkpoint" in line]
+    (told,) = [line for line in log.lines(logging.INFO) if "the checkpoint" in line]
     assert told == (
         "Task 'x' is run again, as may others be, since its result cannot be read from "
         "the checkpoint: RuntimeError: its class has changed"

@@ -323,3 +323,14 @@ def test_options_do_not_outlive_a_call():
         **{number: number + 1 for number in range(4)},
         "plain": 1,
     }
+
+
+@pytest.mark.parametrize("add", ["add_task", "add_func", "add_function"])
+def test_a_decorator_is_no_task(add):
+    """Options without their function are refused where they are added."""
+    runner = concurra.TaskRunner(progress_stats=False)
+    with pytest.raises(TypeError, match="^the task must be task.function, ...."):
+        getattr(runner, add)(concurra.task(timeout=3))
+    with pytest.raises(TypeError, match="^the task must be task.function, ...."):
+        runner.add_work([(concurra.task(timeout=3),)])
+    assert len(runner) == 0

@@ -415,3 +415,40 @@ def test_where_a_reference_cannot_stand(given):
     with pytest.raises(TypeError, match="command must be a string"):
         runner.add_shell_command(ref("a"))
     assert len(runner) == 0
+
+
+@pytest.mark.parametrize(
+    "given, where",
+    [
+        ({"command": ["echo", "--tag={}"]}, "command[1]"),
+        ({"env": {"X": "v={}"}}, "env['X']"),
+        ({"input": "all of {}"}, "input"),
+    ],
+)
+def test_a_reference_within_a_text(given, where):
+    """It would be passed on as the text that it looks like."""
+    runner = runner_in("thread")
+    tag = runner.add_task(str, "1", label="a")
+
+    def fill(value):
+        if isinstance(value, dict):
+            return {key: fill(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [fill(each) for each in value]
+        return value.format(tag)
+
+    given = {key: fill(value) for key, value in given.items()}
+    with pytest.raises(ValueError, match="without a reference within") as caught:
+        runner.add_command(**{"command": ["true"], **given})
+    assert str(caught.value).startswith(f"{where} must be ")
+    with pytest.raises(ValueError, match="^command must be without a reference"):
+        runner.add_shell_command(f"echo {tag}")
+    assert len(runner) == 1
+
+
+def test_the_advice_of_that_refusal(capfd):
+    """A shell's line puts a result into a text."""
+    runner = runner_in("thread")
+    tag = runner.add_task(str, "v 2", label="a")
+    runner.add_shell_command('echo --tag="$TAG"', label="b", env={"TAG": tag})
+    assert runner.run(verify=False)["b"]["result"]["stdout"] == "--tag=v 2\n"

@@ -16,7 +16,7 @@ from concurra.reports import RunRecord, to_dot, to_mermaid
 from concurra.reports.mermaid import CHARACTERS, EDGES, escaped
 from concurra.reports.texts import line
 
-from .support import HOSTILE, TEXTS, hostile_records, made_up, ran, varied
+from .support import HOSTILE, TEXTS, hostile_records, made_up, ran, timed, varied
 
 # Readers ------------------------------------------------------------------------
 
@@ -124,7 +124,8 @@ def test_the_end_is_drawn(write: Any, read: Any) -> None:
 
 def test_a_status_has_its_colour() -> None:
     """And the longest path is thick."""
-    text = to_mermaid(ran())
+    record = timed()
+    text = to_mermaid(record)
     assert "  class t0,t3 successful\n" in text
     assert "  class t1,t4 failed\n" in text
     assert "  class t0,t3,t5 longest\n" in text
@@ -133,7 +134,7 @@ def test_a_status_has_its_colour() -> None:
     assert steps and [arrows[int(each)] for each in steps[1].split(",")] == [
         *(("t0", "t3"), ("t3", "t5"))
     ]
-    text = to_dot(ran())
+    text = to_dot(record)
     assert re.search(r't1 \[label="boom.*", fillcolor="#ffd9d6"', text)
     assert "  t0 -> t3 [penwidth=4];\n" in text
     assert "  t1 -> t2;\n" in text
@@ -142,7 +143,7 @@ def test_a_status_has_its_colour() -> None:
 @BOTH
 def test_no_more_than_was_asked_for(write: Any, read: Any) -> None:
     """What is left out is said."""
-    nodes, _ = read(write(ran(), max_tasks=3))
+    nodes, _ = read(write(timed(), max_tasks=3))
     assert set(nodes) == {"t0", "t3", "t5", "left"}
     assert nodes["left"] == ["5 more tasks are not drawn"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -39,6 +40,24 @@ def test_what_fails_leaves_all_as_it_was(tmp_path: Path) -> None:
         files.write(path, pieces())
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["report"]
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    """Not the one that is written first, which nobody knows."""
+    path = str(tmp_path / "none" / "report")
+    with pytest.raises(FileNotFoundError) as caught:
+        files.write(path, ["x"])
+    assert str(caught.value) == f"[Errno 2] No such file or directory: {path!r}"
+
+    def full() -> Iterator[str]:
+        yield "x"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = str(tmp_path / "report")
+    with pytest.raises(OSError) as full_disk:
+        files.write(path, full())
+    assert str(full_disk.value) == f"[Errno 28] No space left on device: {path!r}"
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_file_has_the_rights_of_any_file(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from concurra import reports
 from concurra.reports import RunRecord, TaskRecord
 from concurra.reports.graph import Graph, caption, longest_path
 
-from .support import made_up, ran, varied
+from .support import made_up, ran, timed, varied
 
 
 def graph(*tasks: tuple[float | None, list[int]], cause: str = "success") -> RunRecord:
@@ -46,9 +46,7 @@ def test_before_the_run_it_has_most_tasks() -> None:
 
 def test_what_was_never_started_takes_no_time() -> None:
     """It ends no path; what took no time to speak of is part of one."""
-    needs: list[list[int]] = [[], [], [1], [0], [], [3], [3], [5]]
-    took = (0.02, 0.0, None, 0.0, 0.01, 0.05, None, None)
-    assert longest_path(graph(*zip(took, needs))) == (0, 3, 5)
+    assert longest_path(timed()) == (0, 3, 5)
     assert longest_path(graph((0.0, []), (0.0, [0]), (0.0, [1]))) == (0, 1, 2)
 
 

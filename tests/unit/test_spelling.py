@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Hashable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from concurra.spelling import suspects
+from concurra.spelling import MOST, question, suspects
 
 
 def takes_all(*args: Any, **kwargs: Any) -> None: ...
@@ -85,3 +87,52 @@ def test_a_function_that_does_not_say_what_it_takes() -> None:
         def __call__(self, **kwargs: Any) -> None: ...
 
     assert not list(suspects(Mute(), ["depend_on"], "add_task"))
+
+
+def takes_none(x: Any = None) -> None: ...
+
+
+@pytest.mark.parametrize("option", ["timeout", "priority", "resources", "trigger_rule"])
+def test_an_option_that_the_function_does_not_take(option: str) -> None:
+    """The call would raise, so the option was meant."""
+    for own in ("add_task", "add_func"):
+        assert list(suspects(takes_none, [option, "x"], own)) == [(option, option)]
+    assert list(suspects(takes_none, ["retries"], "add_task")) == [
+        ("retries", "task_retries")
+    ]
+    assert not list(suspects(takes_none, ["key", "url"], "add_task"))
+
+
+def tasks(*labels: Hashable, needs: tuple[Hashable, ...] = ()) -> dict[Hashable, Any]:
+    return {label: SimpleNamespace(depends_on=needs) for label in labels}
+
+
+@pytest.mark.parametrize(
+    "missing, asked",
+    [
+        (["lod"], "Did you mean 'load'?"),
+        (["1"], "Did you mean 1?"),
+        ([2], "Did you mean '2'?"),
+        (["1", "lod", "else"], "Did you mean 1 and 'load'?"),
+        (["report"], ""),
+        ([("load", 1)], ""),
+        ([None], ""),
+    ],
+)
+def test_labels_that_do_not_exist(missing: list[Hashable], asked: str) -> None:
+    """One may be of another type, or have a slip."""
+    assert question({"w": missing}, tasks("w", 1, "2", "load")) == asked
+
+
+def test_a_tuple_that_is_a_label() -> None:
+    """In `depends_on` it is several labels."""
+    whole = ("extract", "north")
+    assert question({"w": list(whole)}, tasks("w", whole, needs=whole)) == (
+        "A label that is a tuple has to be in a list: [('extract', 'north')]."
+    )
+
+
+def test_there_are_too_many_to_look_through() -> None:
+    """It would take longer than anybody waits for an error."""
+    labels = [f"load {number}" for number in range(MOST)]
+    assert question({"w": ["lod"]}, tasks("w", *labels)) == ""

@@ -85,7 +85,8 @@ def test_who_is_left_is_seen(tmp_path: Path) -> None:
     group = process.pid
     try:
         member = int(read(tmp_path / "pid"))
-        assert living(group) == {group, member}
+        # What has moved the file into its place is one, too, until it has ended.
+        wait_until(lambda: living(group) == {group, member})
         os.kill(member, signal.SIGKILL)
         wait_for_end_of(member)
         assert living(group) == {group}
