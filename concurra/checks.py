@@ -258,8 +258,9 @@ def labels(value: Any) -> Tuple[Hashable, ...]:
         if not isinstance(value, Iterable):
             raise wrong(TypeError, "depends_on", "a collection of labels", value)
     named = tuple(value)
-    for index, each in enumerate(named):
+    for each in named:
         if type(each) not in _PLAIN and (each is None or not _is_hashable(each)):
+            index = [other is each for other in named].index(True)
             expected = "a hashable label other than None"
             raise wrong(TypeError, f"depends_on[{index}]", expected, each)
     return named if len(named) < 2 else tuple(dict.fromkeys(named))
