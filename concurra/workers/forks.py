@@ -167,10 +167,17 @@ def close_unshared(end: Closeable) -> None:
 
 
 def refuse_starts() -> None:
-    """The program is ending: from now on `starting` and `forking` raise."""
+    """The program is ending: from now on `starting` and `forking` raise.
+
+    Who is at it goes on first: the fork server, or a half started worker, would print a
+    traceback if it was left alone. Not for ever: the thread may hang.
+    """
     global _ending
     with _turn:
         _ending = True
+    for lock in (_forking, _busy):
+        if lock.acquire(timeout=PATIENCE):
+            lock.release()
 
 
 def _refuse_at_the_end() -> None:

@@ -159,3 +159,48 @@ def test_a_warning_because_of_the_program():
 
     done = run_script(BESIDE_A_THREAD, env=SAME_LIBRARY, check=True)
     assert done.stdout == f"{sys.version_info >= (3, 12)}\n"
+
+
+AT_THE_END = """
+import multiprocessing
+import threading
+import time
+from multiprocessing import reduction
+
+import concurra
+
+begun = threading.Event()
+send = reduction.sendfds
+
+
+def slowly(*args):
+    begun.set()
+    time.sleep(0.3)
+    send(*args)
+
+
+def make():
+    runner = concurra.TaskRunner(1, use_multiprocessing=True, mp_context="forkserver")
+    runner.add_task(abs, -1)
+    return runner
+
+
+def main():
+    make().run(raise_exception=True)  # the server is ready
+    reduction.sendfds = slowly
+    runner = make()
+    runner.execute_in_background()
+    begun.wait(20)
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.skipif("forkserver" not in MODES, reason="no fork server")
+def test_a_program_that_ends_while_a_worker_is_being_started():
+    """The start is over first: the fork server would tell of one that breaks off."""
+    done = run_script(AT_THE_END, env=SAME_LIBRARY, check=True)
+    assert "EOFError" not in done.stderr
+    assert "The program ends before 1 of the 1 tasks" in done.stderr

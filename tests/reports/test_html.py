@@ -20,7 +20,7 @@ import concurra
 from concurra.reports import RunRecord, TaskRecord, record, write_html
 from concurra.reports.page import render
 from concurra.reports.page.data import run_data
-from tests.reports.support import HOSTILE, hostile_records, made_up, ran, varied
+from tests.reports.support import HOSTILE, hostile_records, made_up, ran, timed, varied
 
 #: All elements that the template has, and no other.
 ELEMENTS = set(
@@ -159,7 +159,7 @@ def test_a_file_is_written_in_utf_8(tmp_path: Path) -> None:
 
 def test_the_summary_says_how_it_went() -> None:
     """Failures first: how many, with their errors, and whom they have skipped."""
-    shown = page(ran())
+    shown = page(timed())
     assert shown.inside["title"] == ["varied: 2 failed, 1 timed out"]
     assert "1 skipped because of “boom”" in shown.text
     assert "1 cancelled" in shown.text
