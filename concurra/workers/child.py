@@ -17,9 +17,10 @@ from ..tasks import Call
 from ..wording import GENERATOR_WARNING, describe
 from .forks import POSIX, close_unshared, unshared
 from .imports import mend_imports
+from .plain import find, is_plain
 from .surroundings import Surroundings
 from .thread import flush, has_not_begun, perform
-from .transfer import PROTOCOL, Channel, Ended, is_plain
+from .transfer import PROTOCOL, Channel, Ended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,6 +141,8 @@ def _do(pipe: Channel, initializer: Optional[Initializer], act: Act) -> Message:
     known, stage, on = pipe.received, RECEIVING, None
     try:
         func, args, kwargs, note = pipe.receive()
+        if type(func) is tuple:
+            func = find(func)
         stage = CALLING
         if note is not None:
             *about, on = note

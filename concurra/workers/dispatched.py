@@ -18,36 +18,36 @@ given up, and the job has the outcome that has come, or is lost.
 
 from __future__ import annotations
 
-import sys
 import threading
 from functools import partial
-from types import BuiltinFunctionType, FunctionType, ModuleType
 
 from ..outcomes import LOST, UNAVAILABLE, Outcome
 from ..steps import KILL
-from ..tasks import Call
 from ..threads import report
 from ..wording import describe
 from .pieces import CHUNK
+from .plain import Names
 from .process import ProcessWorker
-from .transfer import Ended, SocketChannel, is_plain
+from .transfer import PART, Ended, SocketChannel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
     from typing import Any, Callable, List, Optional, Tuple
 
+    from ..tasks import Call
     from . import Done
     from .dispatcher import Dispatcher
     from .guardian import Guardian
     from .pieces import Message
+    from .plain import Place
 
 
 class _Job:
     """A job that was packed, until its outcome is told.
 
     :param done: called once, see `tell`. It lets go of the call.
-    :param simple: see `_is_simple`.
+    :param simple: see `Names.place`.
     """
 
     __slots__ = (
@@ -106,34 +106,34 @@ class DispatchedWorker(ProcessWorker):
         self._lock = threading.Lock()
         self._job: Optional[_Job] = None
         self._ended = False  # the pipe has, or the process
-        self._simple: Optional[Call] = None  # the last call that was found quick
-        self._packed_simple = False  # whether the last call that was packed is simple
+        self._how: Optional[str] = None  # it was broken off
+        self._names = Names()
+        self._looked_at: Optional[Call] = None  # by `is_quick`, just now
+        self._place: Optional[Place] = None  # of the function of the last call
 
     def is_quick(self, call: Call) -> bool:
         """Whether `run` would neither block nor call the user's code."""
-        if self._watched and self._ready and not self.spent and _is_simple(call):
-            self._simple = call
-            return True
-        return False
+        if not self._watched or not self._ready or self.spent:
+            return False
+        self._looked_at, self._place = call, self._names.place(call)
+        return self._place is not None
 
     def serve(self) -> None:
         """There is something to read, or the process has ended; for the dispatcher."""
-        message, job = None, self._job
+        job = self._job
         try:
             # First: from the moment on at which it is in no pipe, nobody else sees it.
             self._arriving = job is not None and job.began
-            plain = self._channel.arrive()
-            if plain:
-                message = self._read()
+            message = self._channel.arrive()
         except Ended:
             return self._see_end()
         except BaseException as error:
             return self._give_up(self._job, error, True)
-        if plain:
-            self._proceed(self._accept(message), True)
-        elif plain is not None:
+        if message is PART:
             self._dispatcher.forget(self)
             self._elsewhere(self._receive, job)
+        elif message is not None:
+            self._proceed(self._accept(message), True)
         else:
             self._arriving = False
             if not self.alive:
@@ -146,12 +146,15 @@ class DispatchedWorker(ProcessWorker):
 
     def break_off(self, how: str) -> None:
         """Nobody serves this worker any more: its process is killed, its job lost."""
+        self._how = (
+            how  # first: a thread that is sending the job may be the one to tell
+        )
         try:
             self.stop(KILL)
         finally:
             job = self._take_if_ended()
             if job is not None:
-                job.tell(Outcome.lost(self.mode if job.began else None, how), True)
+                self._tell_end(job, True)
 
     def sources(self) -> List[int]:
         """The files that tell of something to read, and of the end."""
@@ -162,11 +165,14 @@ class DispatchedWorker(ProcessWorker):
     # -- a job on its way there --------------------------------------------------
 
     def _pack(self, call: Call) -> Message:
-        self._packed_simple = simple = self._simple is call or _is_simple(call)
-        self._simple = None
-        job = call.func, call.args, call.kwargs, self.note
-        on = self.note and self.note[3]
-        return self._pipe.pack(job, simple and (on is None or on is Exception))
+        if call is not self._looked_at:
+            self._place = self._names.place(call)
+        self._looked_at = None
+        place, note = self._place, self.note
+        on = None if note is None else note[3]
+        if place is None or not (on is None or on is Exception):
+            return self._pipe.pack((call.func, call.args, call.kwargs, note))
+        return self._pipe.pack((place, call.args, call.kwargs, note), True)
 
     def _exchange(self, message: Message, done: Optional[Done]) -> Optional[Outcome]:
         """Send a job, or leave that to `_accept` if the process is not ready."""
@@ -178,7 +184,7 @@ class DispatchedWorker(ProcessWorker):
             except Exception as error:
                 self.retire()
                 return Outcome.raised(None, error, UNAVAILABLE)
-        job = _Job(message, done, self._packed_simple)
+        job = _Job(message, done, self._place is not None)
         try:
             self.sent = True
             with self._lock:
@@ -290,7 +296,11 @@ class DispatchedWorker(ProcessWorker):
         return job
 
     def _tell_end(self, job: _Job, serving: bool) -> None:
-        job.tell(self._lost(job.began), serving)
+        if self._how is None:
+            outcome = self._lost(job.began)
+        else:
+            outcome = Outcome.lost(self.mode if job.began else None, self._how)
+        job.tell(outcome, serving)
 
     def _give_up(
         self, job: Optional[_Job], error: BaseException, serving: bool = False
@@ -342,31 +352,3 @@ class DispatchedWorker(ProcessWorker):
             works.pop()(serving)
         except BaseException as error:
             self._give_up(job, error, serving)
-
-
-def _is_simple(call: Call) -> bool:
-    """Whether plain `pickle` packs the call, without a look at anything but modules.
-
-    True of a function at the top level of a module that is there, with small arguments
-    of the simplest types.
-    """
-    if type(call) is not Call:
-        return False  # its arguments are made anew whenever they are asked for
-    func, args, kwargs = call.func, call.args, call.kwargs
-    if type(func) is not FunctionType and type(func) is not BuiltinFunctionType:
-        return False
-    if type(args) is not tuple and type(args) is not list:
-        return False
-    name, full, origin = func.__name__, func.__qualname__, func.__module__
-    if not (type(name) is type(full) is type(origin) is str):
-        return False  # the user's own strings may compare as they like
-    module = sys.modules.get(origin)
-    if (
-        full != name
-        or type(module) is not ModuleType
-        or module.__dict__.get(name) is not func
-    ):
-        return False
-    if kwargs is None:
-        return is_plain(args)
-    return type(kwargs) is dict and is_plain([*args, *kwargs, *kwargs.values()])

@@ -36,7 +36,7 @@ from .pieces import CHUNK, HEAD, PLAINLY, RECORD, SIZE, Pieces, drop
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
-    from typing import Any, Iterable, Iterator, List, Optional, Protocol, Tuple
+    from typing import Any, Iterator, List, Optional, Protocol, Tuple
 
     from .pieces import Message
 else:
@@ -48,27 +48,15 @@ PROTOCOL = 5
 PIECES = 1000
 MOST = 1 << 30
 
+#: What stands for a message that has not come as a whole, or is not plain.
+PART = object()
+
 _UNKNOWN = -1
 
 # Who sends to an end that has gone gets an error. The signal that comes with it would
 # end programs that have left it at its default; macOS takes no flag, but an option.
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 _SO_NOSIGPIPE = 0x1022 if sys.platform == "darwin" else None
-
-
-# The types of values that `pickle` packs and unpickles by itself, known by identity: to
-# hash or to compare the type of a value may call its metaclass.
-_PLAIN = frozenset(map(id, (type(None), bool, int, float, str, bytes)))
-
-
-def is_plain(values: Iterable[Any]) -> bool:
-    """Whether a message of these values is plain, and small."""
-    size = 0
-    for value in values:
-        if id(type(value)) not in _PLAIN:
-            return False
-        size += value.__sizeof__()
-    return size < CHUNK
 
 
 class Ended(EOFError):
@@ -175,11 +163,16 @@ class SocketChannel:
         begun = False
         try:
             while message:
-                batch = message[:PIECES]
-                if len(batch) == 1 or sum(map(len, batch)) > MOST:
-                    count = self.source.send(memoryview(batch[0])[:MOST], _NO_SIGNAL)
+                piece = message[0]
+                if len(message) == 1 and len(piece) < CHUNK:
+                    count = self.source.send(piece, _NO_SIGNAL)
+                    if count == len(piece):
+                        message.clear()
+                        return
+                elif len(message) == 1 or sum(map(len, message[:PIECES])) > MOST:
+                    count = self.source.send(memoryview(piece)[:MOST], _NO_SIGNAL)
                 else:
-                    count = self.source.sendmsg(batch, (), _NO_SIGNAL)
+                    count = self.source.sendmsg(message[:PIECES], (), _NO_SIGNAL)
                 begun = True
                 drop(message, count)
         except OSError as error:
@@ -208,32 +201,39 @@ class SocketChannel:
         except Ended:
             pass
 
-    def arrive(self) -> Optional[bool]:
-        """Take in what has come, without waiting; whether it is a whole plain message.
+    def arrive(self, wait: bool = False) -> Any:
+        """Take in what has come; the message, if that is all of a plain one.
 
-        Called between two messages. None if nothing has come. `receive` comes next, and
-        does not wait if the message is whole.
+        Called between two messages. None if nothing has come yet. `PART` if `receive`
+        is to be called for what has come, which may wait for more.
 
         :raises Ended: no message will come, or one was left that nobody asked for.
         """
-        if self._start != self._end:
+        if self._left or self._start != self._end:
             raise Ended
+        chunk, head = self._chunk, HEAD.size
         try:
-            count = self.source.recv_into(self._chunk, 0, socket.MSG_DONTWAIT)
+            count = self.source.recv_into(chunk, 0, 0 if wait else socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
         except OSError as error:
             raise Ended from error
         if not count:
             raise Ended
+        if count >= head:
+            size, _, sort = HEAD.unpack_from(chunk)
+            if sort == PLAINLY and count == head + size:
+                self.received += 1
+                return pickle.loads(chunk[head:count])
         self._start, self._end = 0, count
-        if count < HEAD.size:
-            return False
-        size, _, plain = HEAD.unpack_from(self._chunk)
-        return bool(plain == PLAINLY and count == HEAD.size + size)
+        return PART
 
     def receive(self) -> Any:
         """See `Channel.receive`."""
+        if self._start == self._end:
+            message = self.arrive(True)
+            if message is not PART:
+                return message
         return self._next()
 
     def _next(self, wanted: Optional[int] = None) -> Any:

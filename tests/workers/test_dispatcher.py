@@ -16,7 +16,7 @@ from concurra.outcomes import LOST, NOTHING, Outcome
 from concurra.tasks import CALL, Call
 from concurra.workers import forks
 from concurra.workers.child import DONE
-from concurra.workers.dispatched import DispatchedWorker, _is_simple
+from concurra.workers.dispatched import DispatchedWorker
 from concurra.workers.dispatcher import Dispatcher, can_dispatch
 from concurra.workers.transfer import SocketChannel
 from tests.helpers import START_METHODS, wait_until
@@ -373,14 +373,14 @@ def test_an_answer_shows_until_it_is_told(
     begin(worker, call(add, 1))
     told.get(timeout=BOUND)
     kind = dispatched(worker)
-    read = kind._read
+    arrive = kind._channel.arrive
 
-    def read_and_look() -> Any:
-        message = read()  # it is in no pipe any more, and in no outcome so far
+    def arrive_and_look() -> Any:
+        message = arrive()  # it is in no pipe any more, and in no outcome so far
         seen.append(worker.has_ended())
         return message
 
-    monkeypatch.setattr(kind, "_read", read_and_look)
+    monkeypatch.setattr(kind._channel, "arrive", arrive_and_look)
     try:
         begin(worker, call(add, 2))
         told.get(timeout=BOUND)
@@ -660,6 +660,27 @@ def test_a_death_while_a_job_is_sent_is_told_by_who_sends(
     assert told.calls.empty()
 
 
+def test_who_sends_a_job_tells_why_its_worker_was_broken_off(
+    hire: Callable[[Told], Hired], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dispatcher leaves the job to that thread, and the reason with it."""
+    told = Told()
+    worker = hire(told)
+    kind = dispatched(worker)
+    real_send = kind._channel.send
+
+    def send(message: Any) -> None:
+        real_send(message)
+        kind.break_off("was given up")
+
+    monkeypatch.setattr(kind._channel, "send", send)
+    begin(worker, call(add, 1))
+    outcome = told.outcome()
+    assert (outcome.cause, outcome.mode) == (LOST, "process")
+    assert "was given up" in str(outcome.error)
+    assert told.calls.empty()
+
+
 def test_a_fallback_runs_in_the_thread_that_begins_it() -> None:
     """The job of which the process says that it cannot be unpickled there.
 
@@ -691,68 +712,3 @@ def test_a_fallback_runs_in_the_thread_that_begins_it() -> None:
 
 def own_thread(argument: object) -> int:
     return threading.get_ident()
-
-
-def nested() -> Callable[[], None]:
-    def inner() -> None:
-        pass
-
-    return inner
-
-
-class Text(str):
-    """Not exactly a string."""
-
-    __hash__ = str.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        raise AssertionError("it was compared")
-
-
-class Unwilling(type):
-    """Classes that can neither be hashed nor compared."""
-
-    def __eq__(cls, other: object) -> bool:
-        raise AssertionError("it was compared")
-
-    def __hash__(cls) -> int:
-        raise AssertionError("it was hashed")
-
-
-class Odd(metaclass=Unwilling):
-    """Of such a class."""
-
-
-def renamed(**names: str) -> Callable[..., None]:
-    def func() -> None:
-        pass
-
-    for name, value in names.items():
-        setattr(func, name, value)
-    return func
-
-
-QUICK = {
-    "no arguments": (call(add), True),
-    "simple arguments": (call(add, 1, 2.0, "x", b"y", None, True), True),
-    "keywords": (call(add, first=1), True),
-    "a builtin": (call(len, "four"), True),
-    "large": (call(len, "x" * (1 << 16)), False),
-    "large together": (call(add, "x" * 40_000, second="x" * 40_000), False),
-    "a list": (call(len, []), False),
-    "a subclass": (call(len, Text("x")), False),
-    "a keyword's value": (call(add, first=[]), False),
-    "a lambda": (call(lambda: None), False),
-    "a nested function": (call(nested()), False),
-    "a method": (call("x".upper), False),
-    "an argument of an odd class": (call(len, Odd()), False),
-    "an odd name": (call(renamed(__name__=Text("add"), __qualname__="add")), False),
-    "an odd module": (call(renamed(__module__=Text("os"), __qualname__="func")), False),
-    "a class": (call(int, "3"), False),
-}
-
-
-@pytest.mark.parametrize(("job", "quick"), QUICK.values(), ids=QUICK.keys())
-def test_what_is_quick(job: Call, quick: bool) -> None:
-    """What can be packed without the user's code, and sent without waiting."""
-    assert _is_simple(job) is quick

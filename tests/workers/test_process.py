@@ -166,11 +166,11 @@ def test_an_answer_that_nobody_waited_for_is_no_other_jobs(
     if not first:
         assert run(worker, call(add, 1, 1)).value == 2
 
-    def fail() -> object:
+    def fail(*args: object) -> object:
         raise MemoryError("no memory to wait")
 
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "_read", fail)
+        patch.setattr(worker._pipe, "arrive", fail)
         assert run(worker, call(add, 2, 2)).error == "MemoryError: no memory to wait"
     assert worker.spent
     assert not run(worker, call(add, 3, 3)).ok
