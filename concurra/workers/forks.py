@@ -10,7 +10,7 @@ it closes at once.
 from __future__ import annotations
 
 import os
-import signal
+import signal  # noqa: F401
 import sys
 import threading
 from contextlib import contextmanager
@@ -23,6 +23,9 @@ else:
     Protocol = object
 
 POSIX = os.name == "posix"
+
+#: What `signal` is made of, without the enums: they cost more than a small task.
+raw: Any = sys.modules["_signal"]
 
 #: The name of all threads of this library.
 OWN = "concurra"
@@ -99,13 +102,13 @@ def forking(*keep: Optional[Closeable]) -> Iterator[None]:
 @contextmanager
 def _handled_signals_blocked() -> Iterator[None]:
     """What would call a handler in this thread waits until the end of the block."""
-    handled = {n for n in signal.valid_signals() if callable(signal.getsignal(n))}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    handled = {n for n in raw.valid_signals() if callable(raw.getsignal(n))}
+    mask = raw.pthread_sigmask(raw.SIG_BLOCK, ())
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, handled)
+        raw.pthread_sigmask(raw.SIG_BLOCK, handled)
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        raw.pthread_sigmask(raw.SIG_SETMASK, mask)
 
 
 @contextmanager

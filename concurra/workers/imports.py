@@ -27,7 +27,11 @@ def mend_imports(kept: Collection[str]) -> None:
 
     :param kept: the names of the modules that are not to be imported anew.
     """
-    for name, module in list(sys.modules.items()):
+    locks = getattr(_bootstrap, "_module_locks", None)
+    # Who imports a module holds its lock, which is in the table as long as that lasts.
+    # To look at all modules would make this process copy the memory that they are in.
+    for name in list(sys.modules if locks is None else locks):
+        module = sys.modules.get(name)
         if not issubclass(type(module), ModuleType):
             continue
         # Past what the module itself makes of it: to ask a lazy one would load it.
@@ -37,4 +41,5 @@ def mend_imports(kept: Collection[str]) -> None:
                 spec._initializing = False
             else:
                 del sys.modules[name]
-    getattr(_bootstrap, "_module_locks", {}).clear()
+    if locks is not None:
+        locks.clear()

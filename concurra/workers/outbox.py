@@ -6,8 +6,8 @@ import os
 import threading
 from collections import deque
 
-from .forks import POSIX
-from .surroundings import SIGNALS, raw
+from .forks import POSIX, raw
+from .surroundings import SIGNALS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

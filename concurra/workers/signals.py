@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+from .forks import raw
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict
@@ -18,8 +20,8 @@ class Handlers:
 
     def __init__(self) -> None:
         self._found: Dict[int, Any] = {}
-        for number in signal.valid_signals():
-            handler = signal.getsignal(number)
+        for number in raw.valid_signals():
+            handler = raw.getsignal(number)
             if callable(handler):
                 self._found[number] = handler
 

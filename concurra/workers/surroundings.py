@@ -8,14 +8,13 @@ in every pool.
 from __future__ import annotations
 
 import os
-import signal  # noqa: F401
 import socket
 import sys
 import time
 
 import _locale as locale  # that of Python brings more than a worker needs
 
-from .forks import POSIX
+from .forks import POSIX, raw
 from .thread import flush
 
 TYPE_CHECKING = False
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Optional, Tuple, Union
 
     Number = Union[int, float]
-
-#: What `signal` is made of, without the enums: they cost more than a small task.
-raw: Any = sys.modules["_signal"]
 
 #: How to open a directory that is only to be entered, which needs no right to read it.
 TO_ENTER = getattr(os, "O_PATH", os.O_RDONLY)
