@@ -33,7 +33,7 @@ from .wording import name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+    from typing import Any, Callable, Dict, Hashable, List, Optional, Set, Tuple
 
     from .decisions import Decisions
     from .events import Events
@@ -142,11 +142,9 @@ class Serving:
         deadline = self._state.deadline(slot, task)
         return current.CurrentTask(task.label, task.attempts, deadline)
 
-    def _note(self, slot: Slot, task: Task) -> current.Note:
-        """What goes to another process with a job."""
-        label, retry = task.label, task.options.retry
-        if not current.is_plain(label):
-            label = name(label)
+    def _note(self, slot: Slot, task: Task, label: Hashable) -> current.Note:
+        """What goes to another process with a job, of a task with this plain label."""
+        retry = task.options.retry
         deadline = self._state.deadline(slot, task)
         on = None if retry is None or task.attempts > retry.retries else retry.on
         return label, task.attempts, deadline, on
@@ -164,7 +162,8 @@ class Serving:
             if events.unread:
                 self._tell_soon()
             job = task.job  # let go below: its finalizers must not run under the lock
-            outcome = begin(job, self._note(slot, task) if remote else None)
+            note = self._note(slot, task, _plain_label(task)) if remote else None
+            outcome = begin(job, note)
             if outcome is not None:
                 moment = clock()
                 if outcome.cause is not SUCCESS:
@@ -290,7 +289,7 @@ class Serving:
         ):
             if self._events.unread and self._events.is_due():
                 self._start(self._tell)
-            outcome = worker.begin(job, self._note(slot, task))
+            outcome = worker.begin(job, self._note(slot, task, task.label))
             if outcome is not None:
                 slot.outcome, slot.moment = outcome, self._clock()
             elif not next(slot.tickets) & 1:
@@ -307,6 +306,12 @@ def _is_plain(task: Task) -> bool:
     retry = task.options.retry
     plain = retry is None or retry.on is Exception
     return plain and current.is_plain(task.label)
+
+
+def _plain_label(task: Task) -> Hashable:
+    """The label, or its name if it cannot be sent to another process as it is."""
+    label = task.label
+    return label if current.is_plain(label) else name(label)
 
 
 def _judge(task: Task, outcome: Outcome) -> None:

@@ -208,8 +208,9 @@ class DispatchedWorker(ProcessWorker):
             self._ended = True  # before it received any of it
         except BaseException as error:
             return self._give_up(job, error, serving)
-        with self._lock:
-            job.sending = False
+        # Who sees the end meanwhile notes it first and looks at this after that, so one
+        # of the two takes the job.
+        job.sending = False
         if self._ended:
             self._see_end()
 

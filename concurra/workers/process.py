@@ -317,9 +317,9 @@ class ProcessWorker:
             self._left -= 1
         if self._last or self._left == 0:
             self.retire()
+        if reply[0] == DONE:
+            return Outcome(SUCCESS, self.mode, reply[1])
         stage, *rest = reply
-        if stage == DONE:
-            return Outcome(SUCCESS, self.mode, *rest)
         if stage == RECEIVING:
             error, trace = rest
             return Outcome.unpicklable(error, trace, unknown(error))

@@ -74,7 +74,12 @@ class Surroundings:
     def restore(self) -> None:
         """Put all of it back, if that is possible."""
         try:
-            self._restore_streams()
+            if (sys.stdin, sys.stdout, sys.stderr) != self._streams:
+                flush()
+                sys.stdin, sys.stdout, sys.stderr = self._streams
+            for stream in self._open:
+                if stream.closed:
+                    self.spoiled = True
             self._restore_signals()
             if isinstance(self._directory, int):
                 os.fchdir(self._directory)
@@ -85,13 +90,6 @@ class Surroundings:
                 os.environ.update(self._environ)
             self._restore_settings()
         except Exception:  # a task has closed it, removed it, put None in its place
-            self.spoiled = True
-
-    def _restore_streams(self) -> None:
-        if (sys.stdin, sys.stdout, sys.stderr) != self._streams:
-            flush()
-            sys.stdin, sys.stdout, sys.stderr = self._streams
-        if not all(map(_is_open, self._open)):
             self.spoiled = True
 
     def _restore_signals(self) -> None:

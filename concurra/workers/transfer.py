@@ -52,6 +52,8 @@ MOST = 1 << 30
 PART = object()
 
 _UNKNOWN = -1
+_HEAD = HEAD.size
+_NO_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 # Who sends to an end that has gone gets an error. The signal that comes with it would
 # end programs that have left it at its default; macOS takes no flag, but an option.
@@ -211,20 +213,20 @@ class SocketChannel:
         """
         if self._left or self._start != self._end:
             raise Ended
-        chunk, head = self._chunk, HEAD.size
+        chunk = self._chunk
         try:
-            count = self.source.recv_into(chunk, 0, 0 if wait else socket.MSG_DONTWAIT)
+            count = self.source.recv_into(chunk, 0, 0 if wait else _NO_WAIT)
         except BlockingIOError:
             return None
         except OSError as error:
             raise Ended from error
         if not count:
             raise Ended
-        if count >= head:
+        if count >= _HEAD:
             size, _, sort = HEAD.unpack_from(chunk)
-            if sort == PLAINLY and count == head + size:
+            if sort == PLAINLY and count == _HEAD + size:
                 self.received += 1
-                return pickle.loads(chunk[head:count])
+                return pickle.loads(chunk[_HEAD:count])
         self._start, self._end = 0, count
         return PART
 

@@ -25,6 +25,7 @@ from .rows import OURS, Faster, Measured, Missing, Results, Row, System, expect
 from .rows import fork, run, values
 
 WORKERS = 2
+MANY = 64
 CPU_SECONDS = 0.02
 MIB = 1024 * 1024
 ECHOES = 4
@@ -54,13 +55,18 @@ def echo(data: Any) -> Any:
 # -- systems ---------------------------------------------------------------------------
 
 
-def with_concurra(calls: Calls) -> Results:
+def with_concurra(calls: Calls, workers: int = WORKERS) -> Results:
     """The work with concurra."""
     func, arguments = calls
-    runner = concurra.TaskRunner(max_concurrency=WORKERS, use_multiprocessing=True)
+    runner = concurra.TaskRunner(max_concurrency=workers, use_multiprocessing=True)
     for argument in arguments:
         runner.add_task(func, argument)
     return run(runner)
+
+
+def with_many(calls: Calls) -> Results:
+    """The work with many more processes than there are cores."""
+    return with_concurra(calls, MANY)
 
 
 def with_executor(calls: Calls) -> list[Any]:
@@ -177,12 +183,10 @@ def copy(calls: Calls) -> list[Any]:
     return [bytearray(bytearray(argument)) for argument in arguments]
 
 
+NEEDS = ["multiprocessing.connection", "concurra.workers.process"]
+
 SYSTEMS = [
-    System(
-        OURS,
-        with_concurra,
-        needs=["multiprocessing.connection", "concurra.workers.process"],
-    ),
+    System(OURS, with_concurra, needs=NEEDS),
     System(
         "ProcessPoolExecutor",
         with_executor,
@@ -245,6 +249,19 @@ ROWS = [
         [*SYSTEMS, System("bare sockets", over_sockets, limit=True)],
         check_numbers,
         numbers,
+    ),
+    Row(
+        "processes-64",
+        "{n} no-ops, 64 processes",
+        20_000,
+        Faster(0.83),  # each task takes a fifth longer at most
+        [
+            System(OURS, with_many, needs=NEEDS),
+            System("with 2 processes", with_concurra, needs=NEEDS),
+        ],
+        check_numbers,
+        numbers,
+        grows=False,
     ),
     Row(
         "cpu",
