@@ -10,7 +10,6 @@ import os
 import pickle
 import threading
 from contextlib import suppress
-from functools import partial
 
 from .. import current
 from ..tasks import Call
@@ -26,6 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Collection, Optional, Tuple
 
+    from ..current import Note
     from .dumps import Dump
     from .initializer import Initializer
     from .outbox import Outbox
@@ -98,8 +98,10 @@ def serve(
         if initializer is not None:
             initializer()  # first: what it has set up is how each task finds it
         surroundings = Surroundings(None if dump is None else dump.install)
+        at_hand = _AtHand()
+        current.exchange(at_hand)
         while not surroundings.spoiled:
-            reply = _do(pipe, initializer, act)
+            reply = _do(pipe, initializer, act, at_hand)
             surroundings.restore()
             if surroundings.spoiled:
                 send(pipe.pack(LAST))
@@ -136,7 +138,19 @@ def _sender(outbox: Outbox, pipe: Channel) -> Act:
     return Sender(send).perform
 
 
-def _do(pipe: Channel, initializer: Optional[Initializer], act: Act) -> Message:
+class _AtHand:
+    """What the process is at, for who asks; made out of the note only then."""
+
+    note: Optional[Note] = None
+
+    def __call__(self) -> Optional[current.CurrentTask]:
+        note = self.note
+        return None if note is None else current.CurrentTask(*note[:3])
+
+
+def _do(
+    pipe: Channel, initializer: Optional[Initializer], act: Act, at_hand: _AtHand
+) -> Message:
     """Wait for a job and do it; its reply."""
     known, stage, on = pipe.received, RECEIVING, None
     try:
@@ -145,8 +159,8 @@ def _do(pipe: Channel, initializer: Optional[Initializer], act: Act) -> Message:
             func = find(func)
         stage = CALLING
         if note is not None:
-            *about, on = note
-            current.exchange(partial(current.CurrentTask, *about))
+            at_hand.note = note
+            on = note[3]
         if initializer is not None:
             failure = initializer()
             if failure is not None:

@@ -123,7 +123,7 @@ class DispatchedWorker(ProcessWorker):
         job = self._job
         try:
             # First: from the moment on at which it is in no pipe, nobody else sees it.
-            self._arriving = job is not None and job.began
+            self._arriving = job is not None and (job.began or job.sending)
             message = self._channel.arrive()
         except Ended:
             return self._see_end()
@@ -133,7 +133,9 @@ class DispatchedWorker(ProcessWorker):
             self._dispatcher.forget(self)
             self._elsewhere(self._receive, job)
         elif message is not None:
-            self._proceed(self._accept(message), True)
+            job = self._accept(message)
+            if job is not None:
+                self._proceed(job, True)
         else:
             self._arriving = False
             if not self.alive:
@@ -142,7 +144,9 @@ class DispatchedWorker(ProcessWorker):
     def has_ended(self) -> bool:
         """See `Worker.has_ended`; never before its process has received the job."""
         job = self._job
-        return (job is None or job.began) and super().has_ended()
+        if job is not None and not job.began and not self._arriving:
+            return False
+        return super().has_ended()
 
     def break_off(self, how: str) -> None:
         """Nobody serves this worker any more: its process is killed, its job lost."""
@@ -226,7 +230,8 @@ class DispatchedWorker(ProcessWorker):
                 self._dispatcher.watch(self)  # the next job may be sent by `done`
             except Exception:
                 self.retire()  # its end would not be noticed
-        self._proceed(job, serving)
+        if job is not None:
+            self._proceed(job, serving)
 
     def _receive_all(self) -> Tuple[Optional[_Job], bool]:
         """Receive what has been taken in; the job, see `_accept`; whether it ended."""
@@ -263,9 +268,7 @@ class DispatchedWorker(ProcessWorker):
                 job.sending = True
         return job
 
-    def _proceed(self, job: Optional[_Job], serving: bool) -> None:
-        if job is None:
-            return
+    def _proceed(self, job: _Job, serving: bool) -> None:
         if job.outcome is not None:
             if job.simple or not serving:
                 job.tell(job.outcome, serving)

@@ -238,14 +238,12 @@ class PooledWorker:
             if id(job) in self._pool.unpicklable:
                 return self._use(self._pool.fallback_worker(), job)
             outcome = self._try(job)
-            if (
-                outcome is not None
-                and outcome.cause is UNAVAILABLE
-                and self._make_room(self._kind(job))
-            ):
-                outcome = self._try(job)
             if outcome is None:
                 return None
+            if outcome.cause is UNAVAILABLE and self._make_room(self._kind(job)):
+                outcome = self._try(job)
+                if outcome is None:
+                    return None
             self._job = None
             if self._falls_back(outcome):
                 outcome = self._use(self._pool.fallback_worker(), job)

@@ -183,7 +183,10 @@ def copy(calls: Calls) -> list[Any]:
     return [bytearray(bytearray(argument)) for argument in arguments]
 
 
-NEEDS = ["multiprocessing.connection", "concurra.workers.process"]
+NEEDS = [
+    *("logging", "multiprocessing.connection", "multiprocessing.popen_fork"),
+    *("concurra.loading", "concurra.workers.pool", "concurra.workers.processes"),
+]
 
 SYSTEMS = [
     System(OURS, with_concurra, needs=NEEDS),

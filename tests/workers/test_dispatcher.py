@@ -358,10 +358,14 @@ def test_a_reply_that_has_come_counts(
     assert told.calls.empty()
 
 
+@pytest.mark.parametrize("held", [False, True], ids=["", "while it is sent"])
 def test_an_answer_shows_until_it_is_told(
-    pool: TestPool, monkeypatch: pytest.MonkeyPatch
+    pool: TestPool, monkeypatch: pytest.MonkeyPatch, held: bool
 ) -> None:
-    """A deadline that is looked at meanwhile, late, sees that the job has ended."""
+    """A deadline that is looked at meanwhile, late, sees that the job has ended.
+
+    Also if the thread that has sent the job was held up then.
+    """
     seen: list[bool] = []
     told: queue.Queue[Outcome] = queue.Queue()
 
@@ -373,14 +377,20 @@ def test_an_answer_shows_until_it_is_told(
     begin(worker, call(add, 1))
     told.get(timeout=BOUND)
     kind = dispatched(worker)
-    arrive = kind._channel.arrive
+    arrive, send = kind._channel.arrive, kind._channel.send
 
     def arrive_and_look() -> Any:
         message = arrive()  # it is in no pipe any more, and in no outcome so far
         seen.append(worker.has_ended())
         return message
 
+    def send_and_wait(message: Any) -> None:
+        send(message)
+        if held:
+            wait_until(lambda: len(seen) == 3, what="that its outcome is told")
+
     monkeypatch.setattr(kind._channel, "arrive", arrive_and_look)
+    monkeypatch.setattr(kind._channel, "send", send_and_wait)
     try:
         begin(worker, call(add, 2))
         told.get(timeout=BOUND)
@@ -661,7 +671,7 @@ def test_a_death_while_a_job_is_sent_is_told_by_who_sends(
 
 
 def test_who_sends_a_job_tells_why_its_worker_was_broken_off(
-    hire: Callable[[Told], Hired], monkeypatch: pytest.MonkeyPatch
+    hire: Callable[[Told], Hired], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     """The dispatcher leaves the job to that thread, and the reason with it."""
     told = Told()
@@ -674,7 +684,7 @@ def test_who_sends_a_job_tells_why_its_worker_was_broken_off(
         kind.break_off("was given up")
 
     monkeypatch.setattr(kind._channel, "send", send)
-    begin(worker, call(add, 1))
+    begin(worker, call(linger, str(tmp_path / "pid"), "never"))
     outcome = told.outcome()
     assert (outcome.cause, outcome.mode) == (LOST, "process")
     assert "was given up" in str(outcome.error)
