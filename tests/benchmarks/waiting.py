@@ -135,13 +135,6 @@ def abort(n: int) -> Measured:
     return Measured(time.perf_counter() - start, results)
 
 
-def abort_one(n: int) -> Measured:
-    """The same for one."""
-    measured = abort(1)
-    results: Any = measured.value
-    return Measured(measured.seconds, dict.fromkeys(range(n), results[0]))
-
-
 def kill_and_wait(n: int) -> Measured:
     """What the system takes for the end of ``n`` forked processes, and nothing else."""
     children = []
@@ -205,11 +198,10 @@ ROWS = [
         "abort",
         "abort() of {n} sleeping processes",
         64,
-        Faster(0.5),
+        Faster(0.33),  # three times the floor at most
         [
             System(OURS, abort, needs=["tabulate"]),
-            System("abort() of one", abort_one, needs=["tabulate"]),
-            System("os.kill + os.waitpid", kill_and_wait, limit=True),
+            System("os.kill + os.waitpid", kill_and_wait),
         ],
         check_abort,
         grows=False,
