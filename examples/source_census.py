@@ -52,6 +52,7 @@ LISTING, ARCHIVE = "sources.txt", "sources.tar.gz"
 TABLE, DATABASE, SUMMARY = "files.csv", "census.sqlite3", "summary.txt"
 CHECKPOINT, PAGE = "checkpoint.sqlite", "run.html"
 COLUMNS = "file lines functions classes longest_function longest_length imports".split()
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # have statements in them
 SKIPPED = {"site-packages", "dist-packages", "__pycache__"}
 
 SCHEMA = """
@@ -93,10 +94,12 @@ def survey(tree: Path, file: str) -> Record:
     source = Path(tree, file).read_bytes()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an odd escape sequence is no news here
-        nodes = list(ast.walk(ast.parse(source, file)))
+        nodes: list[Any] = [ast.parse(source, file)]
     functions: list[tuple[int, str]] = []
     imports: set[str] = set()
     for node in nodes:
+        for block in BLOCKS:  # as ast.walk does, without the expressions
+            nodes += getattr(node, block, ())
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             functions.append((length, node.name))

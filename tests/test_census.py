@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import gzip
 import hashlib
@@ -13,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
+import textwrap
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -57,6 +59,7 @@ NOT_SOURCES = {
     "__pycache__/cached.py": b"cached",
     "package/site-packages/other.py": b"installed",
 }
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 BROKEN = ["broken.py", "undecodable.py"]
 
 # Runs an example as a script, in an interpreter that starts processes in this way.
@@ -394,6 +397,40 @@ def test_survey_counts(census: ModuleType, tree: Path) -> None:
 def test_survey_leaves_relative_imports_out(census: ModuleType, tree: Path) -> None:
     """They lead into the tree itself."""
     assert census.survey(tree, "package/__init__.py")["imports"] == []
+
+
+def test_survey_looks_into_every_block(census: ModuleType, tree: Path) -> None:
+    """It finds what a walk through the whole tree finds, in the library's files too."""
+    blocks = """\
+        with a: import m1
+        for b in c: import m2
+        else: import m3
+        while d: import m4
+        else: import m5
+        try:
+            if e: import m6
+            elif f: import m7
+            else: import m8
+        except g:
+            class H:
+                async def i(self):
+                    async with (lambda: j)(): import m9
+        else: import m10
+        finally: import m11
+        """
+    if sys.version_info >= (3, 10):
+        blocks += "match k:\n            case 1: import m12\n"
+    (tree / "blocks.py").write_text(textwrap.dedent(blocks))
+    library = Path(ast.__file__).parent
+    for folder, name in ((tree, "blocks.py"), (library, "ast.py"), (library, "os.py")):
+        nodes = list(ast.walk(ast.parse((folder / name).read_bytes())))
+        modules = [e for e in nodes if isinstance(e, (ast.Import, ast.ImportFrom))]
+        functions = [e for e in nodes if isinstance(e, FUNCTIONS)]
+        found = census.survey(folder, name)
+        assert found["functions"] == len(functions)
+        assert found["classes"] == sum(isinstance(e, ast.ClassDef) for e in nodes)
+        if name == "blocks.py":
+            assert len(found["imports"]) == len(modules) >= 11
 
 
 def test_survey_does_not_warn(census: ModuleType, tree: Path) -> None:
