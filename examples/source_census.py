@@ -5,10 +5,15 @@ The data is on every machine: the source of Python's own standard library.
 * Extract: list its files.
 * Transform: parse them in worker processes, one task a file, while external commands
   pack the same files into an archive and take its checksum.
-* Load: write a table, a database and a summary, by tasks that wait for each other.
+* Load: write a table, a database and a summary, by tasks that hand their results on to
+  each other and write to the disk one at a time.
 
 Some files of that tree are broken on purpose: they are data for Python's own tests.
 Their tasks fail, the results of all others stand, and the summary names the failures.
+
+A checkpoint records what has been parsed and packed. Run it again with the same
+directory, and only what is new is done, also after a kill. A page for a browser,
+run.html, tells how the transform went; it needs Jinja2.
 
     python examples/source_census.py --output census
 """
@@ -32,6 +37,7 @@ from pathlib import Path
 from typing import Any, Optional, Sequence
 
 import concurra
+from concurra import checkpoint, reports, task
 
 try:
     import sqlite3
@@ -44,7 +50,9 @@ Failures = dict[str, str]  # the errors of the tasks that failed, by label
 
 LISTING, ARCHIVE = "sources.txt", "sources.tar.gz"
 TABLE, DATABASE, SUMMARY = "files.csv", "census.sqlite3", "summary.txt"
+CHECKPOINT, PAGE = "checkpoint.sqlite", "run.html"
 COLUMNS = "file lines functions classes longest_function longest_length imports".split()
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # have statements in them
 SKIPPED = {"site-packages", "dist-packages", "__pycache__"}
 
 SCHEMA = """
@@ -86,10 +94,12 @@ def survey(tree: Path, file: str) -> Record:
     source = Path(tree, file).read_bytes()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an odd escape sequence is no news here
-        nodes = list(ast.walk(ast.parse(source, file)))
+        nodes: list[Any] = [ast.parse(source, file)]
     functions: list[tuple[int, str]] = []
     imports: set[str] = set()
     for node in nodes:
+        for block in BLOCKS:  # as ast.walk does, without the expressions
+            nodes += getattr(node, block, ())
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             functions.append((length, node.name))
@@ -109,7 +119,16 @@ def survey(tree: Path, file: str) -> Record:
     }
 
 
-def command(tool: str, *arguments: str, python: Sequence[str]) -> list[str]:
+def stamp(path: Path) -> Optional[tuple[int, int]]:
+    """Return what tells that a file has changed: its size and its time."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None  # its task will say why
+    return status.st_size, status.st_mtime_ns
+
+
+def command(tool: str, *arguments: Any, python: Sequence[Any]) -> list[Any]:
     """Return a tool's command line, or Python's where the tool is missing."""
     if shutil.which(tool):
         return [tool, *arguments]
@@ -124,22 +143,42 @@ def transform(
     listing.write_bytes(os.fsencode("".join(f"{name}\n" for name in sources)))
     tar = ["-czf", ARCHIVE, "-C", str(tree), "-T", str(listing)]
     pack = ["-c", PACK, ARCHIVE, str(tree), str(listing)]
+    # The arguments of a task do not tell that a file has changed, so its version does.
+    versions = {source: stamp(tree / source) for source in sources}
+    saved = output / CHECKPOINT
+    if not (output / ARCHIVE).exists():  # it may be recorded, and removed since
+        checkpoint.clear(saved, labels=["archive"])
 
     runner = concurra.TaskRunner(
-        workers, name="transform", timeout=120, use_multiprocessing=True
+        workers,
+        name="transform",
+        timeout=120,
+        use_multiprocessing=True,
+        checkpoint=saved,
     )
     # Of the tasks that are ready, the one added first starts first: begin with the
     # archive, which takes longest.
-    runner.add_command(command("tar", *tar, python=pack), label="archive", cwd=output)
+    archive = runner.add_command(
+        command("tar", *tar, python=pack),
+        label="archive",
+        cwd=output,
+        version=versions,
+    )
     runner.add_command(
         command("sha256sum", ARCHIVE, python=["-c", HASH, ARCHIVE]),
         label="checksum",
-        depends_on=["archive"],
+        depends_on=[archive],
         cwd=output,
     )
     for source in sources:
-        runner.add_task(survey, tree, source, label=source)
-    return runner.run(verify=False)  # a report of all these tasks would be very long
+        survey_it = task(survey, version=versions[source])
+        runner.add_task(survey_it, tree, source, label=source)
+    found = runner.run(verify=False)  # a report of all these tasks would be very long
+    try:
+        reports.write_html(runner, output / PAGE)
+    except ImportError as error:
+        logging.info("No page of the run: %s", error)
+    return found
 
 
 def load(output: Path, sources: list[str], found: Results) -> Results:
@@ -151,23 +190,30 @@ def load(output: Path, sources: list[str], found: Results) -> Results:
         sha256 = found["checksum"]["result"]["stdout"].split()[0]
         written[ARCHIVE] = f", SHA-256 {sha256}"
 
-    runner = concurra.TaskRunner(name="load")  # threads: this is input and output
-    runner.add_task(write_table, output, records, label="table")
-    runner.add_command(
-        command("gzip", "-f", TABLE, python=["-m", "gzip", TABLE]),
-        label="compress",
-        depends_on=["table"],
-        cwd=output,
+    # Threads, as this is input and output. Those that hold the disk take turns.
+    runner = concurra.TaskRunner(name="load", resources={"disk": 1})
+    disk = {"disk": 1}
+    # What an adder returns stands for the task's result: here the table's path.
+    table = runner.add_task(
+        task(write_table, resources=disk), output, records, label="table"
     )
-    data = ["compress"]
+    compress = runner.add_command(
+        command("gzip", "-f", table, python=["-m", "gzip", table]),
+        label="compress",
+        resources=disk,
+    )
+    data = [compress]
     if sqlite3:
-        runner.add_task(write_database, output, records, failures, label="database")
-        data.append("database")
+        write = task(write_database, resources=disk)
+        data.append(runner.add_task(write, output, records, failures, label="database"))
         written[DATABASE] = ""
+    totals = runner.add_task(add_up, records, label="totals")
+    imports = runner.add_task(rank_imports, records, label="imports")
     runner.add_task(
         write_summary,
         output,
-        records,
+        totals,
+        imports,
         failures,
         written,
         label="summary",
@@ -176,13 +222,15 @@ def load(output: Path, sources: list[str], found: Results) -> Results:
     return runner.run(error_message="The load failed")
 
 
-def write_table(output: Path, records: list[Record]) -> None:
-    """Write one CSV row for each file."""
-    with open(output / TABLE, "w", encoding="utf-8", newline="") as file:
+def write_table(output: Path, records: list[Record]) -> Path:
+    """Write one CSV row for each file; return where they are."""
+    path = output / TABLE
+    with open(path, "w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, COLUMNS)
         table.writeheader()
         for row in records:
             table.writerow({**row, "imports": " ".join(row["imports"])})
+    return path
 
 
 def write_database(output: Path, records: list[Record], failures: Failures) -> None:
@@ -201,10 +249,8 @@ def write_database(output: Path, records: list[Record], failures: Failures) -> N
         database.executemany("INSERT INTO failures VALUES (?, ?)", failures.items())
 
 
-def write_summary(
-    output: Path, records: list[Record], failures: Failures, written: dict[str, str]
-) -> str:
-    """Write, and return, what the census found and which files it has ``written``."""
+def add_up(records: list[Record]) -> list[str]:
+    """Return lines about how much there is, and about the longest function."""
     lines = [f"parsed     {len(records):,} files"]
     for column in ("lines", "functions", "classes"):
         lines.append(f"{column:<10} {sum(row[column] for row in records):,}")
@@ -212,18 +258,39 @@ def write_summary(
     if longest and longest["longest_function"]:
         told = "longest    {longest_function}, {longest_length:,} lines, in {file}"
         lines.append(told.format(**longest))
+    return lines
+
+
+def rank_imports(records: list[Record]) -> list[str]:
+    """Return lines about the ten modules that most files import."""
+    modules = Counter(module for row in records for module in row["imports"])
+    return [f"  {module:<16} {n:>6,}" for module, n in modules.most_common(10)]
+
+
+def write_summary(
+    output: Path,
+    totals: list[str],
+    imports: list[str],
+    failures: Failures,
+    written: dict[str, str],
+) -> str:
+    """Write, and return, what the census found and which files it has ``written``."""
+    lines = list(totals)
     for name, note in written.items():
         size = (output / name).stat().st_size
         lines.append(f"written    {name}, {size:,} bytes{note}")
-
-    modules = Counter(module for row in records for module in row["imports"])
-    lines += ["", "Most imported modules, and by how many files:"]
-    lines += [f"  {module:<16} {n:>6,}" for module, n in modules.most_common(10)]
+    lines += ["", "Most imported modules, and by how many files:", *imports]
     lines += ["", f"Failed tasks: {len(failures):,}"]
     lines += [f"  {label}: {error}" for label, error in failures.items()]
     summary = "\n".join(lines)
     (output / SUMMARY).write_text(f"{summary}\n", encoding="utf-8")
     return summary
+
+
+def count_restored(found: Results) -> int:
+    """Return how many results were recorded by an earlier run."""
+    notes = [result["warning"] or "" for result in found.values()]
+    return sum(note.startswith("Restored from checkpoint") for note in notes)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -255,6 +322,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     if loaded["summary"]["has_failed"]:  # it waits for all the others, so for them too
         return 1
     print(f"Census of {tree}\n\n{loaded['summary']['result']}\n")
+    restored = count_restored(found)
+    print(f"An earlier run had done {restored:,} of the {len(found):,} tasks.")
     print(f"Took {time.monotonic() - started:.1f} seconds; the files are in {output}")
     return 1 if found["checksum"]["has_failed"] else 0
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import gzip
 import hashlib
 import importlib.util
+import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
 import tarfile
+import textwrap
+import threading
 from contextlib import closing
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +24,9 @@ from typing import Any, Mapping
 import pytest
 
 import concurra
-from tests.helpers import run_script
+from concurra.digests import digest
+from tests.behaviour.support import recorded
+from tests.helpers import run_script, start_script, wait_until
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "source_census.py"
 SAME_LIBRARY = {"PYTHONPATH": str(Path(concurra.__file__).resolve().parent.parent)}
@@ -52,6 +59,7 @@ NOT_SOURCES = {
     "__pycache__/cached.py": b"cached",
     "package/site-packages/other.py": b"installed",
 }
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 BROKEN = ["broken.py", "undecodable.py"]
 
 # Runs an example as a script, in an interpreter that starts processes in this way.
@@ -164,7 +172,7 @@ def test_it_logs_progress_and_the_report_of_the_load(tree: Path, output: Path) -
     tasks = len(SOURCES) + 2
     assert f"{len(SOURCES)} files below {tree.resolve()}" in done.stderr
     assert re.search(rf"transform progress: \[#+\] {tasks}/{tasks} ", done.stderr)
-    for label in ("table", "compress", "database", "summary"):
+    for label in ("table", "compress", "database", "totals", "imports", "summary"):
         assert re.search(rf"\| {label} +\| \w+ +\| Successful ", done.stderr)
     assert "progress: [" not in done.stdout
 
@@ -215,6 +223,85 @@ def test_a_second_run_may_use_the_same_directory(tree: Path, output: Path) -> No
     assert run("--tree", tree, "--output", output).returncode == 0
     assert query(output, "SELECT task FROM failures") == [("undecodable.py",)]
     assert "broken.py" not in packed(output)
+
+
+def earlier(done: subprocess.CompletedProcess[str]) -> int:
+    """How many tasks a run did not do, as an earlier one had."""
+    [told] = re.findall(
+        r"^An earlier run had done (\d+) of the 8 tasks", done.stdout, re.M
+    )
+    return int(told)
+
+
+def test_a_second_run_does_only_what_is_new(tree: Path, output: Path) -> None:
+    """The broken files fail again, and a file that has changed is parsed and packed
+    again; both runs find the same otherwise."""
+    first = run("--tree", tree, "--output", output)
+    second = run("--tree", tree, "--output", output)
+    assert (earlier(first), earlier(second)) == (0, 6)
+    assert "Restored from checkpoint " in second.stderr
+    counted = re.compile(
+        r"parsed .*?Failed tasks: 2\n  broken.*?\n  undecod", re.DOTALL
+    )
+    assert counted.findall(first.stdout) == counted.findall(second.stdout) != []
+
+    (tree / "empty.py").write_bytes(b"import sys\n")
+    third = run("--tree", tree, "--output", output)
+    assert earlier(third) == 3, "all but this file, the archive and its checksum"
+    assert "lines      19\n" in third.stdout
+    assert packed(output)["empty.py"] == b"import sys\n"
+    assert sha256(output / "sources.tar.gz") in third.stdout
+
+
+def test_an_archive_that_was_removed_is_made_again(tree: Path, output: Path) -> None:
+    """Though a checkpoint knows that it has been made."""
+    run("--tree", tree, "--output", output)
+    (output / "sources.tar.gz").unlink()
+    assert earlier(run("--tree", tree, "--output", output)) == 4
+    assert packed(output) == SOURCES
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_run_that_was_killed_goes_on(tree: Path, output: Path) -> None:
+    """What it had parsed is not parsed again. It waits for a pipe, and is killed."""
+    os.mkfifo(tree / "waits.py")
+    arguments = ("--tree", str(tree), "--output", str(output), "--workers", "2")
+    sound = {digest(name) for name in SOURCES if name not in BROKEN}
+    with start_script(EXAMPLE, *arguments, env=SAME_LIBRARY) as script:
+        saved = output / "checkpoint.sqlite"
+        wait_until(lambda: saved.exists() and recorded(saved) >= sound, 50)
+        script.send_signal(signal.SIGKILL)
+        assert script.wait() == -signal.SIGKILL
+    (tree / "waits.py").unlink()
+    done = run(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert earlier(done) == len(sound), "the archive is made anew, without the pipe"
+    assert "parsed     4 files" in done.stdout
+    assert packed(output) == SOURCES
+
+
+def test_a_page_tells_how_the_transform_went(tree: Path, output: Path) -> None:
+    """It names what failed."""
+    pytest.importorskip("jinja2")
+    run("--tree", tree, "--output", output)
+    page = (output / "run.html").read_text("utf-8")
+    assert page.lower().startswith("<!doctype html>")
+    for name in (*BROKEN, "package/work.py", "checksum"):
+        assert name in page
+
+
+def test_without_jinja2_there_is_no_page(
+    tree: Path, output: Path, tmp_path: Path
+) -> None:
+    """One line says why, and the census is made."""
+    (tmp_path / "jinja2.py").write_text("raise ImportError('no jinja2 here')\n")
+    path = os.pathsep.join([str(tmp_path), SAME_LIBRARY["PYTHONPATH"]])
+    done = run("--tree", tree, "--output", output, env={"PYTHONPATH": path})
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^\S+ No page of the run: ", done.stderr, re.M)) == 1
+    assert "concurra[report]" in done.stderr
+    assert not (output / "run.html").exists()
+    assert "parsed     4 files" in done.stdout
 
 
 def test_the_default_directory_is_new_and_named(tree: Path, tmp_path: Path) -> None:
@@ -312,6 +399,40 @@ def test_survey_leaves_relative_imports_out(census: ModuleType, tree: Path) -> N
     assert census.survey(tree, "package/__init__.py")["imports"] == []
 
 
+def test_survey_looks_into_every_block(census: ModuleType, tree: Path) -> None:
+    """It finds what a walk through the whole tree finds, in the library's files too."""
+    blocks = """\
+        with a: import m1
+        for b in c: import m2
+        else: import m3
+        while d: import m4
+        else: import m5
+        try:
+            if e: import m6
+            elif f: import m7
+            else: import m8
+        except g:
+            class H:
+                async def i(self):
+                    async with (lambda: j)(): import m9
+        else: import m10
+        finally: import m11
+        """
+    if sys.version_info >= (3, 10):
+        blocks += "match k:\n            case 1: import m12\n"
+    (tree / "blocks.py").write_text(textwrap.dedent(blocks))
+    library = Path(ast.__file__).parent
+    for folder, name in ((tree, "blocks.py"), (library, "ast.py"), (library, "os.py")):
+        nodes = list(ast.walk(ast.parse((folder / name).read_bytes())))
+        modules = [e for e in nodes if isinstance(e, (ast.Import, ast.ImportFrom))]
+        functions = [e for e in nodes if isinstance(e, FUNCTIONS)]
+        found = census.survey(folder, name)
+        assert found["functions"] == len(functions)
+        assert found["classes"] == sum(isinstance(e, ast.ClassDef) for e in nodes)
+        if name == "blocks.py":
+            assert len(found["imports"]) == len(modules) >= 11
+
+
 def test_survey_does_not_warn(census: ModuleType, tree: Path) -> None:
     """Old escape sequences in somebody's file are no news."""
     (tree / "old.py").write_bytes(b"pattern = '\\d'\nwrong = 1 is 1\n")
@@ -348,7 +469,7 @@ def test_load_without_sqlite_writes_the_table(
     monkeypatch.setattr(census, "sqlite3", None)
     output.mkdir(parents=True)
     loaded = census.load(output, sorted(SOURCES), found(census, tree))
-    assert list(loaded) == ["table", "compress", "summary"]
+    assert list(loaded) == ["table", "compress", "totals", "imports", "summary"]
     assert not any(result["has_failed"] for result in loaded.values())
     assert "sqlite" not in loaded["summary"]["result"]
     with gzip.open(output / "files.csv.gz", "rt", encoding="utf-8") as file:
@@ -358,10 +479,51 @@ def test_load_without_sqlite_writes_the_table(
     assert rows["empty.py"]["longest_function"] == ""
 
 
+def test_the_load_writes_one_at_a_time(
+    census: ModuleType, tree: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table and the database are ready together, and never at work together."""
+    both, met = threading.Barrier(2), []
+
+    def meeting(write: Any) -> Any:
+        def wait_for_the_other(*arguments: Any) -> Any:
+            try:
+                both.wait(0.3)
+            except threading.BrokenBarrierError:
+                return write(*arguments)
+            met.append(write)
+
+        return wait_for_the_other
+
+    for name in ("write_table", "write_database"):
+        monkeypatch.setattr(census, name, meeting(getattr(census, name)))
+    output.mkdir(parents=True)
+    loaded = census.load(output, sorted(SOURCES), found(census, tree))
+    assert not any(result["has_failed"] for result in loaded.values())
+    assert met == []
+
+
+def test_the_load_hands_results_on(
+    census: ModuleType, tree: Path, output: Path
+) -> None:
+    """The table's path goes to the program that packs it, the counts to the summary."""
+    output.mkdir(parents=True)
+    loaded = census.load(output, sorted(SOURCES), found(census, tree))
+    assert loaded["table"]["result"] == output / "files.csv"
+    assert loaded["compress"]["result"]["command"][-1] == str(output / "files.csv")
+    summary = loaded["summary"]["result"].splitlines()
+    assert summary[:5] == loaded["totals"]["result"]
+    assert set(loaded["imports"]["result"]) <= set(summary)
+    assert len(loaded["imports"]["result"]) == 3
+
+
 def test_a_summary_of_nothing(census: ModuleType, output: Path) -> None:
     """All files may be broken; no longest function is made up."""
     output.mkdir(parents=True)
-    summary = census.write_summary(output, [], {"a.py": "SyntaxError: no"}, {})
+    totals, imports = census.add_up([]), census.rank_imports([])
+    summary = census.write_summary(
+        output, totals, imports, {"a.py": "SyntaxError: no"}, {}
+    )
     assert summary.startswith("parsed     0 files\nlines      0\n")
     assert "longest" not in summary
     assert summary.endswith("Failed tasks: 1\n  a.py: SyntaxError: no")
