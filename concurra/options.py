@@ -286,8 +286,11 @@ def split(function: Any) -> Tuple[Any, Chosen]:
         return function.__wrapped__, function.options
     if kind is partial:
         if function.func is _decorate:
-            expected = "task(function, ...): this one is to decorate a definition"
-            raise checks.wrong(TypeError, "the task", expected, function)
+            given = ", ".join(f"{name}=..." for name in function.args[0])
+            raise TypeError(
+                f"the task must be task(function, {given}), got task({given}), which "
+                "is to decorate a definition"
+            )
         inner, found = split(function.func)
         if inner is not function.func:
             function = partial(inner, *function.args, **function.keywords)

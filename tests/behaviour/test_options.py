@@ -329,8 +329,9 @@ def test_options_do_not_outlive_a_call():
 def test_a_decorator_is_no_task(add):
     """Options without their function are refused where they are added."""
     runner = concurra.TaskRunner(progress_stats=False)
-    with pytest.raises(TypeError, match="^the task must be task.function, ...."):
+    told = r"^the task must be task\(function, timeout=...\), got task\(timeout=...\)"
+    with pytest.raises(TypeError, match=told):
         getattr(runner, add)(concurra.task(timeout=3))
-    with pytest.raises(TypeError, match="^the task must be task.function, ...."):
+    with pytest.raises(TypeError, match=told):
         runner.add_work([(concurra.task(timeout=3),)])
     assert len(runner) == 0
