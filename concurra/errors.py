@@ -59,10 +59,6 @@ class CommandExecutionError(ConcurraError, RuntimeError):
         self.result = result
         message = f"Command {_ending(self.returncode)}"
         output = _text(self.stderr).strip() or _text(self.stdout).strip()
-        if "\r" in output:  # a progress bar: as it was left on a terminal
-            from .sanitize import last_states
-
-            output = last_states(output)
         if len(output) > QUOTED:  # tools say last what went wrong
             output = f"... {output[-QUOTED:]}"
         if output:

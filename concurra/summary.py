@@ -91,7 +91,9 @@ def failure(entry: Entry) -> str:
     trace = name(result["trace"]) if result["trace"] else ""
     error = sanitize(shorten(_error(entry, trace)))
     text = f"Task {_quoted(task.label)}{program} failed with error: {error}"
-    return f"{text}\n{sanitize(transcript(trace))}" if trace else text
+    if trace.strip() in ("", name(result["error"]).strip()):  # say, wrong arguments
+        return text
+    return f"{text}\n{sanitize(transcript(trace))}"
 
 
 def _error(entry: Entry, trace: str) -> str:

@@ -151,13 +151,6 @@ def test_a_command_error_names_the_signal(number: signal.Signals) -> None:
     assert told.startswith(f"Command was killed by {number.name}")
 
 
-def test_a_progress_bar_is_quoted_as_it_was_left() -> None:
-    """What was written over is not part of what went wrong."""
-    bar = "".join(f"\rframe {number}" for number in range(200))
-    told = str(failed(stderr=f"begin\n{bar}\r\nno space\r\n"))
-    assert told.endswith("code 7: begin\nframe 199\nno space")
-
-
 def test_a_question_follows_the_labels() -> None:
     """What may have been meant, also in a copy."""
     error = UnknownDependencyError({"a": ["lod"]}, "Did you mean 'load'?")

@@ -143,6 +143,13 @@ def test_a_trace_of_any_kind() -> None:
     assert line_of("a", trace=["one", "two"]).endswith("\n['one', 'two']")
 
 
+def test_a_trace_that_says_no_more_than_the_error() -> None:
+    """It is that of a call with wrong arguments, which never came to the function."""
+    error = "TypeError: f() missing 1 required positional argument: 'x'"
+    told = line_of("a", error=error, trace=f"{error}\n")
+    assert told == f"Task 'a' failed with error: {error}"
+
+
 def test_whatever_users_make_of_a_result() -> None:
     """It breaks no report, and neither moves a cursor nor fails to be encoded."""
     odd = f"{ESC}[2J\udcff"
@@ -150,6 +157,7 @@ def test_whatever_users_make_of_a_result() -> None:
     entry = {
         name: odd for name in ("task_name", "status", "duration", "error", "trace")
     }
+    entry["trace"] += "."
     text = report(told(plan, a=entry), f"{odd}\nsecond line")
     assert text.startswith(r"\x1b[2J\udcff" + "\nsecond line\n+-")
     assert text.count(r"\x1b[2J\udcff") == 6
