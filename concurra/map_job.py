@@ -43,13 +43,16 @@ class Fed:
 
     :param chunk: None if there is nothing.
     :param last: whether the iterable has no more.
+
+    The run has its ``part`` there, once it has made one.
     """
 
-    __slots__ = ("chunk", "last")
+    __slots__ = ("chunk", "last", "part")
 
     def __init__(self, chunk: Optional[Chunk], last: bool) -> None:
         self.chunk = chunk
         self.last = last
+        self.part: Any = None
 
 
 class Order:

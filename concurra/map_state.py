@@ -30,7 +30,7 @@ from .tasks import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Deque, Dict, List, Optional, Set, Union
+    from typing import Any, Callable, Deque, Dict, List, Optional, Set
 
     from .map_job import MapJob
     from .map_values import Chunk, Values
@@ -240,9 +240,10 @@ class MapState(RunState):
 
     def _feed(self, spread: Spread, fed: Fed) -> None:
         if fed.chunk is not None:
-            part, fed.chunk = Part(spread.task, fed.chunk), None  # it may be told twice
-            spread.waiting.append(part)
-            spread.open[part] = None
+            part = fed.part = fed.part or Part(spread.task, fed.chunk)
+            if part not in spread.open:  # or else this was cut short, and is done again
+                spread.open[part] = None
+                spread.waiting.append(part)
         spread.last = fed.last
         spread.stepping = False
         self._offer(spread)
@@ -380,9 +381,10 @@ class MapState(RunState):
 
 def _concluded(spread: Spread, outcome: Outcome) -> Outcome:
     """What the job of a map has returned, as the outcome of its slot."""
-    value: Union[Fed, Outcome] = outcome.value
+    value = outcome.value
     if type(value) is Fed:
         return Outcome(PART, outcome.mode, value)
-    assert isinstance(value, Outcome)
+    if type(value) is not Outcome:  # this is done again
+        return outcome
     value.mode = spread.mode or value.mode
     return value

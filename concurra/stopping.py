@@ -290,7 +290,8 @@ class Stopping:
                 slot.dismiss()
                 stopping.append(slot)
             elif task is not None and task.outcome is None:
-                outcomes[task.whole or task] = outcome(slot.dismiss())
+                task = task.whole or task
+                outcomes[task] = outcome(self._dismiss(task, slot))
                 stopping.append(slot)
         self.plan.terminate(outcomes, now, outcome())
         for slot in stopping:
