@@ -213,8 +213,8 @@ class MapState(RunState):
         elif spread is not None and task is spread.task and outcome.cause is not PART:
             outcome.final = outcome.final or bool(spread.open) or spread.queued
         super().ended(slot)
-        if spread is not None and spread.task.outcome is not None:
-            self._let_go(spread)
+        if spread is not None:  # none of its parts is at work, unless this was struck
+            self._stop_parts(spread.task, slot.moment)
         self._call()
 
     def _settle(
@@ -225,7 +225,7 @@ class MapState(RunState):
         until_gone: Optional[Slot] = None,
     ) -> None:
         spread = self._spreads.get(task.whole or task)
-        if spread is None or spread.task.outcome is not None:
+        if spread is None:
             return super()._settle(task, outcome, now, until_gone)
         if type(task) is Part:
             if until_gone is None:
@@ -253,9 +253,10 @@ class MapState(RunState):
     ) -> None:
         chunk: Chunk = part.job  # type: ignore[assignment]
         part.outcome = outcome
-        if part in spread.open:
-            spread.values.arrive(chunk, outcome, now - part.taken)
-            del spread.open[part]
+        if part not in spread.open:
+            return
+        spread.values.arrive(chunk, outcome, now - part.taken)
+        del spread.open[part]
         spread.mode = outcome.mode or spread.mode
         failed = outcome.cause is not PART or bool(outcome.value[1])
         if failed and self._fast_fail and not (chunk.again or chunk.exceptions):
