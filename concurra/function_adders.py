@@ -207,7 +207,7 @@ class FunctionAdders(Adding):
             source = referring(source, chosen.get("trigger_rule"), references)
         job = MapJob(source, size, exceptions)
         task = self._add(job, label, depends_on, chosen, references)
-        self._plan.mapped[self._plan.tasks[task.label]] = job.values
+        self._plan.mapped[task] = job.values
         return task
 
     def _add_call(
