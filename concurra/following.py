@@ -138,6 +138,7 @@ class Following:
         At any time, also after it has failed: those of all items that have succeeded.
 
         :raises ValueError: no task of `map` has this label.
+        :raises RuntimeError: this is the copy of a runner that a fork has made.
         """
         task = self._task(label)
         values = self._plan.mapped.get(task)
@@ -147,6 +148,8 @@ class Following:
             )
         known = values.known()
         outcome = task.outcome
+        if outcome is None:
+            self._registry.check_original()
         if outcome is None or not outcome.ok:
             return known
         failed, found = values.failures, outcome.value or ()

@@ -742,6 +742,17 @@ class TestForce:
             runner.get_background_results(verify=False)
         assert runner.partial("m") == {0: 0, 1: 1, 2: 2, 3: 3}
 
+    @pytest.mark.skipif("fork" not in PROCESSES, reason="no fork here")
+    def test_partial_in_a_copy(self):
+        """It would never know more, as all results would not."""
+        runner = runner_in("fork")
+        COPIES.append(runner)
+        try:
+            runner.map(ask_the_copy, [0], label="m")
+            assert "This is the copy of a runner" in one(runner)["error"]
+        finally:
+            COPIES.clear()
+
     @pytest.mark.parametrize("mode", PROCESSES)
     def test_workers_are_replaced_after_so_many_chunks(self, mode):
         """A chunk counts as one task."""
@@ -850,6 +861,11 @@ class TestElsewhere:
 
 CALLS = []
 HERE = []
+COPIES = []
+
+
+def ask_the_copy(_):
+    return COPIES[0].partial("m")
 
 
 def remember(number):
