@@ -35,6 +35,9 @@ MOST = 20_000
 #: How many times larger than those before a chunk may become.
 GROWTH = 8
 
+#: The part of its time that a chunk is to take at least, where all are to have some.
+SHARE = 8
+
 _now = clock()
 
 
@@ -199,12 +202,11 @@ class MapJob(Call):
         if not values.largest:
             return 1
         most = min(MOST, GROWTH * values.largest)
-        size = most
-        if values.pace:
-            size = min(most, int(TARGET / values.pace))
+        in_time = int(TARGET / values.pace) if values.pace else most
+        size = min(most, in_time)
         if self._total is not None:  # towards the end all are to have some
             share = (self._total - self._count) // (2 * width)
-            size = max(min(size, share), size // GROWTH)
+            size = min(size, max(share, in_time // SHARE))
         return max(size, 1)
 
     def _chunk(self, items: List[Any]) -> Chunk:

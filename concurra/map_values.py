@@ -67,8 +67,8 @@ class Values:
         self.failures: Dict[int, Failure] = {}
         #: What the run makes known of it.
         self.warning: Optional[object] = None
-        #: Seconds that an item took, at the most, in the last chunks that came.
-        self.pace = 0.0
+        # Of chunks that came, the seconds and the items; each counts half of the next.
+        self._seconds = self._many = 0.0
         #: The number of items of the largest chunk that has come.
         self.largest = 0
         self._rows: Dict[int, List[Any]] = {}  # by the place of the first
@@ -82,11 +82,14 @@ class Values:
         arrival = chunk.places, chunk.fresh, items if kept else None, many
         self.arrived.append((arrival, outcome, seconds))
 
+    @property
+    def pace(self) -> float:
+        """Seconds that an item takes, its way there and back included."""
+        return self._seconds / self._many if self._many else 0.0
+
     def absorb(self) -> None:
         """Take over what has arrived."""
         with self._lock:
-            if self.arrived:
-                self.pace = 0.0
             while self.arrived:
                 self._take_over(*self.arrived[0])
                 self.arrived.popleft()  # the last: it may be done twice
@@ -96,7 +99,8 @@ class Values:
         failures: Dict[int, Failure]
         if outcome.cause is PART:
             values, failures, generators = outcome.value
-            self.pace = max(self.pace, seconds / many)
+            self._seconds = self._seconds / 2 + seconds
+            self._many = self._many / 2 + many
             self.largest = max(self.largest, many)
             if generators:
                 self.warning = self.warning or GENERATOR_WARNING

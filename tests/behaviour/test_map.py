@@ -384,7 +384,7 @@ class TestIteration:
     def test_an_endless_one_is_aborted(self):
         """With what there is by then."""
         with Gate() as gate:
-            runner = runner_in("thread", 2)
+            runner = runner_in("thread", 1)
             runner.map(
                 lambda n: gate.wait(n) if n > 4 else n, itertools.count(), label="m"
             )

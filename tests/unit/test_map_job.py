@@ -87,11 +87,16 @@ def test_chunks_grow_until_they_take_long_enough() -> None:
 
 
 def test_chunks_shrink_when_items_take_longer() -> None:
-    """By the slowest that has come since the last look."""
+    """And a small chunk that has waited for its turn makes little difference."""
     made = job(itertools.count())
-    do(made, fed(made), 1e-6)
-    many = do(made, fed(made), 1.0)
-    assert many > 1
+    for _ in range(4):
+        many = do(made, fed(made), 1e-6)
+    small = job(range(1)).step()
+    assert type(small) is Fed
+    do(made, small.chunk, map_job.TARGET)
+    large = do(made, fed(made), map_job.TARGET)
+    assert large > many // 2
+    do(made, fed(made), large * 1.0)
     chunk = fed(made)
     assert chunk is not None and len(chunk.args[1]) == 1
 
@@ -104,8 +109,13 @@ def test_towards_the_end_all_have_their_share() -> None:
         if isinstance(step, Outcome):
             break
         if step.chunk is not None:
-            sizes.append(do(made, step.chunk, 1e-9))
-    assert sum(sizes) == 1000 and max(sizes) < 1000 / 4
+            seconds = 1e-3 * len(step.chunk.args[1])
+            sizes.append(do(made, step.chunk, seconds))
+    enough = int(map_job.TARGET / 1e-3)
+    assert sum(sizes) == 1000 and max(sizes) == enough
+    assert sizes[-1] < enough // 2
+    least = enough // map_job.SHARE
+    assert all(size >= least for size in sizes[1:-1])
 
 
 def test_no_chunk_waits_for_items_that_come_slowly(
