@@ -665,14 +665,14 @@ class TestForce:
             if mode == "thread":
                 func, items = (lambda n: gate.wait() if n else "quick"), [0, 0, 1]
             runner = runner_in(mode, 1)
-            func = concurra.task(func, timeout=2)
+            seconds = 1 if mode == "thread" else 6  # that of a spawn included
+            func = concurra.task(func, timeout=seconds)
             runner.map(func, items, label="m", chunksize=1)
             runner.add_task(double, 2, label="other")
             results = runner.run(verify=False)
         check(results["m"])
-        assert (
-            results["m"]["error"] == "TimeoutError: Task exceeded timeout of 2 seconds"
-        )
+        expected = f"TimeoutError: Task exceeded timeout of {seconds} seconds"
+        assert results["m"]["error"] == expected
         assert results["m"]["execution_mode"] == mode_of(mode)
         assert runner.partial("m") == {0: "quick", 1: "quick"}
         assert results["other"]["result"] == 4
