@@ -18,6 +18,7 @@ from .errors import (
     DuplicateLabelError,
     ExecutionError,
     LifeCycleError,
+    MapError,
     RemoteTraceback,
     UnknownDependencyError,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "LabelFilter",
     "LifeCycleError",
     "LiveBoard",
+    "MapError",
     "Observer",
     "RemoteTraceback",
     "Result",

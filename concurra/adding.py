@@ -40,7 +40,7 @@ class Adding:
         chosen: Chosen,
         references: Sequence[Any] = (),
         title: Optional[str] = None,
-    ) -> TaskRef:
+    ) -> Task:
         plan = self._plan
         if label is None:
             label = len(plan.tasks)

@@ -304,6 +304,13 @@ def call(func: Any, args: Any = None, kwargs: Any = None) -> CallParts:
     return func, tuple(args), dict(kwargs)
 
 
+def items(parameter: str, value: Any) -> Any:
+    """What can be iterated; it is not asked to be."""
+    if not (hasattr(type(value), "__iter__") or hasattr(type(value), "__getitem__")):
+        raise wrong(TypeError, parameter, "an iterable of items", value)
+    return value
+
+
 def arguments(parameter: str, value: Any) -> Iterable[Any]:
     """The arguments of a function."""
     if not isinstance(value, Iterable) or isinstance(value, (str, bytes, Mapping)):

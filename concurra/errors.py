@@ -9,6 +9,7 @@
         ├── CircularDependencyError (ValueError)  a task would wait for itself
         ├── UnknownDependencyError (ValueError)   a task waits for one never added
         ├── LifeCycleError (RuntimeError)         a call came at the wrong time
+        ├── MapError (RuntimeError)               items of a map failed
         ├── CheckpointError (ValueError)          a file cannot serve as a checkpoint
         ├── ExecutionError                        a run ended with failures
         └── RemoteTraceback                       where a task raised an error
@@ -35,6 +36,7 @@ __all__ = [
     "DuplicateLabelError",
     "ExecutionError",
     "LifeCycleError",
+    "MapError",
     "RemoteTraceback",
     "UnknownDependencyError",
 ]
@@ -153,6 +155,29 @@ class LifeCycleError(ConcurraError, RuntimeError):
     Before the start or after it, during the run, from a task or log handler that
     would wait for itself, in a forked copy, or in a worker that imports the script.
     """
+
+
+class MapError(ConcurraError, RuntimeError):
+    """Items that were given to `TaskRunner.map` failed.
+
+    No call raises it: the task's ``error`` has its name and message. Its ``__cause__``
+    is what the first of them has raised.
+
+    :param errors: the text of each error, by the place of the item, from 0 on.
+    :param total: the number of items that were begun.
+    """
+
+    def __init__(self, errors: Mapping[int, str], total: int) -> None:
+        self.errors: Dict[int, str] = dict(errors)
+        self.total = total
+        first = min(self.errors)
+        super().__init__(
+            f"{len(self.errors)} of {total} items failed, the first of them item "
+            f"{first}: {self.errors[first]}"
+        )
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.errors, self.total)
 
 
 class CheckpointError(ConcurraError, ValueError):

@@ -132,6 +132,29 @@ class Following:
         """For `sys.exit`: 0 if all tasks have ended and nothing went wrong, else 1."""
         return int(bool(self._plan.remaining or self._plan.failures))
 
+    def partial(self, label: Hashable) -> Dict[int, Any]:
+        """The values of a task of `map` so far, by the places of its items, in order.
+
+        At any time, also after it has failed: those of all items that have succeeded.
+
+        :raises ValueError: no task of `map` has this label.
+        :raises RuntimeError: this is the copy of a runner that a fork has made.
+        """
+        task = self._task(label)
+        values = self._plan.mapped.get(task)
+        if values is None:
+            raise ValueError(
+                f"label must be that of a task of map(), not {show(label)}"
+            )
+        known = values.known()
+        outcome = task.outcome
+        if outcome is None:
+            self._registry.check_original()
+        if outcome is None or not outcome.ok:
+            return known
+        failed, found = values.failures, outcome.value or ()
+        return {place: each for place, each in enumerate(found) if place not in failed}
+
     def exception(self, label: Hashable) -> Optional[BaseException]:
         """What a task has raised, or what befell it; None if it succeeded.
 

@@ -9,7 +9,7 @@ from . import checks, logs
 from .adding import Adding
 from .errors import hidden
 from .options import ATTRIBUTE, NOTHING, Chosen, choose, split
-from .tasks import EMPTY, Call, Task, TaskRef, referred
+from .tasks import EMPTY, REFERENCES, Call, Task, TaskRef, referred
 from .wording import quote
 
 TYPE_CHECKING = False
@@ -155,6 +155,60 @@ class FunctionAdders(Adding):
             tasks.append(Task(label, Call(func, args, kwargs, context), options))
         self._plan.add_all(tasks)
         return list(tasks)
+
+    def map(
+        self,
+        fn: Callable[[Any], Any],
+        iterable: Union[Iterable[Any], TaskRef],
+        *,
+        chunksize: Optional[int] = None,
+        label: Hashable = None,
+        return_exceptions: bool = False,
+        depends_on: Labels = None,
+    ) -> TaskRef:
+        """Add a call of ``fn(item)`` for each item, all as one task.
+
+        Its result is the list of what they return, in order. Chunks of items are done
+        side by side, as tasks are. The iterable is not listed at once: at most a few
+        chunks for each worker are taken from it in advance. If items fail, the others
+        are done all the same, and the task fails with a `MapError` then; see `partial`.
+        A retry is of what has failed alone.
+
+        :param fn: see `add_task`. For further options, see `task`: its ``timeout`` is
+            for all of them.
+        :param iterable: is iterated in threads of the run, by one at a time. Or what
+            stands for the result of another task, which is iterated.
+        :param chunksize: items that are done one after another as one piece of work;
+            None to choose that by how long they take.
+        :param return_exceptions: whether what items raise has its place in the list,
+            and does not make the task fail. What befalls a whole chunk, the end of its
+            process for one, still does.
+
+        For the other parameters, the result and the errors, see `add_task`.
+        """
+        from .map_job import MapJob
+
+        checks.function(fn)
+        if type(iterable) not in REFERENCES:
+            checks.items("iterable", iterable)
+        size = None if chunksize is None else checks.whole("chunksize", chunksize, 1)
+        exceptions = checks.flag("return_exceptions", return_exceptions)
+        func, chosen = split(fn)
+        if chosen.get("keep_remote"):
+            raise ValueError(
+                "keep_remote=True does not go with map(): its result is put together "
+                "in this process"
+            )
+        source = Call(func, (iterable,), None, self._context_of(copy_context()))
+        references = referred(source.args)
+        if references:
+            from .references import referring
+
+            source = referring(source, chosen.get("trigger_rule"), references)
+        job = MapJob(source, size, exceptions)
+        task = self._add(job, label, depends_on, chosen, references)
+        self._plan.mapped[task] = job.values
+        return task
 
     def _add_call(
         self,

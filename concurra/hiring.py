@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import checks
-from .tasks import CALL, COMMAND
+from .tasks import CALL, COMMAND, FEED
 from .workers.pool import Pool
 
 TYPE_CHECKING = False
@@ -40,7 +40,7 @@ def pool_of(options: RunOptions, plan: Plan, threads: ThreadCache) -> Pool:
         threads,
         checks.context(options.mp_context) if options.use_multiprocessing else None,
         commands=commands,
-        width=lambda: min(limit, calls, plan.width()),
+        width=lambda: limit if FEED in jobs else min(limit, calls, plan.width()),
         fallback=options.fallback_to_thread_on_pickle_error,
         max_tasks=options.max_tasks_per_child,
         grace=grace,

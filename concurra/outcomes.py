@@ -56,6 +56,8 @@ ABORT: Final = "abort"
 CANCEL: Final = "cancel"
 SKIP: Final = "skip"
 UNTRIGGERED: Final = "untriggered"
+#: Not of a task, but of what was done for one: see `map_state`.
+PART: Final = "part"
 
 #: What is documented of each cause.
 STATUS: Dict[str, Status] = {

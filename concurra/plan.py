@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from typing import Collection, Dict, Hashable, Iterable, List, Mapping
     from typing import Optional, Sequence, Union
 
+    from .map_values import Values
     from .ranked import Ranked
-    from .tasks import Job
 
 __tracebackhide__ = hidden
 
@@ -64,7 +64,7 @@ class Plan:
         self.ended: List[Task] = []
         #: The jobs of tasks that were ended while nobody did them. Their arguments may
         #: have finalizers, so it is for others to let them go.
-        self.dropped: List[Optional[Job]] = []
+        self.dropped: List[object] = []
         #: How many of them have not succeeded, by their status.
         self.faults = {FAILED: 0, TERMINATED: 0}
         #: How many something went wrong with, or before them.
@@ -77,6 +77,8 @@ class Plan:
         self.context: Context = EMPTY
         #: Those whose jobs get results of others.
         self.referring: List[Task] = []
+        #: Those that call a function for many items, and what is known of these.
+        self.mapped: Dict[Task, Values] = {}
         self._ruled = False  # whether one has a trigger rule
 
     @property
@@ -254,6 +256,7 @@ class Plan:
         """
         self.dropped.clear()
         self.referring.clear()
+        self.take = self.ready.take  # `map_state` takes by a method of its own
         for task in self.tasks.values() if self._dag.linked else ():
             task.dependents = ()
 

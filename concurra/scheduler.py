@@ -67,7 +67,12 @@ class Scheduler(Serving):
         self._events = events
         self._threads = threads or ThreadCache()
         self._clock = clock
-        self._state = RunState(plan, events, **options)
+        make = RunState
+        if plan.mapped:
+            from .map_state import MapState
+
+            make = MapState
+        self._state = make(plan, events, **options)
         self._decisions = Decisions(self._state, clock)
         self._timer = Timer(self._threads.start_own)
         self._halting = False

@@ -27,7 +27,7 @@ from functools import partial
 
 from . import current
 from .outcomes import SUCCESS, Outcome
-from .slots import AT_WORK, COMING, PARKED, STOPPING, Slot
+from .slots import COMING, PARKED, STOPPING, Slot
 from .threads import report
 from .wording import name
 
@@ -60,7 +60,7 @@ class Serving:
     @property
     def running(self) -> int:
         """How many tasks are at work."""
-        return self._state.slots.count[AT_WORK]
+        return self._state.running
 
     def at_work(self) -> List[AtWork]:
         """What is at work, the longest first; for any thread."""

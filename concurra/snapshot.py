@@ -104,7 +104,7 @@ def at_work(slots: Collection[Slot], now: float) -> List[AtWork]:
 
     They may go on meanwhile: what is told of a task is its own, though.
     """
-    found = []
+    found, wholes = [], set()
     for slot in list(slots):
         task, worker = slot.task, slot.worker
         if slot.state != AT_WORK or task is None or worker is None:
@@ -112,6 +112,10 @@ def at_work(slots: Collection[Slot], now: float) -> List[AtWork]:
         at_hand, started = worker.at_hand, task.started
         if slot.task is not task or task.outcome is not None or started is None:
             continue  # it has just ended: what is at hand may be another's
+        whole = task.whole or task
+        if whole in wholes:
+            continue  # many slots are at it
+        wholes.add(whole)
         seconds = max(0.0, now - started)
         mode, output = at_hand.mode, at_hand.transcript
         found.append(

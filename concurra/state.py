@@ -212,7 +212,7 @@ class RunState(Stopping):
         slot.task = None
         self.slots.move(slot, GONE)
         if task is not None:
-            self.plan.give_back(task)
+            self._put_back(task)
         if slot.held:
             self._release(slot)
         if slot.retrying is not None:
@@ -242,10 +242,9 @@ class RunState(Stopping):
                 slot.outcome = None
             if slot.state != STOPPING:  # it may still use what it holds
                 slot.held = slot.task.options.resources if slot.task else {}
-        tasks = {slot.task for slot in slots.all if slot.task is not None}
         held = [slot.held for slot in slots.all]
         ending = self.stopped or (self._fast_fail and plan.has_faults)
-        plan.rebuild(tasks, now, not ending, held)
+        plan.rebuild(self._taken(), now, not ending, held)
         if ending:
             late = self.stopped and now >= self._ends_by
             self._terminate(now, timeout=self._run_timeout if late else None)
@@ -341,7 +340,7 @@ class RunState(Stopping):
         verdict = self._limit.verdict(slot, task, outcome, self.slots)
         if verdict == SETTLE:
             return False
-        self.plan.give_back(task)
+        self._put_back(task)
         if verdict == EXCUSE:
             self._limit.excuse(task)
         elif verdict == RESIGN:

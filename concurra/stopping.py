@@ -24,7 +24,8 @@ from .timers import FOREVER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import AbstractSet, Any, Deque, Dict, Final, List, Optional, Set
+    from typing import AbstractSet, Any, Callable, Deque, Dict, Final, List, Optional
+    from typing import Set
 
     from .deadlines import Deadlines
     from .effects import Effect
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .slots import Slot, Slots
     from .tasks import Task
 
+    Outcomes = Dict[Task, Outcome]
 
 #: Seconds that an end has to come in which can be seen already when its time is over.
 LATE: Final = 1.0
@@ -76,11 +78,32 @@ class Stopping:
     def _slot_of(self, task: Task) -> Optional[Slot]:
         raise NotImplementedError
 
+    def _dismiss(self, task: Task, slot: Optional[Slot]) -> AtHand:
+        """What is at hand of a task, of which nothing more begins in its slot."""
+        return NOTHING if slot is None else slot.dismiss()
+
+    def _outcomes_between(self, outcome: Callable[[AtHand], Outcome]) -> Outcomes:
+        """How tasks end that are at work in no slot just now."""
+        return {}
+
+    def _put_back(self, task: Task) -> None:
+        """What was taken has not begun."""
+        self.plan.give_back(task)
+
+    def _taken(self) -> Set[Task]:
+        """The tasks that have been taken, and not settled."""
+        return {slot.task for slot in self.slots.all if slot.task is not None}
+
     def _call(self, late: int = 0) -> None:
         raise NotImplementedError
 
     def _check_end(self) -> None:
         raise NotImplementedError
+
+    @property
+    def running(self) -> int:
+        """How many tasks are at work."""
+        return self.slots.count[AT_WORK]
 
     def unstoppable(self, slot: Slot, now: float) -> None:
         """The worker of a slot cannot be stopped."""
@@ -152,7 +175,7 @@ class Stopping:
             slot = self._slot_of(task)
         if task.outcome is not None:
             return False
-        at_hand = NOTHING if slot is None else slot.dismiss()
+        at_hand = self._dismiss(task, slot)
         self.plan.cancel(task, Outcome.cancelled(at_hand), now, slot is not None)
         self.events.record(self.plan.ended, now)
         if slot is not None:
@@ -211,7 +234,7 @@ class Stopping:
             slot = self._slot_of(task)
         if task.outcome is not None:  # another's end was its own, too
             return
-        at_hand = NOTHING if slot is None else slot.dismiss()
+        at_hand = self._dismiss(task, slot)
         timeout = task.options.timeout
         timeout = self._timeout if timeout is None else timeout
         assert timeout is not None
@@ -260,14 +283,15 @@ class Stopping:
             return Outcome.run_timed_out(timeout, at_hand)
 
         stopping: List[Slot] = []
-        outcomes: Dict[Task, Outcome] = {}
+        outcomes = self._outcomes_between(outcome)
         for slot in self.slots.all:
             task = slot.task
             if slot.state == COMING:
                 slot.dismiss()
                 stopping.append(slot)
             elif task is not None and task.outcome is None:
-                outcomes[task] = outcome(slot.dismiss())
+                task = task.whole or task
+                outcomes[task] = outcome(self._dismiss(task, slot))
                 stopping.append(slot)
         self.plan.terminate(outcomes, now, outcome())
         for slot in stopping:

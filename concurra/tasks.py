@@ -31,6 +31,8 @@ SIGTERM: Final = 15
 #: The kinds of jobs.
 CALL: Final = "call"
 COMMAND: Final = "command"
+#: Calls that find out what there is to do next: see `map_job`.
+FEED: Final = "feed"
 
 
 #: In which no variable is set. Many calls share one context; each runs in a copy.
@@ -48,6 +50,8 @@ class Call:
     kind = CALL
     #: Whether it is to be told of the tasks that it depends on: see `references`.
     refers = False
+    #: Whether it stays in this process, though the run has an executor.
+    here = False
 
     def __init__(
         self,
@@ -117,7 +121,7 @@ class Command:
     )
 
     kind = COMMAND
-    refers = False  # see `Call`
+    refers = here = False  # see `Call`
 
     def __init__(
         self,
@@ -261,6 +265,9 @@ class Task(TaskRef):
     depends_on: Sequence[Hashable]
     order: int
     island: Sequence[Task]
+
+    #: The task that this is a part of, if it is no task of the plan: see `map_state`.
+    whole: Optional[Task] = None
 
     def __init__(
         self,

@@ -28,8 +28,8 @@ _GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())
 #: The packages whose frames are left out of tracebacks.
 OWN = ("concurra", "concurra.workers", "concurra.output", "concurra.live")
 
-#: The function of ours that calls users' functions. Builtins have no frames below it.
-_CALLER = "perform"
+#: The functions of ours that call users' functions. Builtins have no frames below.
+_CALLERS = ("perform", "_call", "_await", "_pull")
 
 
 def show(value: object) -> str:
@@ -89,7 +89,7 @@ def describe(error: BaseException) -> Tuple[str, str]:
         import traceback
 
         frames, caller = _foreign(error)
-        if frames is None and caller != _CALLER:
+        if frames is None and caller not in _CALLERS:
             frames = error.__traceback__
         trace = "".join(traceback.format_exception(type(error), error, frames))
     except BaseException:  # formatting calls the user's code, and may lack memory

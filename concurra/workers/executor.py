@@ -179,7 +179,8 @@ class ExecutorsWorker(PooledWorker):
         self._kinds[EXECUTOR] = ExecutorWorker(pool)
 
     def _kind(self, job: Job) -> str:
-        return job.kind if id(job) in self._local else EXECUTOR
+        here = job.here or id(job) in self._local
+        return job.kind if here else EXECUTOR
 
 
 class ExecutorWorker:

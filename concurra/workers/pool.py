@@ -12,7 +12,7 @@ import threading
 
 from ..outcomes import LOST, NOTHING, UNAVAILABLE, UNPICKLABLE, AtHand, Outcome
 from ..steps import KILL, TERMINATE
-from ..tasks import CALL, COMMAND
+from ..tasks import CALL, COMMAND, FEED
 from .thread import FallbackWorker, ThreadWorker, perform
 
 TYPE_CHECKING = False
@@ -69,7 +69,7 @@ class Pool:
         self.fallback = fallback
         self.initializer = initializer
         #: The ids of jobs that a process could not unpickle. From then on any worker
-        #: does them in the calling thread. No job of the run is made after its start.
+        #: does them in the calling thread. They live until the end of the run.
         self.unpicklable: Set[int] = set()
         #: Whether there are processes that no thread waits for.
         self.elsewhere = False
@@ -77,6 +77,7 @@ class Pool:
         self.remote = context is not None or output is not None or labels
         self._width = width
         self._makers: Dict[str, Callable[[], Kind]] = {CALL: self._thread_worker}
+        self._makers[FEED] = ThreadWorker
         self._prepared: List[ProcessWorker] = []
         self._start: Optional[Callable[[], ProcessWorker]] = None  # before all threads
         self._printing: Optional[Printing] = None

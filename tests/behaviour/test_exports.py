@@ -29,6 +29,7 @@ EXPORTED = [
     "LabelFilter",
     "LifeCycleError",
     "LiveBoard",
+    "MapError",
     "Observer",
     "RemoteTraceback",
     "Result",
@@ -81,6 +82,7 @@ ERRORS = {
     "DuplicateLabelError": ValueError,
     "ExecutionError": Exception,
     "LifeCycleError": RuntimeError,
+    "MapError": RuntimeError,
     "UnknownDependencyError": ValueError,
 }
 

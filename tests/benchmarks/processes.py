@@ -7,6 +7,8 @@ its documentation would have it:
 - joblib: ``Parallel`` over ``delayed`` calls, which makes batches of short ones;
 - mpire: ``apply_async`` for each. Its ``map`` makes chunks, of which a crash or a
   timeout costs a whole one: it takes part where tasks do more than nothing.
+
+In the row ``map`` all of them make chunks, with their defaults.
 """
 
 from __future__ import annotations
@@ -128,6 +130,32 @@ def with_mpire_map(calls: Calls) -> list[Any]:
     return results
 
 
+def with_concurra_map(calls: Calls) -> list[Any]:
+    """The work with concurra, in chunks."""
+    func, arguments = calls
+    runner = concurra.TaskRunner(max_concurrency=WORKERS, use_multiprocessing=True)
+    runner.map(func, arguments, label="map")
+    results: list[Any] = run(runner)["map"]["result"]
+    return results
+
+
+def with_pool_map(calls: Calls) -> list[Any]:
+    """The work with `multiprocessing.Pool`."""
+    import multiprocessing
+
+    func, arguments = calls
+    with multiprocessing.Pool(WORKERS) as pool:
+        return pool.map(func, arguments)
+
+
+def with_mapped_executor(calls: Calls) -> list[Any]:
+    """The work with ``map`` of `ProcessPoolExecutor`, in the chunks of `Pool.map`."""
+    func, arguments = calls
+    size = max(1, -(-len(arguments) // (4 * WORKERS)))
+    with ProcessPoolExecutor(WORKERS) as pool:
+        return list(pool.map(func, arguments, chunksize=size))
+
+
 def loop(calls: Calls) -> Measured:
     """The calls, shared among the cores without any cost."""
     func, arguments = calls
@@ -206,6 +234,26 @@ SYSTEMS = [
 ]
 
 
+MAPS = [
+    System(
+        OURS,
+        with_concurra_map,
+        needs=[
+            "multiprocessing.connection",
+            "concurra.workers.process",
+            "concurra.map_state",
+        ],
+    ),
+    System("Pool.map", with_pool_map, needs=["multiprocessing.pool"]),
+    System(
+        "ProcessPoolExecutor.map",
+        with_mapped_executor,
+        needs=["concurrent.futures.process", "multiprocessing.popen_fork"],
+    ),
+    System("mpire map", with_mpire_map, needs=["mpire", "mpire.dashboard"]),
+]
+
+
 # -- work ------------------------------------------------------------------------------
 
 
@@ -247,6 +295,11 @@ def check_numbers(calls: Calls, results: Any) -> None:
     expect(values(results) == list(calls[1]), "a number is missing")
 
 
+def check_lists(calls: Calls, results: Any) -> None:
+    """Every number is in the list, in order."""
+    expect(list(results) == list(calls[1]), "a number is missing")
+
+
 ROWS = [
     Row(
         "processes",
@@ -269,6 +322,15 @@ ROWS = [
         check_numbers,
         numbers,
         grows=False,
+    ),
+    Row(
+        "map",
+        "one map of {n} no-ops, 2 processes",
+        100_000,
+        Faster(1),
+        [*MAPS, System("bare loop", loop, limit=True)],
+        check_lists,
+        numbers,
     ),
     Row(
         "cpu",

@@ -249,8 +249,12 @@ ORDERED: dict[str, Callable[..., None]] = {
         "exit 0", **order
     ),
 }
+ORDERED_WITHOUT_RETRIES: dict[str, Callable[..., None]] = {
+    "map": lambda runner, **order: runner.map(abs, [1, 2], **order),
+}
 LABELLED: dict[str, Callable[..., None]] = {
     **ORDERED,
+    **ORDERED_WITHOUT_RETRIES,
     "add_func": lambda runner, label: runner.add_func(fine, key=label),
     "add_work": lambda runner, label: runner.add_work(
         [(fine,), (fine, (), {}, label), (fine,)]

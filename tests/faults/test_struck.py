@@ -7,7 +7,7 @@ from typing import Callable
 
 import pytest
 
-from tests.unit.test_struck import STRIDE, Strike, check_strikes, striking
+from tests.unit.test_struck import KINDS, STRIDE, Strike, check_strikes, striking
 
 
 @pytest.fixture
@@ -17,11 +17,11 @@ def struck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Strike]]
 
 
 @pytest.mark.hang_after(280)
-@pytest.mark.parametrize("chosen", [False, True], ids=["plain", "options"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("first", range(2, STRIDE + 1))
 def test_a_strike_at_any_line_costs_its_own_task_at_most(
-    struck: Callable[[int], Strike], workers: int, chosen: bool, first: int
+    struck: Callable[[int], Strike], workers: int, kind: str, first: int
 ) -> None:
     """What the unit test shows of the first lines of so many holds for the others."""
-    check_strikes(struck, workers, chosen, range(first, 10_000, STRIDE))
+    check_strikes(struck, workers, kind, range(first, 10_000, STRIDE))

@@ -32,6 +32,9 @@ runner.add_task(power, 3, task_retries="2")  # E: a number
 runner.add_function(power, 3)  # E: arguments stand in a container
 runner.add_function(power, (3,), ["exponent"])  # E: a mapping
 runner.add_function(power, label="a")  # E: it is called key
+runner.map(power, 3)  # E: an iterable
+runner.map(power, [3], 5)  # E: chunksize is a keyword
+runner.map(power, [3], task_retries=1)  # E: options go with the function
 runner.add_work([power])  # E: tuples
 runner.add_work((power, (3,)))  # E: many tuples, not one
 

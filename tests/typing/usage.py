@@ -56,6 +56,10 @@ def add_everything(runner: concurra.TaskRunner) -> None:
     runner.add_function(power, (2,), {"exponent": 10}, key="kilo", depends_on=("cube",))
     runner.add_function(power, args=[2], key="two", log_exception=False)
     runner.add_work([(power, (5,)), (power, (6,), {"exponent": 1}, "six")])
+    doubled = runner.map(power, [1, 2], chunksize=1, label="map", depends_on="cube")
+    assert_type(doubled, concurra.TaskRef)
+    runner.map(power, doubled, return_exceptions=True)
+    assert_type(runner.partial("map"), Dict[int, Any])
     command = [sys.executable, "-c", "print('done')"]
     runner.add_command(command, label="list", cwd=Path("."), env={"LANG": "C"})
     runner.add_command((sys.executable, "-c", ""), "tuple", text=False, check=False)
@@ -305,7 +309,7 @@ def main() -> None:
     add_everything(runner)
     results = runner.execute()
     assert_type(results, Dict[Any, concurra.Result])
-    assert [look_at(result) for result in results.values()].count("Successful") == 17
+    assert [look_at(result) for result in results.values()].count("Successful") == 19
     assert look_at_command(results["list"]) == 1
     assert results["cube"]["result"] == 9
     assert read_only(results) == 1

@@ -9,6 +9,7 @@ from typing import Any, Callable
 from concurra.effects import ABANDON, DELAY, FINISH
 from concurra.events import Events
 from concurra.outcomes import NOTHING, AtHand, Outcome
+from concurra.plan import Plan
 from concurra.slots import AT_WORK, COMING, PARKED, STOPPING, Slot
 from concurra.state import RunState
 from concurra.tasks import Task
@@ -36,8 +37,11 @@ class Replay:
         self.events = Events(len(tasks))
         options.setdefault("limit", 2)
         options = {"grace": 1.0, **options}
-        self.state = RunState(checked(*tasks), self.events, **options)
+        self.state = self.make(checked(*tasks), self.events, **options)
         self.slots: list[Slot] = []
+
+    def make(self, plan: Plan, events: Events, **options: Any) -> RunState:
+        return RunState(plan, events, **options)
 
     def effects(self) -> list[tuple[Any, ...]]:
         """What is to be done, with slots as their numbers; it is done then."""

@@ -75,19 +75,16 @@ def striking(
     threading.settrace(None)  # type: ignore[arg-type]
 
 
-def play(strike: Strike, workers: int, chosen: bool = False) -> dict[Any, Any]:
+def play(strike: Strike, workers: int, kind: str = "plain") -> dict[Any, Any]:
     """A run with a chain, a retry and a failure; what became of its tasks.
 
-    :param chosen: whether tasks have options, of every kind.
+    :param kind: of the tasks, see `KINDS`.
     """
     runner = concurra.TaskRunner(
         workers, progress_stats=False, log_errors=True, resources={"db": 1}
     )
     runner.log = Silent()  # type: ignore[assignment]
-    if chosen:
-        add_with_options(runner, strike)
-    else:
-        add_plain(runner, strike)
+    KINDS[kind](runner, strike)
     runner.execute_in_background()
     ended = threading.Event()
     results: dict[Any, Any] = {}
@@ -145,6 +142,26 @@ def add_with_options(runner: concurra.TaskRunner, strike: Strike) -> None:
     runner.add_task(arm, 7, label="last", depends_on=["second", "flaky"])
 
 
+def add_maps(runner: concurra.TaskRunner, strike: Strike) -> None:
+    """The same with maps, of which many slots do a part."""
+    outcomes = iter([ValueError("once")])
+
+    def flaky(number: int) -> int:
+        for error in outcomes:
+            raise error
+        return number
+
+    retry = concurra.Retry(1, on=ValueError, delay=0.001, attempt_timeout=BOUND)
+    first = concurra.task(strike.arm, timeout=BOUND)
+    runner.map(first, iter(range(4)), label="first", chunksize=1)
+    after, flaky = concurra.ref("first"), concurra.task(flaky, task_retries=retry)
+    runner.map(strike.arm, after, label="second", chunksize=2)
+    runner.map(flaky, after, label="flaky", chunksize=2)
+    runner.map(int, ["1", "x", "2"], label="bad", chunksize=1, depends_on=after)
+    runner.add_task(strike.arm, 3, label="skipped", depends_on=["bad"])
+    runner.map(strike.arm, [4], label="last", depends_on=["second", "flaky"])
+
+
 class Silent:
     """A logger."""
 
@@ -176,6 +193,8 @@ RIGHT_WITH_OPTIONS = {
 }
 
 
+KINDS = {"plain": add_plain, "options": add_with_options, "maps": add_maps}
+
 #: Of so many lines one is struck here, and each of them in the catalogue of faults.
 STRIDE = 13
 
@@ -184,24 +203,24 @@ TRIES = 10
 
 
 @pytest.mark.hang_after(280)
-@pytest.mark.parametrize("chosen", [False, True], ids=["plain", "options"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_strike_at_a_line_costs_its_own_task_at_most(
-    struck: Callable[[int], Strike], workers: int, chosen: bool
+    struck: Callable[[int], Strike], workers: int, kind: str
 ) -> None:
     """Every run ends; a task that was done stays done; nothing is lost or doubled."""
-    check_strikes(struck, workers, chosen, range(1, 10_000, STRIDE))
+    check_strikes(struck, workers, kind, range(1, 10_000, STRIDE))
 
 
 def check_strikes(
-    struck: Callable[[int], Strike], workers: int, chosen: bool, lines: Iterable[int]
+    struck: Callable[[int], Strike], workers: int, kind: str, lines: Iterable[int]
 ) -> None:
     """Strike runs at these lines, until one has none of that number."""
-    right = RIGHT_WITH_OPTIONS if chosen else RIGHT
+    right = RIGHT_WITH_OPTIONS if kind == "options" else RIGHT
     for line in lines:
         for _ in range(TRIES):
             strike = struck(line)
-            results = play(strike, workers, chosen)
+            results = play(strike, workers, kind)
             if strike.where is not None:
                 break
         else:

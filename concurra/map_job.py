@@ -1,0 +1,269 @@
+"""The job of a map: it makes chunks of what an iterable gives, and a list of values.
+
+A map is one task, of which many slots do a part: see `map_state`. Its own job is begun
+again and again, by one thread at a time, and is short: it takes some items from the
+iterable, and returns a chunk of them. When all of these have ended it returns how the
+task ends. So the iterable, which is the user's, is never called under a lock; and it is
+not asked for more than somebody is there to do.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from .clock import clock
+from .errors import MapError
+from .map_values import Chunk, Values, exception
+from .outcomes import ERROR, SUCCESS, Outcome
+from .tasks import FEED, Call
+from .wording import describe, stripped
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, List, Optional, Sequence, Union
+
+    from .retries import Retry
+    from .tasks import Task
+
+#: Seconds that a chunk is to take, and the most that is spent on taking its items.
+TARGET = 0.02
+
+#: Items of a chunk whose size is chosen by that, at the most.
+MOST = 20_000
+
+#: How many times larger than those before a chunk may become.
+GROWTH = 8
+
+#: The part of its time that a chunk is to take at least, where all are to have some.
+SHARE = 8
+
+_now = clock()
+
+
+class Fed:
+    """What there is to do next.
+
+    :param chunk: None if there is nothing.
+    :param last: whether the iterable has no more.
+
+    The run has its ``part`` there, once it has made one.
+    """
+
+    __slots__ = ("chunk", "last", "part")
+
+    def __init__(self, chunk: Optional[Chunk], last: bool) -> None:
+        self.chunk = chunk
+        self.last = last
+        self.part: Any = None
+
+
+class Order:
+    """What the run tells the job before it begins it.
+
+    :param width: how many chunks can be at work at once.
+    :param retry: the rule of attempts; None if all errors are alike.
+    :param again: whether there is another attempt after this one.
+    :param here: see `Call`.
+    :param hurry: whether the task is to end with what has failed so far.
+    """
+
+    __slots__ = ("width", "retry", "again", "here", "hurry")
+
+    def __init__(
+        self,
+        width: int = 1,
+        retry: Optional[Retry] = None,
+        again: bool = False,
+        here: bool = False,
+        hurry: bool = False,
+    ) -> None:
+        self.width = width
+        self.retry = retry
+        self.again = again
+        self.here = here
+        self.hurry = hurry
+
+
+class MapJob(Call):
+    """Feeds a map, and concludes it; see above.
+
+    :param source: a call of the function, with the iterable for its argument.
+    :param chunksize: items of a chunk; None to choose it by how long they take.
+    :param exceptions: whether what items raise has its place among the values.
+    """
+
+    __slots__ = (
+        *("source", "chunksize", "exceptions", "values", "order"),
+        *("_iterator", "_total", "_count", "_all", "_places", "_ended"),
+        "_broken",
+    )
+
+    kind = FEED
+    here = True
+    args = ()
+    kwargs = None
+
+    def __init__(
+        self, source: Call, chunksize: Optional[int], exceptions: bool
+    ) -> None:
+        self.source = source
+        self.chunksize = chunksize
+        self.exceptions = exceptions
+        self.context = source.context
+        self.values = Values()
+        #: Set by the run, before each begin.
+        self.order = Order()
+        self._iterator: Optional[Iterator[Any]] = None
+        self._total: Optional[int] = None
+        self._count = self._all = 0  # items; of this attempt, and of the first
+        self._places: Optional[List[int]] = None  # of what is tried again
+        self._ended = False
+        self._broken: Optional[Outcome] = None
+
+    @property
+    def func(self) -> Any:  # type: ignore[override]
+        """What is called for each step."""
+        return self.step
+
+    @property
+    def name(self) -> str:
+        """See `Call.name`."""
+        return self.source.name
+
+    title = name
+
+    @property
+    def module(self) -> Optional[str]:
+        """See `Call.module`."""
+        return self.source.module
+
+    @property
+    def identity(self) -> Any:
+        """See `Call.identity`; the size of chunks makes no difference."""
+        return self.source.identity, self.exceptions
+
+    @property
+    def refers(self) -> bool:  # type: ignore[override]
+        """See `Call.refers`."""
+        return self.source.refers
+
+    @property
+    def needs(self) -> Sequence[Task]:
+        """See `references`."""
+        return self.source.needs  # type: ignore[attr-defined,no-any-return]
+
+    @needs.setter
+    def needs(self, needs: Sequence[Task]) -> None:
+        self.source.needs = needs  # type: ignore[attr-defined]
+
+    def step(self) -> Union[Fed, Outcome]:
+        """Make the next chunk, or conclude."""
+        self.values.absorb()
+        if self._ended or self.order.hurry:
+            return self._conclude()
+        items = self._pull()
+        return Fed(self._chunk(items) if items else None, self._ended)
+
+    # -- items -------------------------------------------------------------------
+
+    def _pull(self) -> List[Any]:
+        """The items of a chunk, as far as there are any; what is raised ends them."""
+        items: List[Any] = []
+        many = size = self.chunksize or self._size()
+        until = _now() + TARGET
+        if self.chunksize is None:
+            many = 1
+        try:
+            if self._iterator is None:
+                iterable = self.source.args[0]
+                self._iterator = iter(iterable)
+                if hasattr(type(iterable), "__len__"):
+                    self._total = len(iterable)
+            while len(items) < size:
+                before, wanted = len(items), min(size - len(items), many)
+                items.extend(islice(self._iterator, wanted))  # an error leaves those
+                if len(items) - before < wanted:
+                    self._ended = True
+                    break
+                if self.chunksize is None and _now() > until:
+                    break
+                many *= 2
+        except BaseException as error:
+            self._ended = True
+            text, trace = describe(error)
+            self._broken = Outcome(ERROR, "thread", None, text, trace)
+            self._broken.exception = stripped(error)
+        return items
+
+    def _size(self) -> int:
+        """How many items a chunk is to have."""
+        values, width = self.values, self.order.width
+        if not values.largest:
+            return 1
+        most = min(MOST, GROWTH * values.largest)
+        in_time = int(TARGET / values.pace) if values.pace else most
+        size = min(most, in_time)
+        if self._total is not None:  # towards the end all are to have some
+            share = (self._total - self._count) // (2 * width)
+            size = min(size, max(share, in_time // SHARE))
+        return max(size, 1)
+
+    def _chunk(self, items: List[Any]) -> Chunk:
+        order, first = self.order, self._count
+        self._count += len(items)
+        places: Sequence[int] = range(first, self._count)
+        if self._places is not None:
+            places = self._places[first : self._count]
+        return Chunk(
+            self.source.func,
+            items,
+            places,
+            self.context,
+            on=order.retry.on if order.retry is not None and order.again else None,
+            exceptions=self.exceptions,
+            again=order.again,
+            fresh=self._places is None,
+            here=order.here,
+        )
+
+    # -- the end -----------------------------------------------------------------
+
+    def _conclude(self) -> Outcome:
+        """How the attempt ends; all chunks have ended."""
+        values, broken = self.values, self._broken
+        if broken is not None:
+            broken.final = True  # it cannot be asked for the rest once more
+            return broken
+        if values.items and self.order.again:
+            failed = self._failed()
+            self._try_again()
+            return failed
+        if not self.exceptions or not all(f.raised for f in values.failures.values()):
+            if values.failures:
+                failed = self._failed()
+                failed.final = True
+                return failed
+        found = values.all(self.exceptions)
+        return Outcome(SUCCESS, "thread", found, warning=values.warning)
+
+    def _failed(self) -> Outcome:
+        values = self.values
+        failures = {place: values.failures[place] for place in sorted(values.failures)}
+        first = next(iter(failures.values()))
+        if self._places is None:
+            self._all = self._count
+        texts = {each: failure.text for each, failure in failures.items()}
+        error = MapError(texts, self._all)
+        error.__cause__ = exception(first)
+        text = f"{type(error).__name__}: {error}"
+        outcome = Outcome(ERROR, None, None, text, first.trace, values.warning)
+        outcome.exception = error
+        return outcome
+
+    def _try_again(self) -> None:
+        """From here on the items are those that failed, if it is begun once more."""
+        items, self.values.items = self.values.items, {}
+        self._places = sorted(items)
+        self._iterator = iter([items[place] for place in self._places])
+        self._total, self._count, self._ended = len(items), 0, False

@@ -1,0 +1,391 @@
+"""Maps: tasks of which many slots do a part at once. A part of the state. Pure.
+
+::
+
+    the task is ready ──> a slot takes it: its job makes a chunk ──> a part of the task
+          ^                                                            │
+          ├── a slot could do more of it <──────── a slot takes that <─┘
+          └── all parts have ended
+
+In the plan there is the task alone, which is ready as long as there is something of it
+to be done. Whoever takes it is given a part, or its own job, which makes the next one
+(`map_job.MapJob.step`), or says how it ends. So parts have the task's place among the
+ready ones, its priority and resources, and its end.
+
+A run without a map has a plain `RunState`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+from .map_job import Fed, Order
+from .options import seconds_of
+from .outcomes import NOTHING, PART, SUCCESS, AtHand, Outcome
+from .slots import AT_WORK
+from .state import RunState
+from .deadlines import ATTEMPT, TIMEOUT
+from .tasks import Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Deque, Dict, List, Optional, Set
+
+    from .map_job import MapJob
+    from .map_values import Chunk, Values
+    from .slots import Slot
+    from .stopping import Outcomes
+    from .types import ExecutionMode
+
+
+class Part(Task):
+    """What a slot takes of a map: a task that is in no plan.
+
+    :param whole: the map's.
+    """
+
+    __slots__ = ("whole", "taken")
+
+    def __init__(self, whole: Task, chunk: Chunk) -> None:
+        super().__init__(whole.label, chunk, whole.options)
+        self.whole = whole
+        self.title = whole.title
+        self.index = whole.index
+        self.started = whole.started
+        self.attempts = whole.attempts
+        self.errors = whole.errors
+        self.taken = 0.0
+
+
+class Spread:
+    """How far a map has come.
+
+    ``going`` is true while an attempt is being made. ``queued`` tells that the task is
+    among the ready ones then, ``stepping`` that a slot has its own job. All parts that
+    have not ended are ``open``; of these, some are ``waiting``. ``last`` tells that
+    there will be no more, ``doomed`` that there need not.
+    """
+
+    __slots__ = (
+        *("task", "values", "going", "queued", "stepping", "open", "waiting"),
+        *("last", "doomed", "mode", "noted"),
+    )
+
+    def __init__(self, task: Task, values: Values) -> None:
+        self.task = task
+        self.values = values
+        self.going = self.queued = self.stepping = False
+        self.open: Dict[Part, None] = {}
+        self.waiting: Deque[Part] = deque()
+        self.last = self.doomed = False
+        self.mode: Optional[ExecutionMode] = None  # of the last part that began
+        self.noted = 0  # the attempt whose start has been noted
+
+    @property
+    def wants_step(self) -> bool:
+        """Whether its own job has something to do."""
+        if self.stepping or (self.waiting and not self.doomed):
+            return False
+        return self.doomed or not (self.last and self.open)
+
+
+class MapState(RunState):
+    """See `RunState`; some of the tasks are maps."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        mapped = self.plan.mapped.items()
+        self._spreads = {task: Spread(task, values) for task, values in mapped}
+        self._take_next: Callable[[float], Optional[Task]] = self.plan.take
+        # Parts that were given back: their jobs may be known by their ids.
+        self._kept: List[Task] = []
+
+    # -- taking ------------------------------------------------------------------
+
+    def open(self, now: float = 0.0) -> bool:
+        """See `RunState.open`."""
+        opened = super().open(now)
+        if self.plan.take != self._take:
+            self._take_next, self.plan.take = self.plan.take, self._take
+        return opened
+
+    def _take(self, now: float) -> Optional[Task]:
+        """The next task; of a map, what of it is next."""
+        while True:
+            task = self._take_next(now)
+            spread = self._spreads.get(task) if task is not None else None
+            if task is None or spread is None:
+                return task
+            task.attempts = len(task.errors) + 1
+            if not spread.going:
+                spread.going, spread.last = True, False
+            spread.queued = False
+            found = self._next_of(spread, now)
+            self._offer(spread)
+            if found is not None:
+                return found
+            self.plan.ready.release(task.options.resources)
+
+    def _next_of(self, spread: Spread, now: float) -> Optional[Task]:
+        task = spread.task
+        if spread.wants_step:
+            options = task.options
+            job: MapJob = task.job  # type: ignore[assignment]
+            job.order = Order(
+                max(1, self._limit.now),
+                options.retry,
+                task.attempts <= options.retries,
+                options.local,
+                spread.doomed,
+            )
+            spread.stepping = True
+            return task
+        if spread.waiting:
+            part = spread.waiting.popleft()
+            part.taken = now
+            return part
+        return None
+
+    def _offer(self, spread: Spread) -> None:
+        """Have its task be ready if there is something to do for one more slot."""
+        if spread.queued or not spread.going or spread.task.outcome is not None:
+            return
+        if spread.waiting or spread.wants_step:
+            spread.queued = True
+            self.plan.ready.add_again(spread.task)
+
+    def _begin(self, slot: Slot, task: Task, now: float) -> None:
+        spread = self._spreads.get(task)
+        if type(task) is not Part and (spread is None or spread.noted != task.attempts):
+            super()._begin(slot, task, now)
+            if spread is not None:
+                spread.noted = task.attempts
+            return
+        slot.worker.at_hand = NOTHING  # type: ignore[union-attr]
+        slot.task = task
+        slot.departures = self._limit.departures
+        slot.held = task.options.resources
+        self._set_deadlines(slot, task, now)
+
+    def _set_deadlines(self, slot: Slot, task: Task, now: float) -> None:
+        """The timeout is the map's, and that of an attempt is a part's."""
+        options, spread = task.options, self._spreads.get(task)
+        if type(task) is Part:
+            retry = options.retry
+            if retry is not None and retry.attempt_timeout is not None:
+                slot.began = now
+                moment = now + seconds_of(retry.attempt_timeout)
+                self._deadlines.add(ATTEMPT, slot, moment, (task, now))
+        elif spread is None:
+            super()._set_deadlines(slot, task, now)
+        else:
+            slot.began = math.inf
+            timeout = self._timeout if options.timeout is None else options.timeout
+            if timeout is not None and not spread.noted:
+                self._deadlines.add(TIMEOUT, task, now + seconds_of(timeout), now)
+
+    def _put_back(self, task: Task) -> None:
+        spread = self._spreads.get(task.whole or task)
+        if spread is None:
+            return super()._put_back(task)
+        if type(task) is Part:
+            self._kept.append(task)
+            spread.waiting.appendleft(task)
+        else:
+            spread.stepping = False
+        self._offer(spread)
+
+    # -- ends --------------------------------------------------------------------
+
+    def ended(self, slot: Slot) -> None:
+        """See `RunState.ended`."""
+        task, outcome = slot.task, slot.outcome
+        if task is None or outcome is None or slot.state != AT_WORK:
+            return super().ended(slot)
+        spread = self._spreads.get(task.whole or task)
+        if spread is not None and outcome.cause is SUCCESS:
+            if type(task) is Part:
+                value, warning = outcome.value, outcome.warning
+                slot.outcome = Outcome(PART, outcome.mode, value, warning=warning)
+            else:
+                slot.outcome = _concluded(spread, outcome)
+        elif spread is not None and task is spread.task and outcome.cause is not PART:
+            outcome.final = outcome.final or bool(spread.open) or spread.queued
+        super().ended(slot)
+        if spread is not None:  # none of its parts is at work, unless this was struck
+            self._stop_parts(spread.task, slot.moment)
+        self._call()
+
+    def _settle(
+        self,
+        task: Task,
+        outcome: Outcome,
+        now: float,
+        until_gone: Optional[Slot] = None,
+    ) -> None:
+        spread = self._spreads.get(task.whole or task)
+        if spread is None:
+            return super()._settle(task, outcome, now, until_gone)
+        if type(task) is Part:
+            if until_gone is None:
+                return self._end_part(spread, task, outcome, now)
+            task.outcome = outcome
+            until_gone.retrying = task
+        elif outcome.cause is PART:
+            self._feed(spread, outcome.value)
+        else:
+            super()._settle(task, outcome, now, until_gone)
+            spread.stepping = spread.going = False
+
+    def _feed(self, spread: Spread, fed: Fed) -> None:
+        if fed.chunk is not None:
+            part = fed.part = fed.part or Part(spread.task, fed.chunk)
+            if part not in spread.open:  # or else this was cut short, and is done again
+                spread.open[part] = None
+                spread.waiting.append(part)
+        spread.last = fed.last
+        spread.stepping = False
+        self._offer(spread)
+
+    def _end_part(
+        self, spread: Spread, part: Part, outcome: Outcome, now: float
+    ) -> None:
+        chunk: Chunk = part.job  # type: ignore[assignment]
+        part.outcome = outcome
+        if part not in spread.open:
+            return
+        spread.values.arrive(chunk, outcome, now - part.taken)
+        del spread.open[part]
+        spread.mode = outcome.mode or spread.mode
+        failed = outcome.cause is not PART or bool(outcome.value[1])
+        if failed and self._fast_fail and not (chunk.again or chunk.exceptions):
+            spread.doomed = True
+        self._offer(spread)
+
+    def _retry(self, task: Task, now: float) -> None:
+        """A part that took too long has ended now, as its slot has."""
+        if type(task) is not Part:
+            return super()._retry(task, now)
+        spread = self._spreads.get(task.whole or task)
+        if spread and task.outcome is not None and task in spread.open:
+            self._end_part(spread, task, task.outcome, now)
+
+    def _let_go(self, spread: Spread) -> None:
+        """The map has ended: nothing more is done of it."""
+        dropped, values = self.plan.dropped, spread.values
+        dropped.extend([part.job for part in spread.open])
+        dropped.append(values.items)
+        values.items = {}
+        if spread.task.outcome is not None and spread.task.outcome.ok:
+            values.clear()
+        spread.open.clear()
+        spread.waiting.clear()
+
+    # -- by force ----------------------------------------------------------------
+
+    def cancel(self, task: Task, now: float) -> bool:
+        """See `Stopping.cancel`."""
+        self._bring_in(task)
+        done = super().cancel(task, now)
+        self._stop_parts(task, now)
+        return done
+
+    def _time_out(self, task: Task, now: float) -> None:
+        self._bring_in(task)
+        super()._time_out(task, now)
+        self._stop_parts(task, now)
+
+    def _bring_in(self, task: Task) -> None:
+        """What has happened before counts first."""
+        for slot in self._slots_at(task):
+            if slot.outcome is not None:
+                self.ended(slot)
+
+    def _stop_parts(self, task: Task, now: float) -> None:
+        spread = self._spreads.get(task)
+        if spread is not None and task.outcome is not None:
+            for slot in self._slots_at(task):
+                slot.dismiss()
+                self._stop_slot(slot, now)
+            self._let_go(spread)
+
+    def _terminate(self, now: float, *args: Any, **options: Any) -> None:
+        super()._terminate(now, *args, **options)
+        for spread in self._spreads.values():
+            self._let_go(spread)
+
+    def _slots_at(self, task: Task) -> List[Slot]:
+        """The slots that are at a map; none if it is another task."""
+        if task not in self._spreads:
+            return []
+        return [
+            slot
+            for slot in self.slots.all
+            if slot.state == AT_WORK
+            and slot.task is not None
+            and task in (slot.task.whole, slot.task)
+        ]
+
+    def _slot_of(self, task: Task) -> Optional[Slot]:
+        slots = [] if task.outcome is not None else self._slots_at(task)
+        parts = [slot for slot in slots if slot.task is not task]
+        found = next(iter(parts or slots), None)
+        return found or super()._slot_of(task)
+
+    def _dismiss(self, task: Task, slot: Optional[Slot]) -> AtHand:
+        at_hand = super()._dismiss(task, slot)
+        spread = self._spreads.get(task)
+        if spread is not None and spread.going and at_hand.mode is None:
+            return AtHand(spread.mode or "thread")
+        return at_hand
+
+    def _outcomes_between(self, outcome: Callable[[AtHand], Outcome]) -> Outcomes:
+        return {
+            task: outcome(AtHand(spread.mode or "thread"))
+            for task, spread in self._spreads.items()
+            if spread.going and task.outcome is None
+        }
+
+    # -- looks -------------------------------------------------------------------
+
+    @property
+    def running(self) -> int:
+        """See `Stopping.running`."""
+        tasks = [slot.task for slot in list(self.slots.all) if slot.state == AT_WORK]
+        return len({task.whole or task for task in tasks if task is not None})
+
+    # -- what was cut short --------------------------------------------------------
+
+    def _taken(self) -> Set[Task]:
+        going = [spread.task for spread in self._spreads.values() if spread.going]
+        return super()._taken().union(going)
+
+    def rebuild(self, now: float) -> None:
+        """See `RunState.rebuild`."""
+        super().rebuild(now)
+        taken = super()._taken()
+        stopping = {slot.retrying for slot in self.slots.all}
+        for task, spread in self._spreads.items():
+            if task.outcome is None and spread.going:
+                spread.stepping = task in taken
+                spread.waiting = deque(
+                    part
+                    for part in spread.open
+                    if part not in taken and part not in stopping
+                )
+                spread.queued = False
+                self._offer(spread)
+        self._call()
+        self._check_end()
+
+
+def _concluded(spread: Spread, outcome: Outcome) -> Outcome:
+    """What the job of a map has returned, as the outcome of its slot."""
+    value = outcome.value
+    if type(value) is Fed:
+        return Outcome(PART, outcome.mode, value)
+    if type(value) is not Outcome:  # this is done again
+        return outcome
+    value.mode = spread.mode or value.mode
+    return value

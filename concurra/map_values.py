@@ -1,0 +1,170 @@
+"""What is known of the items of a map: their values, and what has gone wrong."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from .failures import exception_of
+from .outcomes import ERROR, PART, Outcome
+from .tasks import Call
+from .wording import GENERATOR_WARNING
+from .workers.chunk import Failure, perform_chunk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from contextvars import Context
+    from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple
+
+    #: The places of items, whether this was their first attempt, the items, if they
+    #: may be tried again, and their number.
+    Arrival = Tuple[Sequence[int], bool, Optional[List[Any]], int]
+
+
+class Chunk(Call):
+    """Calls of a function for some items.
+
+    :param places: those of the items among all.
+    :param exceptions: whether what items raise has its place among the values.
+    :param again: whether there is another attempt for those that fail.
+    :param fresh: whether this is the first attempt.
+    :param here: see `Call`.
+    """
+
+    __slots__ = ("places", "again", "fresh", "here", "exceptions")
+
+    def __init__(
+        self,
+        func: Callable[[Any], Any],
+        items: List[Any],
+        places: Sequence[int],
+        context: Context,
+        *,
+        on: Any = None,
+        exceptions: bool = False,
+        again: bool = False,
+        fresh: bool = True,
+        here: bool = False,
+    ) -> None:
+        super().__init__(perform_chunk, (func, items, on, exceptions), None, context)
+        self.places = places
+        self.exceptions = exceptions
+        self.again = again
+        self.fresh = fresh
+        self.here = here
+
+
+class Values:
+    """What is known of the items; it is complete after `absorb`, for any thread."""
+
+    def __init__(self) -> None:
+        #: Chunks that have ended, how, and the seconds that they took. Put here under
+        #: the lock of the run, and looked at outside of it.
+        self.arrived: Deque[Tuple[Arrival, Outcome, float]] = deque()
+        #: By their places, items that failed and may be tried again.
+        self.items: Dict[int, Any] = {}
+        #: By their places.
+        self.failures: Dict[int, Failure] = {}
+        #: What the run makes known of it.
+        self.warning: Optional[object] = None
+        # Of chunks that came, the seconds and the items; each counts half of the next.
+        self._seconds = self._many = 0.0
+        #: The number of items of the largest chunk that has come.
+        self.largest = 0
+        self._rows: Dict[int, List[Any]] = {}  # by the place of the first
+        self._later: Dict[int, Any] = {}  # of those that were tried again
+        self._lock = threading.Lock()
+
+    def arrive(self, chunk: Chunk, outcome: Outcome, seconds: float) -> None:
+        """A chunk has ended; takes no time, and may be told twice."""
+        items, many = chunk.args[1], len(chunk.args[1])
+        kept = chunk.again and not (outcome.cause is PART and not outcome.value[1])
+        arrival = chunk.places, chunk.fresh, items if kept else None, many
+        self.arrived.append((arrival, outcome, seconds))
+
+    @property
+    def pace(self) -> float:
+        """Seconds that an item takes, its way there and back included."""
+        return self._seconds / self._many if self._many else 0.0
+
+    def absorb(self) -> None:
+        """Take over what has arrived."""
+        with self._lock:
+            while self.arrived:
+                self._take_over(*self.arrived[0])
+                self.arrived.popleft()  # the last: it may be done twice
+
+    def _take_over(self, arrival: Arrival, outcome: Outcome, seconds: float) -> None:
+        places, fresh, items, many = arrival
+        failures: Dict[int, Failure]
+        if outcome.cause is PART:
+            values, failures, generators = outcome.value
+            self._seconds = self._seconds / 2 + seconds
+            self._many = self._many / 2 + many
+            self.largest = max(self.largest, many)
+            if generators:
+                self.warning = self.warning or GENERATOR_WARNING
+        else:
+            values = [None] * many
+            failures = dict.fromkeys(range(many), _failure(outcome))
+        self.warning = outcome.warning or self.warning
+        if fresh:
+            self._rows[places[0]] = values
+        else:
+            for place, value in zip(places, values):
+                self._later[place] = value
+                self.failures.pop(place, None)
+        for number, failure in failures.items():
+            place = places[number]
+            self.failures[place] = failure
+            if items is not None and not failure.final:
+                self.items[place] = items[number]
+
+    def all(self, exceptions: bool) -> List[Any]:
+        """The values of all items, in order.
+
+        :param exceptions: whether those that failed have their exceptions there.
+        """
+        found: List[Any] = []
+        for first in sorted(self._rows):
+            found += self._rows[first]
+        for place, value in self._later.items():
+            found[place] = value
+        for place, failure in self.failures.items() if exceptions else ():
+            found[place] = exception(failure)
+        return found
+
+    def known(self) -> Dict[int, Any]:
+        """The values of those that have succeeded so far, by their places, in order."""
+        self.absorb()
+        with self._lock:
+            rows = self._rows
+            found = {
+                place: value
+                for first in sorted(rows)
+                for place, value in enumerate(rows[first], first)
+            }
+            found.update(self._later)
+            for place in self.failures:
+                found.pop(place, None)
+        return found
+
+    def clear(self) -> None:
+        """The task has its list of values: they are kept once. Takes no time."""
+        self._rows, self._later = {}, {}
+
+
+def exception(failure: Failure) -> BaseException:
+    """The error of an item, with its traceback as text: see `failures`."""
+    outcome = Outcome(ERROR, None, None, failure.text, failure.trace)
+    outcome.exception = failure.exception
+    error = exception_of(outcome)
+    assert error is not None
+    return error
+
+
+def _failure(outcome: Outcome) -> Failure:
+    """What befell all items of a chunk."""
+    trace = None if outcome.trace is None else str(outcome.trace)
+    text = str(outcome.error)
+    return Failure(text, trace, outcome.exception, not outcome.retry, False)
