@@ -109,7 +109,10 @@ def _call(
     calls = map(func, items)
     while True:
         try:
-            return values.extend(calls)  # what it was given before an error stays
+            values.extend(calls)  # what it was given before an error stays
+            if len(values) >= len(items):  # or it is the child of a fork
+                return
+            raise StopIteration  # as a call has, which ends `extend`, not the items
         except BaseException as error:  # SystemExit ends the call, not the worker
             if not items:
                 raise  # this is the child of a fork

@@ -89,6 +89,10 @@ def linger_for(item):
     return "quick"
 
 
+def first_of(items):
+    return next(iter(items))
+
+
 def generate(number):
     yield number
 
@@ -499,6 +503,22 @@ class TestFailures:
         runner.map(lambda n: n or exit(3), range(3), label="m")
         assert one(runner)["error"].endswith("item 0: SystemExit: 3")
         assert runner.partial("m") == {1: 1, 2: 2}
+
+    @pytest.mark.parametrize("mode", FUNCTIONS)
+    @pytest.mark.parametrize("size", (1, 8, None))
+    def test_what_looks_like_the_end_is_a_failure_of_its_item(self, mode, size):
+        """An item that raises StopIteration ends nothing but itself."""
+        runner = runner_in(mode, 2)
+        items = [[1], [], [2], [], []]
+        runner.map(as_in(mode, first_of), items, label="m", chunksize=size)
+        assert one(runner)["error"].startswith("MapError: 3 of 5 items failed")
+        assert runner.partial("m") == {0: 1, 2: 2}
+        runner = runner_in(mode, 2)
+        function = as_in(mode, first_of)
+        runner.map(function, items, label="m", chunksize=size, return_exceptions=True)
+        result = one(runner)["result"]
+        assert [type(each) for each in result[1::2]] == [StopIteration] * 2
+        assert result[::2][:2] == [1, 2] and type(result[4]) is StopIteration
 
     @pytest.mark.parametrize("mode", PROCESSES)
     @pytest.mark.parametrize("exceptions", (False, True))
