@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 
 from .arrivals import Arrivals
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+#: Seconds after which an interrupt of a notebook's kernel is seen.
+BEAT = 0.2
+
 
 async def end(life: LifeCycle, broken: Broken) -> None:
     """Wait for the end of a run.
@@ -28,7 +32,7 @@ async def end(life: LifeCycle, broken: Broken) -> None:
     over = asyncio.Event()
     try:
         life.then(_caller(over.set))
-        await over.wait()
+        await _arrival(over)
     except BaseException as error:
         await _stop(life, broken, error)
         raise
@@ -78,7 +82,7 @@ async def as_completed(
                 reader.waiting = True
                 if life.recorded <= seen:
                     try:
-                        await news.wait()
+                        await _arrival(news)
                     except BaseException as error:
                         await _stop(life, broken, error)
                         raise
@@ -89,6 +93,28 @@ async def as_completed(
         life.detach(reader)
     await end(life, broken)
     life.in_background = False
+
+
+async def _arrival(event: asyncio.Event) -> None:
+    """Wait for an event, in a notebook so that the kernel can be interrupted.
+
+    ipykernel's handler of SIGINT cancels what the cell waits for, which does not wake
+    the event loop. So the loop is woken now and then, where ipykernel is.
+    """
+    if "ipykernel" not in sys.modules:
+        await event.wait()
+        return
+    loop = asyncio.get_running_loop()
+    timer = loop.call_later(BEAT, lambda: beat())
+
+    def beat() -> None:
+        nonlocal timer
+        timer = loop.call_later(BEAT, beat)
+
+    try:
+        await event.wait()
+    finally:
+        timer.cancel()
 
 
 def _caller(callback: Callable[[], object]) -> Callable[[], None]:

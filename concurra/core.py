@@ -320,7 +320,12 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         return self._registry.complete()
 
     def _break(self, error: BaseException) -> Tuple[Done, Done]:
-        """Something cuts the run short: show no more progress, and tell of it."""
+        """Something cuts the run short: show no more progress, and tell of it.
+
+        An interrupt or a cancel that comes when all tasks have ended does not.
+        """
+        if not (self._plan.remaining or isinstance(error, Exception)):
+            return (lambda: None), self._report_break
         self._followers.mute()
         ended = len(self._plan.ended)
         return (

@@ -7,7 +7,10 @@ import gc
 import importlib.util
 import os
 import signal
+import sys
 import threading
+from contextlib import contextmanager
+from types import ModuleType
 
 import pytest
 
@@ -355,6 +358,25 @@ def test_the_log_of_a_cancelled_run(log):
     assert report.startswith("Execution Failed\n")
 
 
+@every_way
+def test_a_cancel_after_the_last_end(way, log):
+    """Has ended nothing, and the log does not say so; the caller hears of it."""
+
+    async def main():
+        runner = runner_in("thread")
+        runner.add_task(str, label="a")
+        awaiting = asyncio.ensure_future(AWAITING[way](runner))
+        while not runner.is_running():
+            await asyncio.sleep(0)
+        assert runner.wait(BOUND)  # the loop has not heard of it
+        awaiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await awaiting
+
+    asyncio.run(main())
+    assert "CancelledError" not in log.text()
+
+
 def test_who_awaits_it_is_dropped():
     """With its loop, say: the run is aborted, and nobody waits for that."""
     with Gate() as gate:
@@ -424,6 +446,81 @@ def test_ctrl_c(way):
         assert script.wait() == 0
         assert "interrupted True 1" in script.stdout()
         assert not script.survivors()
+
+
+# -- notebooks ---------------------------------------------------------------------
+
+
+@contextmanager
+def interrupting(handler, condition):
+    """A SIGINT as soon as that is so and the event loop of this thread is asleep.
+
+    :param handler: called by it, and by nothing else.
+    """
+    me = threading.get_ident()
+
+    def asleep():
+        return sys._current_frames()[me].f_code.co_name == "select"
+
+    def interrupt():
+        wait_until(lambda: condition() and asleep(), BOUND)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, lambda *_: handler())
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+@every_way
+def test_an_interrupt_of_a_notebook(way, monkeypatch):
+    """The kernel's handler cancels the cell, and does not wake the loop."""
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+
+    async def main():
+        cell = asyncio.ensure_future(AWAITING[way](runner))
+        with interrupting(cell.cancel, runner.get_active_runner_count):
+            with pytest.raises(asyncio.CancelledError):
+                await cell
+
+    with Gate() as gate:
+        runner = runner_in("thread")
+        runner.add_task(gate.wait, label="a")
+        asyncio.run(main())
+        assert runner.results_registry["a"]["status"] == "Terminated"
+
+
+@pytest.mark.parametrize("notebook", [False, True])
+@every_way
+def test_only_a_notebook_wakes_the_loop(way, notebook, monkeypatch):
+    """Elsewhere nobody does without a reason; and in a notebook nothing is left."""
+    if notebook:
+        monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    else:
+        monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    timers = []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        call_later = loop.call_later
+
+        def noted(*args):
+            timers.append(call_later(*args))
+            return timers[-1]
+
+        monkeypatch.setattr(loop, "call_later", noted)
+        runner = runner_in("thread")
+        runner.add_task(str, label="a")
+        await AWAITING[way](runner)
+
+    asyncio.run(main())
+    assert bool(timers) == notebook
+    assert all(timer.cancelled() for timer in timers)
 
 
 # -- anyio -------------------------------------------------------------------------

@@ -189,7 +189,7 @@ def test_coverage(tmp_path: Path, method: str) -> None:
 
 
 CELLS = """
-import time, concurra
+import sys, time, concurra
 
 def square(n):
     return n * n
@@ -227,6 +227,34 @@ runner.add_command(["sleep", "60"], label="sleep")
 runner.run(verify=False)
 ---
 print(runner.results_registry["sleep"]["status"])
+---
+import asyncio
+
+def interrupt_soon():
+    me, began = threading.get_ident(), threading.Event()
+    runner = concurra.TaskRunner(2, progress_stats=False)
+    runner.add_task(began.set)
+    runner.add_command(["sleep", "60"], label="sleep")
+
+    def interrupt():
+        began.wait(20)
+        while sys._current_frames()[me].f_code.co_name != "select":
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    return runner
+
+runner = interrupt_soon()
+results = await runner.run_async(verify=False)
+---
+print(runner.results_registry["sleep"]["status"])
+---
+runner = interrupt_soon()
+async for label, result in runner.as_completed_async():
+    pass
+---
+print(runner.results_registry["sleep"]["status"])
 """
 
 
@@ -253,9 +281,11 @@ def test_a_notebook(tmp_path: Path) -> None:
                     print(each.text.strip())
     """
     assert nbclient and nbformat
-    fork, spawn, awaited, interrupted, status = printed(program, CELLS)
+    fork, spawn, awaited, *interrupted = printed(program, CELLS)
     assert fork == "9" and "workers cannot import this __main__" in spawn
-    assert (awaited, interrupted, status) == ("2", "KeyboardInterrupt", "Terminated")
+    assert awaited == "2"
+    assert interrupted[:2] == ["KeyboardInterrupt", "Terminated"]
+    assert interrupted[2:] == ["CancelledError", "Terminated"] * 2
 
 
 CELERY = """
