@@ -188,11 +188,13 @@ def may_have_children(tasks: Iterable[Task]) -> None:
     # A command has no module, and is a process of another kind.
     if current_process().daemon and any(hasattr(t.job, "module") for t in tasks):
         raise LifeCycleError(
-            "A daemonic process, such as a worker of multiprocessing.Pool or celery, "
-            "cannot have processes for functions: run them in threads "
+            "A daemonic process, such as a worker of multiprocessing.Pool, celery or "
+            "dask, cannot have processes for functions: run them in threads "
             "(use_multiprocessing=False), or start the run where it is not daemonic: "
             "in a concurrent.futures.ProcessPoolExecutor instead of a Pool, in a "
-            "celery worker with --pool=threads, or in a program of its own"
+            "celery worker with --pool=threads, in a dask worker that was started "
+            "with distributed.worker.daemon: False in dask's configuration, or in a "
+            "program of its own"
         )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from ..outcomes import LOST, SUCCESS, Outcome
 from ..remote_results import NotKept
 from ..tasks import Command
-from ..wording import describe, kind, stripped
+from ..wording import brief, describe, kind, stripped
 from .envelope import MODE, contents, enclose, outcome_of, unpicklable
 
 TYPE_CHECKING = False
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from ..tasks import Job
     from . import Done
     from .executor import ExecutorPool
+
+#: What is called of a future.
+_METHODS: Final = "add_done_callback", "result"
 
 _NO_CONCURRA: Final = "No module named 'concurra"
 
@@ -85,15 +88,19 @@ class Attempt:
         except BaseException as error:
             return unpicklable(error)
         del what
+        wrong: Optional[BaseException] = None
         try:
             self._future = pool.executor.submit(envelope, *args)
-            self._future.add_done_callback(self._arrive)
-        except BaseException as error:  # broken, shut down, or not what it should be
-            self._future = None
-            outcome = Outcome.raised(None, error)
-            outcome.final = True  # it may have been submitted, for all we know
-            return outcome
-        return None
+            wrong = _no_future(pool.executor, self._future)
+            if wrong is None:
+                self._future.add_done_callback(self._arrive)
+                return None
+        except BaseException as error:  # broken, or shut down
+            wrong = error
+        self._future = None
+        outcome = Outcome.raised(None, wrong)
+        outcome.final = True  # it may have been submitted, for all we know
+        return outcome
 
     def withdraw(self) -> None:
         """Nobody waits for it any more; idempotent, for any thread."""
@@ -148,13 +155,24 @@ class Attempt:
             return
         try:
             if self._keeps is None:
-                outcome = outcome_of(future.result())
+                outcome = self._returned(future.result())
             else:
                 outcome = self._kept(self._keeps, future)
         except BaseException as error:
             outcome = _fault(error)
         del future
         self._tell(outcome)
+
+    def _returned(self, reply: Any) -> Outcome:
+        """The outcome that the executor gives back, if it is one."""
+        try:
+            return outcome_of(reply)
+        except Exception:
+            error = TypeError(
+                f"executor {brief(self._pool.executor)} must give back what the "
+                f"submitted function returns, not {brief(reply)}"
+            )
+        return _fault(error)
 
     def _kept(self, name: str, future: Any) -> Outcome:
         """The outcome of what has left its result there."""
@@ -189,6 +207,16 @@ def cancel_all(executor: Any, attempts: Sequence[Attempt]) -> None:
         return
     for each, _ in taken:
         each.cancelled()
+
+
+def _no_future(executor: Any, given: Any) -> Optional[TypeError]:
+    """What is wrong with what ``submit`` has returned, if anything is."""
+    if all(callable(getattr(given, name, None)) for name in _METHODS):
+        return None
+    return TypeError(
+        f"submit() of executor {brief(executor)} must return a future, with "
+        f"{'() and '.join(_METHODS)}(), not {brief(given)}"
+    )
 
 
 def _fault(error: BaseException) -> Outcome:

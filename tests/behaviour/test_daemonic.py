@@ -78,7 +78,8 @@ def test_processes_are_refused_there(daemonic):
         error, count = daemonic(run_inside, (kinds, True))
         assert error.startswith("LifeCycleError: A daemonic process")
         assert "use_multiprocessing=False" in error
-        assert "ProcessPoolExecutor" in error
+        assert "ProcessPoolExecutor" in error and "--pool=threads" in error
+        assert "dask" in error and "distributed.worker.daemon: False" in error
         assert count == len(kinds)
 
 

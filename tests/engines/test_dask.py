@@ -389,3 +389,23 @@ def test_concurra_does_not_import_dask() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True)
     assert done.stdout.decode().split() == ["set()"], done.stderr
+
+
+def run_in_processes(number: int) -> Any:
+    """What comes of a run with processes that a task of dask starts."""
+    inner = TaskRunner(1, use_multiprocessing=True, progress_stats=False)
+    inner.add_task(abs, -number, label="a")
+    try:
+        return inner.run(verify=False)["a"]["result"]
+    except RuntimeError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("daemon", [True, False])
+def test_processes_within_a_dask_worker(daemon: bool) -> None:
+    """Are refused with the name of dask's setting; with that set, they work."""
+    dask = pytest.importorskip("dask")
+    with dask.config.set({"distributed.worker.daemon": daemon}):
+        with cluster(n_workers=1) as made, distributed.Client(made) as client:
+            found = client.submit(run_in_processes, 3).result(BOUND)
+    assert "distributed.worker.daemon: False" in found if daemon else found == 3

@@ -284,15 +284,35 @@ def test_submit_raises() -> None:
 
 @pytest.mark.parametrize("what", [None, 5, object()])
 def test_submit_returns_no_future(what: Any) -> None:
-    """Each task fails, with an error that names what is missing."""
+    """Each task fails, with an error that names the executor and what it returned."""
     engine = Engine()
     engine.submit = lambda *args: what  # type: ignore
     made = runner(engine)
     made.add_task(add, 1, label="a")
     result = made.run(verify=False)["a"]
-    assert (
-        "AttributeError" in result["error"] and "add_done_callback" in result["error"]
+    assert result["error"] == (
+        f"TypeError: submit() of executor {engine!r} must return a future, with "
+        f"add_done_callback() and result(), not {what!r}"
     )
+    assert result["trace"] == f"{result['error']}\n"  # nothing of ours
+
+
+@pytest.mark.parametrize("what", [None, 5, (1, 2), tuple("abcdefg"), ([], *"bcdefg")])
+def test_a_result_that_is_not_what_was_returned(what: Any) -> None:
+    """Fails the task, with an error that names the executor and the result."""
+    engine = Engine()
+    made = runner(engine, task_retries=1)
+    made.add_task(add, 1, label="a")
+    with running(made):
+        engine.job(0).end(what)
+        result = ended(made, "a")
+    shown = f"a value of type {type(what).__name__}" if type(what) is tuple else what
+    assert result["error"] == (
+        f"TypeError: executor {engine!r} must give back what the submitted function "
+        f"returns, not {shown}"
+    )
+    assert result["trace"] == f"{result['error']}\n"
+    assert (result["attempts"], result["execution_mode"]) == (1, "executor")
 
 
 def test_what_cannot_be_pickled_is_not_submitted() -> None:
