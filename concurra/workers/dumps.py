@@ -22,17 +22,14 @@ import signal
 import threading
 import time
 
-from . import stacks
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Final, List, Optional
+    from typing import Any, Final, List, Optional, Tuple
 
     from .exits import Exit
-    from .stacks import Place
+    from .places import Place
 
 SILENCE: Final = "(Where it was is not known: its process did not tell.)\n"
-STARTING: Final = "(It had not begun: its process was still starting.)\n"
 
 #: Seconds after a stop for which who reads waits for the end of the process.
 PATIENCE: Final = 0.2
@@ -43,9 +40,11 @@ MOST: Final = 1 << 16
 _FRAME: Final = r'  File "(.*)", line (\d+|\?\?\?) in (.*)'
 _THREAD: Final = r"(?m)^(?:Current thread|Thread) 0x.*:$"
 
-#: Our own files, and the one of them that calls functions of users.
-_PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_CALLER: Final = os.path.join(_PACKAGE, "workers", "thread.py"), "perform"
+#: What runs in a worker process; what is around that is of no interest.
+_OUTERMOST: Final = (
+    os.path.join(os.path.dirname(os.path.abspath(__file__)), "child.py"),
+    "serve",
+)
 
 
 def can_dump() -> bool:
@@ -64,7 +63,8 @@ class Dump:
         self._fd: Optional[int] = fd
         self._exit: Optional[Exit] = None
         self._until: Optional[float] = None
-        self._silence = self._text = ""
+        self._starting = False
+        self._text = ""
         # Held by whoever reads or closes the file: its number may be another's then.
         self._lock = threading.RLock()
         self._pid = os.getpid()
@@ -84,7 +84,7 @@ class Dump:
         :param ready: whether it can have begun its job.
         """
         if self._until is None and self._fd is not None:
-            self._silence = SILENCE if ready else STARTING
+            self._starting = not ready
             self._exit = end
             self._until = time.monotonic() + PATIENCE
 
@@ -97,7 +97,7 @@ class Dump:
             except (OSError, ValueError):  # it has just been reaped
                 ended = True
             with self._lock:
-                return self._read() or (self._silence if ended else "")
+                return self._read() or (self._silence() if ended else "")
         return self._text
 
     def close(self) -> None:
@@ -106,7 +106,7 @@ class Dump:
             return self._release()
         with self._lock:
             if self._until is not None:
-                self._text = self._read() or self._silence
+                self._text = self._read() or self._silence()
             self._exit = None
             self._release()
 
@@ -123,7 +123,17 @@ class Dump:
             raw = os.pread(self._fd, MOST, max(0, size - MOST))
         except OSError:
             return self._text
-        return stacks.told(places(raw.decode("ascii", "backslashreplace")))
+        if not raw:
+            return ""
+        from .places import told  # which a worker process has no use for
+
+        found, whole = places(raw.decode("ascii", "backslashreplace"))
+        return told(found, whole, self._starting)
+
+    def _silence(self) -> str:
+        from .places import STARTING
+
+        return STARTING if self._starting else SILENCE
 
     # -- in the process ----------------------------------------------------------
 
@@ -155,10 +165,11 @@ def _received(duplicate: Any) -> Dump:
     return Dump(fd)
 
 
-def places(dump: str) -> List[Place]:
+def places(dump: str) -> Tuple[List[Place], bool]:
     """The stack of the main thread, in a dump of all; the outermost first.
 
-    Without what is around the user's function, if that is known.
+    Without what is around `child.serve`, and whether that was found: of a deep stack
+    the outermost frames are missing.
     """
     import re  # which a worker process has no use for
 
@@ -166,10 +177,7 @@ def places(dump: str) -> List[Place]:
     for file, line, name in re.findall(_FRAME, re.split(_THREAD, dump)[-1]):
         if "\\" in file:  # what is no ASCII
             file = file.encode().decode("unicode_escape", "replace")
-        place = file, int(line) if line.isdigit() else None, name
-        if (os.path.abspath(file), name) == _CALLER:
-            break
-        found.append(place)
-    while found and found[-1][0].startswith(_PACKAGE):
-        del found[-1]
-    return found[::-1]
+        if (os.path.abspath(file), name) == _OUTERMOST:
+            return found[::-1], True
+        found.append((file, int(line) if line.isdigit() else None, name))
+    return found[::-1], False

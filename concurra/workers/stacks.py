@@ -1,4 +1,4 @@
-"""Where a function was when it was ended by force, as a trace shows it.
+"""Where a function was in a thread when it was ended by force.
 
 Nothing is noted before that. A thread is looked at when it is stopped, or when somebody
 first reads the trace, whichever comes first. Of its frames no more is kept than code
@@ -13,8 +13,6 @@ from collections import deque
 from threading import get_ident
 from types import CoroutineType
 
-from ..wording import OWN
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType, FrameType
@@ -22,19 +20,12 @@ if TYPE_CHECKING:
         Any,
         Deque,
         Dict,
-        Iterable,
         Iterator,
         List,
         Mapping,
         Optional,
         Tuple,
     )
-
-    #: File, line, and name of the function.
-    Place = Tuple[str, Optional[int], str]
-
-#: Frames that are shown, the innermost.
-FRAMES = 20
 
 #: By the thread, the coroutine that it runs a loop for.
 _coroutines: Dict[int, CoroutineType[Any, Any, Any]] = {}
@@ -59,16 +50,14 @@ _expected: Deque[Stack] = deque()
 class Stack:
     """Where the thread of a worker is in its job; a text, by ``str()``.
 
-    :param caller: the code of the function that calls those of users.
-    :param owner: the code of the method around that, of an object with this ``stack``.
+    :param owner: the code of the method that does it, of an object with this ``stack``.
     """
 
-    __slots__ = ("thread", "_caller", "_owner", "_found")
+    __slots__ = ("thread", "_owner", "_found")
 
-    def __init__(self, caller: CodeType, owner: CodeType) -> None:
+    def __init__(self, owner: CodeType) -> None:
         #: That of the worker; None if it has none yet.
         self.thread: Optional[int] = None
-        self._caller = caller
         self._owner = owner
         self._found: Optional[List[Tuple[CodeType, int]]] = None
 
@@ -97,44 +86,33 @@ class Stack:
     def _find(self, all_frames: Mapping[int, FrameType]) -> None:
         if self._found is not None:
             return
-        thread, found = self.thread or 0, []
-        outer, frames = self._split(all_frames.get(thread))
-        while outer is not None and outer.f_code is not self._owner:
-            outer = outer.f_back
-        # The job may have ended, and the thread be at another worker's.
-        if outer is not None and outer.f_locals["self"].stack is self:
-            coroutine = _coroutines.get(thread)
-            if coroutine is not None and not coroutine.cr_running:
-                frames = list(_awaiting(coroutine))
-            found = [(each.f_code, each.f_lineno) for each in frames]
-        self._found = found
-
-    def _split(
-        self, frame: Optional[FrameType]
-    ) -> Tuple[Optional[FrameType], List[FrameType]]:
-        """The frame that calls the user's function, and those within, innermost first.
-
-        Ours are left out at both ends: a task may abort its own run.
-        """
+        thread = self.thread or 0
         frames: List[FrameType] = []
-        while frame is not None and frame.f_code is not self._caller:
-            if frames or not _is_own(frame):
-                frames.append(frame)
+        frame = all_frames.get(thread)
+        while frame is not None and not self._is_mine(frame):
+            frames.append(frame)
             frame = frame.f_back
-        while frames and _is_own(frames[-1]):
-            del frames[-1]
-        return frame, frames
+        if frame is None:  # the job has ended; the thread may be at another worker's
+            frames.clear()
+        coroutine = _coroutines.get(thread)
+        if coroutine is not None and not coroutine.cr_running:
+            for n, each in enumerate(frames):
+                if each.f_code is run_coroutine.__code__:
+                    frames[:n] = _awaiting(coroutine)
+                    break
+        self._found = [(each.f_code, each.f_lineno) for each in frames]
+
+    def _is_mine(self, frame: FrameType) -> bool:
+        return frame.f_code is self._owner and frame.f_locals["self"].stack is self
 
     def __str__(self) -> str:
         self.capture()
-        found = self._found or []
-        return told(
-            [(code.co_filename, line, code.co_name) for code, line in reversed(found)]
-        )
+        if not self._found:
+            return ""
+        from .places import told
 
-
-def _is_own(frame: FrameType) -> bool:
-    return frame.f_globals.get("__package__") in OWN
+        found = reversed(self._found)
+        return told([(code.co_filename, line, code.co_name) for code, line in found])
 
 
 def _awaiting(coroutine: Any) -> Iterator[FrameType]:
@@ -154,18 +132,3 @@ def _awaiting(coroutine: Any) -> Iterator[FrameType]:
         wait = "cr_await" if kind == "cr" else "gi_yieldfrom"
         coroutine = getattr(coroutine, wait, None)
     return reversed(frames)
-
-
-def told(places: Iterable[Place]) -> str:
-    """The text of a stack, the outermost first; empty if there is nothing."""
-    places = list(places)
-    if not places:
-        return ""
-    import traceback
-
-    left = len(places) - FRAMES
-    lines = ["Stack (most recent call last):\n"]
-    if left > 0:
-        lines.append(f"  [... {left} frame{'s' if left > 1 else ''} left out ...]\n")
-    shown = [traceback.FrameSummary(*each) for each in places[-FRAMES:]]
-    return "".join(lines + traceback.format_list(shown))

@@ -130,7 +130,7 @@ class ThreadWorker:
         self._initialize = initialize
         self._perform = perform
         self.at_hand = NOTHING
-        self.stack = Stack(perform.__code__, ThreadWorker.begin.__code__)
+        self.stack = Stack(ThreadWorker.begin.__code__)
         self._at_work = AtHand(mode, place=self.stack)
         self._dismissed = False
         # Most of what a task keeps would be this, if each had its own.

@@ -299,6 +299,132 @@ def test_no_variable_is_kept_alive(tmp_path):
         gc.enable()
 
 
+class SlowToPickle:
+    """A result whose sending is user code that hangs."""
+
+    def __init__(self, ready):
+        self.ready = ready
+
+    def __reduce__(self):
+        wait_for_ever(self.ready)
+        return int, ()
+
+
+def slow_result(ready):
+    return SlowToPickle(ready)
+
+
+class SlowToTell(Exception):
+    """An error whose message is user code that hangs."""
+
+    def __str__(self):
+        wait_for_ever(self.args[0])
+        return "told"
+
+
+def slow_error(ready):
+    raise SlowToTell(ready)
+
+
+def slow_to_arrive(ready):
+    wait_for_ever(ready)
+    return ()
+
+
+class SlowToUnpickle:
+    """An argument whose arrival is user code that hangs."""
+
+    def __init__(self, ready):
+        self.ready = ready
+
+    def __reduce__(self):
+        return slow_to_arrive, (self.ready,)
+
+
+def take(_):
+    """It is never called."""
+
+
+def told_in_words(runner, ready):
+    """The words of a trace, and the functions of the stack behind them."""
+    trace = end_when_ready(runner, ready)["a"]["trace"]
+    words, head, frames = trace.partition(HEAD)
+    for ours in ("concurra/", "multiprocessing", "pickle", "importlib"):
+        assert ours not in frames.replace(HERE, "")
+    return words, functions_of(head + frames)
+
+
+@pytest.mark.parametrize("mode", START_METHODS)
+def test_a_result_that_is_being_sent(mode, tmp_path):
+    """The function has returned; of the stack, what is the user's."""
+    ready = str(tmp_path / "ready")
+    runner = runner_in(mode, 1)
+    runner.add_task(slow_result, ready, label="a")
+    words, functions = told_in_words(runner, ready)
+    assert words == "(It had returned: its result was being sent.)\n"
+    assert functions[:2] == ["__reduce__", "wait_for_ever"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_error_that_is_being_described(mode, tmp_path):
+    """The function has ended; of the stack, what is the user's."""
+    ready = str(tmp_path / "ready")
+    runner = runner_in(mode, 1)
+    runner.add_task(slow_error, ready, label="a")
+    words, functions = told_in_words(runner, ready)
+    assert words == "(It had ended with an error, which was being described.)\n"
+    assert functions[:2] == ["__str__", "wait_for_ever"]
+
+
+@pytest.mark.parametrize("mode", START_METHODS)
+def test_arguments_that_are_being_unpickled(mode, tmp_path):
+    """The function has not begun; of the stack, what is the user's."""
+    ready = str(tmp_path / "ready")
+    runner = runner_in(mode, 1)
+    runner.add_task(take, SlowToUnpickle(ready), label="a")
+    words, functions = told_in_words(runner, ready)
+    assert words == "(It had not begun: what was sent for it was being unpickled.)\n"
+    assert functions[:2] == ["slow_to_arrive", "wait_for_ever"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_initializer_that_hangs(mode, tmp_path):
+    """It is not the function that hangs."""
+    ready = str(tmp_path / "ready")
+    runner = runner_in(mode, 1, initializer=hang, initargs=(ready,))
+    runner.add_task(take, 1, label="a")
+    words, functions = told_in_words(runner, ready)
+    assert words == "(It had not begun: the initializer was at work.)\n"
+    assert functions[:2] == ["hang", "middle"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_function_without_python_code(mode):
+    """Says so: it has no stack, and its process did tell."""
+    runner = runner_in(mode, 1)
+    first = runner.add_task(at_hand)  # the process is ready then
+    nap = concurra.task(time.sleep, timeout=0.5)
+    runner.add_task(nap, 2, label="a", depends_on=[first])
+    trace = runner.run(verify=False)["a"]["trace"]
+    assert trace == "(It was in a function without Python code, which has no stack.)\n"
+
+
+def printing(ready):
+    write(ready)
+    while not os.path.exists(f"{ready}.over"):
+        print("x")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_called_of_ours_is_not_shown(mode, tmp_path):
+    """What prints within a run that shows it is in no code of concurra's."""
+    ready = str(tmp_path / "ready")
+    runner = runner_in(mode, 1, output="grouped")
+    runner.add_task(printing, ready, label="a")
+    words, functions = told_in_words(runner, ready)
+    assert words == "" and functions[0] == "printing"
+
+
 def open_files():
     return len(os.listdir("/proc/self/fd"))
 
