@@ -6,6 +6,7 @@ before the reply, and the process ends after it.
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import threading
@@ -48,6 +49,13 @@ RESULT_HINT = """\
 (What a task returns in a process must be picklable, and so must be what that holds.)
 """
 
+#: The exit code of a process in which a task has closed the pipe: there is no other way
+#: to tell. It is one that programs do not use.
+CUT_OFF = 213
+
+#: What the system says of a descriptor that was closed, or is another file's by now.
+_CLOSED = errno.EBADF, errno.ENOTSOCK
+
 #: What precedes the reply after which the process ends.
 LAST = "last"
 
@@ -62,6 +70,8 @@ def serve(
     dump: Optional[Dump] = None,
 ) -> None:
     """Do one job after another, until the pipe ends.
+
+    If it was closed in this process, that ends with the code `CUT_OFF`.
 
     :param importing: see `ProcessWorker`; None in a process that was not forked.
     :param handlers: those that this process has inherited.
@@ -93,6 +103,7 @@ def serve(
             _forward(outbox, pipe, levels)
         if shows:
             act = _sender(outbox, pipe)
+    cut_off = False
     try:
         send(pipe.pack("ready", plain=True))
         if initializer is not None:
@@ -107,10 +118,12 @@ def serve(
                 send(pipe.pack(LAST))
             flush()
             send(reply)
-    except Ended:
-        pass  # the parent has closed the pipe, or a task has
+    except Ended as error:  # the parent has closed the pipe, or a task has
+        cut_off = getattr(error.__cause__, "errno", None) in _CLOSED
     with suppress(OSError):
         close_unshared(pipe)
+    if cut_off:
+        raise SystemExit(CUT_OFF)
 
 
 def _forward(outbox: Outbox, pipe: Channel, levels: Levels) -> None:

@@ -31,8 +31,8 @@ from ..outcomes import ERROR, SUCCESS, UNPICKLABLE, AtHand, Remark, Outcome
 from ..steps import KILL, TERMINATE
 from ..tasks import Call
 from ..wording import describe, ending
-from .child import ANSWERING, CALLING, DONE, LAST, PRINTED, RECEIVING, RECORD
-from .child import not_recorded, serve
+from .child import ANSWERING, CALLING, CUT_OFF, DONE, LAST, PRINTED, RECEIVING
+from .child import RECORD, not_recorded, serve
 from .dumps import Dump, can_dump
 from .exits import Exit
 from .forks import POSIX, close_unshared, forking, starting, unshared
@@ -337,15 +337,17 @@ class ProcessWorker:
         """The pipe has ended, so the process has, or is about to."""
         self.spent = True
         mode = self.mode if began else None
-        if not self._exit.wait(PATIENCE) and self._process.is_alive():
+        stays = not self._exit.wait(PATIENCE) and self._process.is_alive()
+        if stays:
             self._group.stop(KILL)
-            self._reap()
+        code = self._reap()
+        if stays or code == CUT_OFF:
             how = "was ended because it had closed its connection"
             return Outcome.lost(mode, how)
         when = "during the task" if began else "before the task"
         if not self._ready:
             when = "before it was ready" + ("" if self._forked else f" ({doubt()})")
-        return Outcome.lost(mode, f"{ending(self._reap())} {when}")
+        return Outcome.lost(mode, f"{ending(code)} {when}")
 
     def _reap(self) -> Optional[int]:
         """Reap the process, and close all files; its exit code, if known."""

@@ -104,12 +104,15 @@ def close_all_files() -> None:
     os.closerange(3, 256)
 
 
-def test_a_process_that_loses_its_pipe_is_a_failure(worker: ProcessWorker) -> None:
-    """It closed its own end: nobody will hear of it again."""
-    outcome = run(worker, call(close_all_files))
-    assert outcome.status == FAILED
-    assert outcome.error and outcome.error.startswith("RuntimeError: Worker process ")
-    assert worker.spent
+def close_all_files_and_fail() -> None:
+    close_all_files()
+    raise ValueError("x")
+
+
+def close_all_files_and_open_another() -> None:
+    close_all_files()
+    for _ in range(20):  # one of them has the number of the pipe
+        os.open(os.devnull, os.O_RDWR)
 
 
 def close_all_files_and_stay() -> None:
@@ -117,9 +120,20 @@ def close_all_files_and_stay() -> None:
     threading.Event().wait(BOUND)
 
 
-def test_a_process_that_stays_without_its_pipe_is_ended(worker: ProcessWorker) -> None:
-    """The error says why, and nothing of the signal that ended it."""
-    outcome = run(worker, call(close_all_files_and_stay))
+@pytest.mark.parametrize(
+    "function",
+    [
+        close_all_files,
+        close_all_files_and_fail,
+        close_all_files_and_open_another,
+        close_all_files_and_stay,
+    ],
+)
+def test_a_process_that_loses_its_pipe_is_a_failure(
+    function: Any, worker: ProcessWorker
+) -> None:
+    """The error says why, whether it goes on after that or ends."""
+    outcome = run(worker, call(function))
     assert outcome.error == (
         "RuntimeError: Worker process was ended because it had closed its connection"
     )
