@@ -16,7 +16,7 @@ import weakref
 import pytest
 
 import concurra
-
+from concurra.workers.process import ProcessWorker
 from tests.helpers import START_METHODS, wait_until
 
 from .modes import runner_in
@@ -345,9 +345,9 @@ def take(_):
     """It is never called."""
 
 
-def told_in_words(runner, ready):
+def told_in_words(runner, *paths):
     """The words of a trace, and the functions of the stack behind them."""
-    trace = end_when_ready(runner, ready)["a"]["trace"]
+    trace = end_when_ready(runner, *paths)["a"]["trace"]
     words, head, frames = trace.partition(HEAD)
     for ours in ("concurra/", "multiprocessing", "pickle", "importlib"):
         assert ours not in frames.replace(HERE, "")
@@ -388,12 +388,21 @@ def test_arguments_that_are_being_unpickled(mode, tmp_path):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_initializer_that_hangs(mode, tmp_path):
+def test_an_initializer_that_hangs(mode, tmp_path, monkeypatch):
     """It is not the function that hangs."""
-    ready = str(tmp_path / "ready")
+    ready, given = str(tmp_path / "ready"), str(tmp_path / "given")
+    run = ProcessWorker.run
+
+    def give(*args):  # a process that is started early has no task yet
+        write(given)
+        return run(*args)
+
+    monkeypatch.setattr(ProcessWorker, "run", give)
+    if mode == "thread":
+        write(given)
     runner = runner_in(mode, 1, initializer=hang, initargs=(ready,))
     runner.add_task(take, 1, label="a")
-    words, functions = told_in_words(runner, ready)
+    words, functions = told_in_words(runner, ready, given)
     assert words == "(It had not begun: the initializer was at work.)\n"
     assert functions[:2] == ["hang", "middle"]
 
