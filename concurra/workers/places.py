@@ -18,6 +18,7 @@ UNPICKLING: Final = "(It had not begun: what was sent for it was being unpickled
 WAITING: Final = "(It had not begun.)\n"
 ANSWERING: Final = "(It had returned: its result was being sent.)\n"
 DESCRIBING: Final = "(It had ended with an error, which was being described.)\n"
+ASKING: Final = "(It had ended with an error: `on` was asked whether to retry.)\n"
 BETWEEN: Final = "(It was about to begin, or had just ended.)\n"
 
 #: Frames that are shown, the innermost.
@@ -34,6 +35,8 @@ _INITIALIZER: Final = "workers/initializer.py", "__call__"
 #: What is at work before and after the user's function, as functions of ours.
 _STAGES: Final = {
     ("workers/transfer.py", "receive"): WAITING,
+    ("workers/plain.py", "find"): WAITING,
+    ("workers/child.py", "_refusal"): ASKING,
     ("workers/child.py", "_failed"): DESCRIBING,
     ("workers/child.py", "not_recorded"): DESCRIBING,
     ("wording.py", "describe"): DESCRIBING,

@@ -376,6 +376,27 @@ def test_an_error_that_is_being_described(mode, tmp_path):
     assert functions[:2] == ["__str__", "wait_for_ever"]
 
 
+def fail(ready):
+    raise OSError(ready)
+
+
+def slow_to_decide(error):
+    wait_for_ever(error.args[0])
+    return True
+
+
+@pytest.mark.parametrize("mode", START_METHODS)
+def test_a_rule_for_retries_that_is_asked(mode, tmp_path):
+    """The function has ended; of the stack, what is the user's."""
+    ready = str(tmp_path / "ready")
+    runner = runner_in(mode, 1)
+    again = concurra.Retry(1, on=slow_to_decide)
+    runner.add_task(concurra.task(fail, task_retries=again), ready, label="a")
+    words, functions = told_in_words(runner, ready)
+    assert words == "(It had ended with an error: `on` was asked whether to retry.)\n"
+    assert functions[:2] == ["slow_to_decide", "wait_for_ever"]
+
+
 @pytest.mark.parametrize("mode", START_METHODS)
 def test_arguments_that_are_being_unpickled(mode, tmp_path):
     """The function has not begun; of the stack, what is the user's."""
@@ -420,8 +441,10 @@ def test_a_function_without_python_code(mode):
 
 def printing(ready):
     write(ready)
+    # A thread goes on when the run is over, and would print among other tests' output.
+    alone = threading.current_thread() is threading.main_thread()
     while not os.path.exists(f"{ready}.over"):
-        print("x")
+        print("x\n" if alone else "", end="")
 
 
 @pytest.mark.parametrize("mode", MODES)

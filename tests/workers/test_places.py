@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from concurra.workers import child, initializer, places, thread, transfer
+from concurra.workers import child, initializer, places, plain, thread, transfer
 from concurra.workers.dumps import places as parsed
 from concurra.workers.places import told
 
@@ -23,6 +23,8 @@ PERFORM = at(thread.__file__, "perform")
 DO = at(child.__file__, "_do")
 RECEIVE = at(transfer.__file__, "receive")
 PACK = at(transfer.__file__, "pack")
+FIND = at(plain.__file__, "find")
+REFUSAL = at(child.__file__, "_refusal")
 FAILED = at(child.__file__, "_failed")
 INITIALIZER = at(initializer.__file__, "__call__")
 PYTHON = at(threading.__file__, "wait")
@@ -44,7 +46,9 @@ STAGES = [
     ([DO, RECEIVE, FROZEN, PYTHON], places.WAITING, []),
     ([DO, RECEIVE, FROZEN, USER, PYTHON], places.UNPICKLING, [USER, PYTHON]),
     ([DO, RECEIVE, INSTALLED], places.UNPICKLING, [INSTALLED]),
+    ([DO, FIND, FROZEN, USER], places.UNPICKLING, [USER]),
     ([DO, PACK, PYTHON], places.ANSWERING, []),
+    ([DO, REFUSAL, DO, USER], places.ASKING, [USER]),
     ([DO, PACK, PYTHON, USER], places.ANSWERING, [USER]),
     ([DO, FAILED, PYTHON, USER, PYTHON], places.DESCRIBING, [USER, PYTHON]),
     ([DO], places.BETWEEN, []),
