@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .retries import Retry
     from .types import CommandResult, Result
 
-__version__ = "2.0.0"
+__version__ = "2.1.0"
 
 __all__ = [
     "CheckpointError",
