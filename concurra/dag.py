@@ -63,7 +63,9 @@ class Dag:
         label, tasks, missing = task.label, self.tasks, self.missing
         if label in tasks:
             raise DuplicateLabelError(label)
-        task.index = len(tasks)
+        index = len(tasks)
+        # A label that is the same number does for both: tasks have one object less.
+        task.index = label if type(label) is int and label == index else index
         task.depends_on = depends_on
         if not (missing or self._ordered or self.linked):
             if not depends_on or all(map(tasks.__contains__, depends_on)):
