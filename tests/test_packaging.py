@@ -184,6 +184,13 @@ def test_the_top_of_the_project_is_tidy() -> None:
     assert found | {"concurra"} == TOP
 
 
+def test_a_source_distribution_is_whole() -> None:
+    """Its tests and its own build read the README; the backend adds the rest itself."""
+    table = (ROOT / "pyproject.toml").read_text("utf-8").partition("targets.sdist]")[2]
+    listed = re.findall(r'"/([^"]+)"', table.partition("]")[0])
+    assert set(listed) == TOP - {"LICENSE", "pyproject.toml"} | {".github"}
+
+
 def test_the_readme_of_an_index_leads_to_the_repository() -> None:
     """It is the README, but what is a path there is an address here."""
     description = installed().metadata.get_payload()  # type: ignore[attr-defined]
