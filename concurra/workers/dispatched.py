@@ -120,6 +120,8 @@ class DispatchedWorker(ProcessWorker):
 
     def serve(self) -> None:
         """There is something to read, or the process has ended; for the dispatcher."""
+        if self._ended:  # or given up: what comes then answers no later job
+            return self._see_end()
         job = self._job
         try:
             # First: from the moment on at which it is in no pipe, nobody else sees it.

@@ -46,7 +46,7 @@ IDLE_WARNINGS = (
     "Skipped: it depends on a task that was skipped as no dependency failed",
 )
 CANCELLED = "CancelledError: Task was cancelled"
-TOLD = r"(stdout|stderr|Stack \(most recent call last\)):\n|\((Where it|It had not)"
+TOLD = r"(stdout|stderr|Stack \(most recent call last\)):\n|\((Where it|It (had|was) )"
 FALLBACK_WARNING = "Task was not picklable; ran in thread fallback"
 KILLERS = {
     "kill": "SIGKILL (signal 9, probably out of memory)",
