@@ -178,8 +178,7 @@ class MapJob(Call):
             if self._iterator is None:
                 iterable = self.source.args[0]
                 self._iterator = iter(iterable)
-                if hasattr(type(iterable), "__len__"):
-                    self._total = len(iterable)
+                self._total = _length(iterable)
             while len(items) < size:
                 before, wanted = len(items), min(size - len(items), many)
                 items.extend(islice(self._iterator, wanted))  # an error leaves those
@@ -267,3 +266,11 @@ class MapJob(Call):
         self._places = sorted(items)
         self._iterator = iter([items[place] for place in self._places])
         self._total, self._count, self._ended = len(items), 0, False
+
+
+def _length(iterable: Any) -> Optional[int]:
+    """How many items it has; None if it has no length, or it is not known."""
+    try:
+        return len(iterable) if hasattr(type(iterable), "__len__") else None
+    except Exception:
+        return None

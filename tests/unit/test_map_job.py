@@ -149,6 +149,23 @@ def test_what_the_iterable_raises_ends_it() -> None:
     assert made.values.known() == {0: 0.5, 2: 1.5}
 
 
+@pytest.mark.parametrize("error", (TypeError, NotImplementedError, OverflowError))
+def test_a_length_that_is_not_known_costs_nothing(error: type[Exception]) -> None:
+    """Its items are taken till their end, as if it had none."""
+
+    class Endless:
+        def __len__(self) -> int:
+            raise error
+
+        def __iter__(self) -> Any:
+            return iter([2, 4])
+
+    made = job(Endless())
+    assert sum(do(made, fed(made)) for _ in range(2)) == 2
+    outcome = end(made)
+    assert (outcome.cause, outcome.value) == (SUCCESS, [1.0, 2.0])
+
+
 def test_only_what_failed_is_tried_again() -> None:
     """As the iterable of the next attempt."""
     calls: list[int] = []
