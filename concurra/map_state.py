@@ -315,6 +315,13 @@ class MapState(RunState):
         for spread in self._spreads.values():
             self._let_go(spread)
 
+    def _stop_slot(self, slot: Slot, *args: Any) -> None:
+        """A thread cannot be stopped, but what is left of its chunk is not done."""
+        if type(slot.task) is Part:
+            chunk: Chunk = slot.task.job  # type: ignore[assignment]
+            chunk.halt()
+        super()._stop_slot(slot, *args)
+
     def _slots_at(self, task: Task) -> List[Slot]:
         """The slots that are at a map; none if it is another task."""
         if task not in self._spreads:

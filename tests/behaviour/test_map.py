@@ -719,6 +719,36 @@ class TestForce:
         assert results["other"]["result"] == 4
         assert len(begun) == 3
 
+    @pytest.mark.parametrize("how", ("cancel", "abort", "timeout", "attempt", "run"))
+    def test_a_thread_begins_no_more_of_its_chunk(self, how):
+        """The call that is at work goes on, as that of any task; it is the last."""
+        begun, threads = [], []
+        with Gate() as gate:
+
+            def wait(number):
+                begun.append(number)
+                threads.append(threading.current_thread())
+                gate.wait(number)
+
+            runner = runner_in("thread", 1, run_timeout=1.0 if how == "run" else None)
+            retry = concurra.Retry(0, attempt_timeout=1.0) if how == "attempt" else None
+            func = concurra.task(
+                wait, timeout=1.0 if how == "timeout" else None, task_retries=retry or 0
+            )
+            runner.map(func, range(3), label="m", chunksize=3)
+            runner.execute_in_background()
+            gate.reached_by(1)
+            if how == "cancel":
+                assert runner.cancel("m")
+            elif how == "abort":
+                runner.abort(verify=False)
+            result = runner.get_background_results(verify=False)["m"]
+            check(result)
+            assert result["result"] is None
+        threads[0].join(BOUND)
+        assert not threads[0].is_alive()
+        assert begun == [0]
+
     def test_a_cancel_before_the_start(self):
         """Nothing of it is begun."""
         runner = runner_in("thread")
