@@ -98,8 +98,6 @@ class MapState(RunState):
         mapped = self.plan.mapped.items()
         self._spreads = {task: Spread(task, values) for task, values in mapped}
         self._take_next: Callable[[float], Optional[Task]] = self.plan.take
-        # Parts that were given back: their jobs may be known by their ids.
-        self._kept: List[Task] = []
 
     # -- taking ------------------------------------------------------------------
 
@@ -190,7 +188,6 @@ class MapState(RunState):
         if spread is None:
             return super()._put_back(task)
         if type(task) is Part:
-            self._kept.append(task)
             spread.waiting.appendleft(task)
         else:
             spread.stepping = False

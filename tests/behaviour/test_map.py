@@ -883,6 +883,19 @@ class TestElsewhere:
         ]
         assert result["execution_mode"] == ("thread" if local else "executor")
 
+    def test_chunks_are_not_taken_for_local_jobs(self, monkeypatch):
+        """Though they may be where one was that has been let go of."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        for module in ("concurra.hiring", "concurra.workers.executor"):
+            monkeypatch.setattr(f"{module}.id", lambda job: 0, raising=False)
+        with ThreadPoolExecutor(2) as pool:
+            runner = concurra.TaskRunner(2, executor=pool, progress_stats=False)
+            first = runner.add_task(concurra.task(list, local=True), (1, 2))
+            runner.map(double, first, label="m")
+            result = runner.run(verify=False)["m"]
+        assert (result["result"], result["execution_mode"]) == ([2, 4], "executor")
+
     def test_a_checkpoint_has_its_list(self, tmp_path):
         """If its items can be recorded, it is not run again; a generator's cannot."""
         calls = []
