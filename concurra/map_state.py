@@ -32,7 +32,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Deque, Dict, List, Optional, Set
 
-    from .map_job import MapJob
     from .map_values import Chunk, Values
     from .slots import Slot
     from .stopping import Outcomes
@@ -129,8 +128,7 @@ class MapState(RunState):
         task = spread.task
         if spread.wants_step:
             options = task.options
-            job: MapJob = task.job  # type: ignore[assignment]
-            job.order = Order(
+            task.job.order = Order(  # type: ignore[union-attr]
                 max(1, self._limit.now),
                 options.retry,
                 task.attempts <= options.retries,
@@ -315,8 +313,7 @@ class MapState(RunState):
     def _stop_slot(self, slot: Slot, *args: Any) -> None:
         """A thread cannot be stopped, but what is left of its chunk is not done."""
         if type(slot.task) is Part:
-            chunk: Chunk = slot.task.job  # type: ignore[assignment]
-            chunk.halt()
+            slot.task.job.halt()  # type: ignore[union-attr]
         super()._stop_slot(slot, *args)
 
     def _slots_at(self, task: Task) -> List[Slot]:
@@ -334,8 +331,7 @@ class MapState(RunState):
     def _slot_of(self, task: Task) -> Optional[Slot]:
         slots = [] if task.outcome is not None else self._slots_at(task)
         parts = [slot for slot in slots if slot.task is not task]
-        found = next(iter(parts or slots), None)
-        return found or super()._slot_of(task)
+        return next(iter(parts or slots), None) or super()._slot_of(task)
 
     def _dismiss(self, task: Task, slot: Optional[Slot]) -> AtHand:
         at_hand = super()._dismiss(task, slot)
@@ -356,8 +352,17 @@ class MapState(RunState):
     @property
     def running(self) -> int:
         """See `Stopping.running`."""
+        return len(self._at_work())
+
+    @property
+    def ready(self) -> int:
+        """See `Stopping.ready`; a map of which there is more to be done is at work."""
+        queued = {task for task, spread in self._spreads.items() if spread.queued}
+        return max(0, super().ready - len(queued & self._at_work()))
+
+    def _at_work(self) -> Set[Task]:
         tasks = [slot.task for slot in list(self.slots.all) if slot.state == AT_WORK]
-        return len({task.whole or task for task in tasks if task is not None})
+        return {task.whole or task for task in tasks if task is not None}
 
     # -- what was cut short --------------------------------------------------------
 

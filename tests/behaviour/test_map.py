@@ -279,18 +279,20 @@ class TestPlan:
 
         with Gate() as gate:
             runner = runner_in("thread", 3, observers=[Observer()])
-            runner.map(
+            ref = runner.map(
                 lambda number: gate.wait(number), range(9), label="m", chunksize=1
             )
+            runner.add_task(double, 1, label="after", depends_on=ref)
             runner.execute_in_background()
             gate.reached_by(3)
             assert runner.get_active_runner_count() == 1
-            assert runner.counts()["running"] == 1
-            assert len(runner) == 1
+            counts = runner.counts()
+            assert (counts["running"], counts["ready"], counts["waiting"]) == (1, 0, 1)
+            assert len(runner) == 2
             assert [each.label for each in runner._life.snapshot("").at_work] == ["m"]
             gate.open()
             runner.get_background_results(verify=False)
-        assert [kind for kind, _ in seen] == ["start", "end"]
+        assert [kind for kind, label in seen if label == "m"] == ["start", "end"]
 
     def test_the_task_knows_its_label_and_attempt(self):
         """In a process, too."""
