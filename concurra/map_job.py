@@ -170,24 +170,23 @@ class MapJob(Call):
     def _pull(self) -> List[Any]:
         """The items of a chunk, as far as there are any; what is raised ends them."""
         items: List[Any] = []
-        many = size = self.chunksize or self._size()
+        size, many = self.chunksize or self._size(), 1
         until = _now() + TARGET
-        if self.chunksize is None:
-            many = 1
         try:
             if self._iterator is None:
                 iterable = self.source.args[0]
                 self._iterator = iter(iterable)
                 self._total = _length(iterable)
-            while len(items) < size:
+            while len(items) < size and not self.values.closed:
                 before, wanted = len(items), min(size - len(items), many)
                 items.extend(islice(self._iterator, wanted))  # an error leaves those
                 if len(items) - before < wanted:
                     self._ended = True
                     break
-                if self.chunksize is None and _now() > until:
+                if _now() <= until:
+                    many *= 2
+                elif self.chunksize is None:
                     break
-                many *= 2
         except BaseException as error:
             self._ended = True
             text, trace = describe(error)

@@ -270,8 +270,7 @@ class MapState(RunState):
         """The map has ended: nothing more is done of it."""
         dropped, values = self.plan.dropped, spread.values
         dropped.extend([part.job for part in spread.open])
-        dropped.append(values.items)
-        values.items = {}
+        dropped.append(values.close())
         if spread.task.outcome is not None and spread.task.outcome.ok:
             values.clear()
         spread.open.clear()

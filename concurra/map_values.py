@@ -71,6 +71,8 @@ class Values:
         self.arrived: Deque[Tuple[Arrival, Outcome, float]] = deque()
         #: By their places, items that failed and may be tried again.
         self.items: Dict[int, Any] = {}
+        #: Whether nothing more is to be done.
+        self.closed = False
         #: By their places.
         self.failures: Dict[int, Failure] = {}
         #: What the run makes known of it.
@@ -156,6 +158,12 @@ class Values:
             for place in self.failures:
                 found.pop(place, None)
         return found
+
+    def close(self) -> Dict[int, Any]:
+        """The task has ended; what was to be tried again. Takes no time."""
+        self.closed = True
+        items, self.items = self.items, {}
+        return items
 
     def clear(self) -> None:
         """The task has its list of values: they are kept once. Takes no time."""
