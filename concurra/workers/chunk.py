@@ -116,8 +116,9 @@ def _call(
         except BaseException as error:  # SystemExit ends the call, not the worker
             if not items:
                 raise  # they were taken away
-            fail(len(values), error)
-            values.append(None)
+            if len(values) < len(items):  # or it was for another task, and came late
+                fail(len(values), error)
+                values.append(None)
 
 
 def _await(items: List[Any], values: List[Any], fail: Fail) -> None:
