@@ -53,7 +53,8 @@ class Looking:
         """How many tasks are in which state; they may go on while it is counted."""
         plan, running = self._plan, self.running
         failed, terminated = plan.faults[FAILED], plan.faults[TERMINATED]
-        ready = min(len(plan.ready), plan.remaining)
+        ready = self._schedulers[0].ready if self.begun else len(plan.ready)
+        ready = min(ready, plan.remaining)
         return {
             "waiting": max(0, plan.remaining - ready - running),
             "ready": ready,

@@ -170,25 +170,23 @@ class MapJob(Call):
     def _pull(self) -> List[Any]:
         """The items of a chunk, as far as there are any; what is raised ends them."""
         items: List[Any] = []
-        many = size = self.chunksize or self._size()
+        size, many = self.chunksize or self._size(), 1
         until = _now() + TARGET
-        if self.chunksize is None:
-            many = 1
         try:
             if self._iterator is None:
                 iterable = self.source.args[0]
                 self._iterator = iter(iterable)
-                if hasattr(type(iterable), "__len__"):
-                    self._total = len(iterable)
-            while len(items) < size:
+                self._total = _length(iterable)
+            while len(items) < size and not self.values.closed:
                 before, wanted = len(items), min(size - len(items), many)
                 items.extend(islice(self._iterator, wanted))  # an error leaves those
                 if len(items) - before < wanted:
                     self._ended = True
                     break
-                if self.chunksize is None and _now() > until:
+                if _now() <= until:
+                    many *= 2
+                elif self.chunksize is None:
                     break
-                many *= 2
         except BaseException as error:
             self._ended = True
             text, trace = describe(error)
@@ -267,3 +265,11 @@ class MapJob(Call):
         self._places = sorted(items)
         self._iterator = iter([items[place] for place in self._places])
         self._total, self._count, self._ended = len(items), 0, False
+
+
+def _length(iterable: Any) -> Optional[int]:
+    """How many items it has; None if it has no length, or it is not known."""
+    try:
+        return len(iterable) if hasattr(type(iterable), "__len__") else None
+    except Exception:
+        return None

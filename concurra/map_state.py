@@ -32,7 +32,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Deque, Dict, List, Optional, Set
 
-    from .map_job import MapJob
     from .map_values import Chunk, Values
     from .slots import Slot
     from .stopping import Outcomes
@@ -98,8 +97,6 @@ class MapState(RunState):
         mapped = self.plan.mapped.items()
         self._spreads = {task: Spread(task, values) for task, values in mapped}
         self._take_next: Callable[[float], Optional[Task]] = self.plan.take
-        # Parts that were given back: their jobs may be known by their ids.
-        self._kept: List[Task] = []
 
     # -- taking ------------------------------------------------------------------
 
@@ -131,8 +128,7 @@ class MapState(RunState):
         task = spread.task
         if spread.wants_step:
             options = task.options
-            job: MapJob = task.job  # type: ignore[assignment]
-            job.order = Order(
+            task.job.order = Order(  # type: ignore[union-attr]
                 max(1, self._limit.now),
                 options.retry,
                 task.attempts <= options.retries,
@@ -190,7 +186,6 @@ class MapState(RunState):
         if spread is None:
             return super()._put_back(task)
         if type(task) is Part:
-            self._kept.append(task)
             spread.waiting.appendleft(task)
         else:
             spread.stepping = False
@@ -275,8 +270,7 @@ class MapState(RunState):
         """The map has ended: nothing more is done of it."""
         dropped, values = self.plan.dropped, spread.values
         dropped.extend([part.job for part in spread.open])
-        dropped.append(values.items)
-        values.items = {}
+        dropped.append(values.close())
         if spread.task.outcome is not None and spread.task.outcome.ok:
             values.clear()
         spread.open.clear()
@@ -315,6 +309,12 @@ class MapState(RunState):
         for spread in self._spreads.values():
             self._let_go(spread)
 
+    def _stop_slot(self, slot: Slot, *args: Any) -> None:
+        """A thread cannot be stopped, but what is left of its chunk is not done."""
+        if type(slot.task) is Part:
+            slot.task.job.halt()  # type: ignore[union-attr]
+        super()._stop_slot(slot, *args)
+
     def _slots_at(self, task: Task) -> List[Slot]:
         """The slots that are at a map; none if it is another task."""
         if task not in self._spreads:
@@ -330,8 +330,7 @@ class MapState(RunState):
     def _slot_of(self, task: Task) -> Optional[Slot]:
         slots = [] if task.outcome is not None else self._slots_at(task)
         parts = [slot for slot in slots if slot.task is not task]
-        found = next(iter(parts or slots), None)
-        return found or super()._slot_of(task)
+        return next(iter(parts or slots), None) or super()._slot_of(task)
 
     def _dismiss(self, task: Task, slot: Optional[Slot]) -> AtHand:
         at_hand = super()._dismiss(task, slot)
@@ -352,8 +351,17 @@ class MapState(RunState):
     @property
     def running(self) -> int:
         """See `Stopping.running`."""
+        return len(self._at_work())
+
+    @property
+    def ready(self) -> int:
+        """See `Stopping.ready`; a map of which there is more to be done is at work."""
+        queued = {task for task, spread in self._spreads.items() if spread.queued}
+        return max(0, super().ready - len(queued & self._at_work()))
+
+    def _at_work(self) -> Set[Task]:
         tasks = [slot.task for slot in list(self.slots.all) if slot.state == AT_WORK]
-        return len({task.whole or task for task in tasks if task is not None})
+        return {task.whole or task for task in tasks if task is not None}
 
     # -- what was cut short --------------------------------------------------------
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class Chunk(Call):
     """Calls of a function for some items.
 
+    Its ``items`` stay; it is called with a list of its own, see `halt`.
+
     :param places: those of the items among all.
     :param exceptions: whether what items raise has its place among the values.
     :param again: whether there is another attempt for those that fail.
@@ -31,7 +33,7 @@ class Chunk(Call):
     :param here: see `Call`.
     """
 
-    __slots__ = ("places", "again", "fresh", "here", "exceptions")
+    __slots__ = ("items", "places", "again", "fresh", "here", "exceptions")
 
     def __init__(
         self,
@@ -46,12 +48,18 @@ class Chunk(Call):
         fresh: bool = True,
         here: bool = False,
     ) -> None:
-        super().__init__(perform_chunk, (func, items, on, exceptions), None, context)
+        args = func, list(items), on, exceptions
+        super().__init__(perform_chunk, args, None, context)
+        self.items = items
         self.places = places
         self.exceptions = exceptions
         self.again = again
         self.fresh = fresh
         self.here = here
+
+    def halt(self) -> None:
+        """Begin no more of its calls in this process; takes no time."""
+        self.args[1].clear()
 
 
 class Values:
@@ -63,6 +71,8 @@ class Values:
         self.arrived: Deque[Tuple[Arrival, Outcome, float]] = deque()
         #: By their places, items that failed and may be tried again.
         self.items: Dict[int, Any] = {}
+        #: Whether nothing more is to be done.
+        self.closed = False
         #: By their places.
         self.failures: Dict[int, Failure] = {}
         #: What the run makes known of it.
@@ -77,7 +87,7 @@ class Values:
 
     def arrive(self, chunk: Chunk, outcome: Outcome, seconds: float) -> None:
         """A chunk has ended; takes no time, and may be told twice."""
-        items, many = chunk.args[1], len(chunk.args[1])
+        items, many = chunk.items, len(chunk.items)
         kept = chunk.again and not (outcome.cause is PART and not outcome.value[1])
         arrival = chunk.places, chunk.fresh, items if kept else None, many
         self.arrived.append((arrival, outcome, seconds))
@@ -148,6 +158,12 @@ class Values:
             for place in self.failures:
                 found.pop(place, None)
         return found
+
+    def close(self) -> Dict[int, Any]:
+        """The task has ended; what was to be tried again. Takes no time."""
+        self.closed = True
+        items, self.items = self.items, {}
+        return items
 
     def clear(self) -> None:
         """The task has its list of values: they are kept once. Takes no time."""

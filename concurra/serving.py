@@ -62,6 +62,11 @@ class Serving:
         """How many tasks are at work."""
         return self._state.running
 
+    @property
+    def ready(self) -> int:
+        """How many tasks wait for nothing but their turn."""
+        return self._state.ready
+
     def at_work(self) -> List[AtWork]:
         """What is at work, the longest first; for any thread."""
         from .snapshot import at_work

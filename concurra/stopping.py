@@ -105,6 +105,11 @@ class Stopping:
         """How many tasks are at work."""
         return self.slots.count[AT_WORK]
 
+    @property
+    def ready(self) -> int:
+        """How many tasks wait for nothing but their turn."""
+        return len(self.plan.ready)
+
     def unstoppable(self, slot: Slot, now: float) -> None:
         """The worker of a slot cannot be stopped."""
         if slot.state == STOPPING:

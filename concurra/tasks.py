@@ -50,8 +50,9 @@ class Call:
     kind = CALL
     #: Whether it is to be told of the tasks that it depends on: see `references`.
     refers = False
-    #: Whether it stays in this process, though the run has an executor.
-    here = False
+    #: Whether it stays in this process, though the run has an executor; None if that is
+    #: as its task's options say.
+    here: Optional[bool] = None
 
     def __init__(
         self,
@@ -121,7 +122,7 @@ class Command:
     )
 
     kind = COMMAND
-    refers = here = False  # see `Call`
+    refers, here = False, None  # see `Call`
 
     def __init__(
         self,

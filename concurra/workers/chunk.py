@@ -74,6 +74,7 @@ def perform_chunk(
 ) -> Done:
     """Call a function with each of the items, and await what is to be awaited.
 
+    :param items: who empties it ends this, after the call that is at work.
     :param on: see `Retry`; None if all errors are alike.
     :param all_traces: whether all tracebacks are kept, and not the first alone.
     """
@@ -90,7 +91,6 @@ def perform_chunk(
             told is not None,
         )
 
-    items = list(items)
     _items[id(items)] = items
     try:
         _call(func, items, values, fail)
@@ -110,26 +110,31 @@ def _call(
     while True:
         try:
             values.extend(calls)  # what it was given before an error stays
-            if len(values) >= len(items):  # or it is the child of a fork
+            if len(values) >= len(items):  # or they were taken away
                 return
             raise StopIteration  # as a call has, which ends `extend`, not the items
         except BaseException as error:  # SystemExit ends the call, not the worker
             if not items:
-                raise  # this is the child of a fork
-            fail(len(values), error)
-            values.append(None)
+                raise  # they were taken away
+            if len(values) < len(items):  # or it was for another task, and came late
+                fail(len(values), error)
+                values.append(None)
 
 
 def _await(items: List[Any], values: List[Any], fail: Fail) -> None:
     for place, value in enumerate(values):
-        if type(value) is CoroutineType and items:
-            try:
-                values[place] = run_coroutine(value)
-            except BaseException as error:
-                if not items:
-                    raise
-                fail(place, error)
-                values[place] = None
+        if type(value) is not CoroutineType:
+            continue
+        if not items:
+            value.close()
+            continue
+        try:
+            values[place] = run_coroutine(value)
+        except BaseException as error:
+            if not items:
+                raise
+            fail(place, error)
+            values[place] = None
 
 
 def _take_all_away() -> None:

@@ -55,8 +55,9 @@ class ExecutorPool(Pool):
     """What the workers of a run share that has an executor; see `Workers`.
 
     :param executor: the user's.
-    :param local: the ids of jobs that are done in this process.
-    :param kept: the ids of jobs whose results stay with the executor.
+    :param local: the ids of jobs that are done in this process; what is made during the
+        run may have them once more, and says itself where it is done.
+    :param kept: likewise, of jobs whose results stay with the executor.
     :param commands: whether there are commands among the local ones.
     :param grace: seconds that the end waits for cancels that are on their way.
     :param max_output: see `CommandWorker`.
@@ -179,7 +180,7 @@ class ExecutorsWorker(PooledWorker):
         self._kinds[EXECUTOR] = ExecutorWorker(pool)
 
     def _kind(self, job: Job) -> str:
-        here = job.here or id(job) in self._local
+        here = id(job) in self._local if job.here is None else job.here
         return job.kind if here else EXECUTOR
 
 
@@ -212,7 +213,8 @@ class ExecutorWorker:
             return Outcome.stopped()
         note = self.note or _NO_NOTE
         pool = self._pool
-        self._attempt = attempt = Attempt(pool, job, note, done, id(job) in pool.kept)
+        kept = job.here is None and id(job) in pool.kept
+        self._attempt = attempt = Attempt(pool, job, note, done, kept)
         self.sent = True
         try:
             if pool.kept and isinstance(job, Command):

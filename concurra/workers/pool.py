@@ -18,7 +18,7 @@ from .thread import FallbackWorker, ThreadWorker, perform
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
-    from typing import Any, Callable, Collection, Dict, List, Optional, Set
+    from typing import Any, Callable, Collection, Dict, List, Optional
 
     from ..current import Note
     from ..tasks import Call, Job
@@ -68,9 +68,9 @@ class Pool:
         self.threads = threads
         self.fallback = fallback
         self.initializer = initializer
-        #: The ids of jobs that a process could not unpickle. From then on any worker
-        #: does them in the calling thread. They live until the end of the run.
-        self.unpicklable: Set[int] = set()
+        #: By their ids, jobs that a process could not unpickle. From then on any worker
+        #: does them in the calling thread. They are kept, so that no other has the id.
+        self.unpicklable: Dict[int, Job] = {}
         #: Whether there are processes that no thread waits for.
         self.elsewhere = False
         #: Whether workers are to know what goes with a job.
@@ -360,7 +360,7 @@ class PooledWorker:
                 self._put_aside(CALL)
             job, self._job = self._job, None
             if job is not None and self._falls_back(outcome):
-                self._pool.unpicklable.add(id(job))
+                self._pool.unpicklable[id(job)] = job
                 outcome = Outcome(LOST, None, None, outcome.error, outcome.trace)
         finally:  # a late exception is for another task
             job = None  # this thread may do the next ones, within this call

@@ -279,18 +279,20 @@ class TestPlan:
 
         with Gate() as gate:
             runner = runner_in("thread", 3, observers=[Observer()])
-            runner.map(
+            ref = runner.map(
                 lambda number: gate.wait(number), range(9), label="m", chunksize=1
             )
+            runner.add_task(double, 1, label="after", depends_on=ref)
             runner.execute_in_background()
             gate.reached_by(3)
             assert runner.get_active_runner_count() == 1
-            assert runner.counts()["running"] == 1
-            assert len(runner) == 1
+            counts = runner.counts()
+            assert (counts["running"], counts["ready"], counts["waiting"]) == (1, 0, 1)
+            assert len(runner) == 2
             assert [each.label for each in runner._life.snapshot("").at_work] == ["m"]
             gate.open()
             runner.get_background_results(verify=False)
-        assert [kind for kind, _ in seen] == ["start", "end"]
+        assert [kind for kind, label in seen if label == "m"] == ["start", "end"]
 
     def test_the_task_knows_its_label_and_attempt(self):
         """In a process, too."""
@@ -719,6 +721,36 @@ class TestForce:
         assert results["other"]["result"] == 4
         assert len(begun) == 3
 
+    @pytest.mark.parametrize("how", ("cancel", "abort", "timeout", "attempt", "run"))
+    def test_a_thread_begins_no_more_of_its_chunk(self, how):
+        """The call that is at work goes on, as that of any task; it is the last."""
+        begun, threads = [], []
+        with Gate() as gate:
+
+            def wait(number):
+                begun.append(number)
+                threads.append(threading.current_thread())
+                gate.wait(number)
+
+            runner = runner_in("thread", 1, run_timeout=1.0 if how == "run" else None)
+            retry = concurra.Retry(0, attempt_timeout=1.0) if how == "attempt" else None
+            func = concurra.task(
+                wait, timeout=1.0 if how == "timeout" else None, task_retries=retry or 0
+            )
+            runner.map(func, range(3), label="m", chunksize=3)
+            runner.execute_in_background()
+            gate.reached_by(1)
+            if how == "cancel":
+                assert runner.cancel("m")
+            elif how == "abort":
+                runner.abort(verify=False)
+            result = runner.get_background_results(verify=False)["m"]
+            check(result)
+            assert result["result"] is None
+        threads[0].join(BOUND)
+        assert not threads[0].is_alive()
+        assert begun == [0]
+
     def test_a_cancel_before_the_start(self):
         """Nothing of it is begun."""
         runner = runner_in("thread")
@@ -852,6 +884,19 @@ class TestElsewhere:
             n for n in range(50) if n % 10 != 3
         ]
         assert result["execution_mode"] == ("thread" if local else "executor")
+
+    def test_chunks_are_not_taken_for_local_jobs(self, monkeypatch):
+        """Though they may be where one was that has been let go of."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        for module in ("concurra.hiring", "concurra.workers.executor"):
+            monkeypatch.setattr(f"{module}.id", lambda job: 0, raising=False)
+        with ThreadPoolExecutor(2) as pool:
+            runner = concurra.TaskRunner(2, executor=pool, progress_stats=False)
+            first = runner.add_task(concurra.task(list, local=True), (1, 2))
+            runner.map(double, first, label="m")
+            result = runner.run(verify=False)["m"]
+        assert (result["result"], result["execution_mode"]) == ([2, 4], "executor")
 
     def test_a_checkpoint_has_its_list(self, tmp_path):
         """If its items can be recorded, it is not run again; a generator's cannot."""

@@ -149,6 +149,40 @@ def test_what_the_iterable_raises_ends_it() -> None:
     assert made.values.known() == {0: 0.5, 2: 1.5}
 
 
+def test_no_more_is_taken_when_the_task_has_ended() -> None:
+    """A chunk is taken in pieces, of which one may be on its way by then."""
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in itertools.count():
+            taken.append(number)
+            if number == 10:
+                made.values.close()
+            yield number
+
+    made = job(items(), 1000)
+    made.step()
+    made.step()
+    assert 10 < len(taken) < 20
+
+
+@pytest.mark.parametrize("error", (TypeError, NotImplementedError, OverflowError))
+def test_a_length_that_is_not_known_costs_nothing(error: type[Exception]) -> None:
+    """Its items are taken till their end, as if it had none."""
+
+    class Endless:
+        def __len__(self) -> int:
+            raise error
+
+        def __iter__(self) -> Any:
+            return iter([2, 4])
+
+    made = job(Endless())
+    assert sum(do(made, fed(made)) for _ in range(2)) == 2
+    outcome = end(made)
+    assert (outcome.cause, outcome.value) == (SUCCESS, [1.0, 2.0])
+
+
 def test_only_what_failed_is_tried_again() -> None:
     """As the iterable of the next attempt."""
     calls: list[int] = []

@@ -9,6 +9,7 @@ import signal
 import stat
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -386,6 +387,24 @@ def test_a_job_that_cannot_be_unpickled_may_run_in_a_thread(
             assert pid_of(pooled) != os.getpid()
         finally:
             pooled.close()
+
+
+def test_no_other_is_taken_for_a_job_that_could_not_be_unpickled(
+    pool: Callable[..., TestPool],
+) -> None:
+    """It is known by its place in memory, which is not given to others meanwhile."""
+    made = pool(fallback=True)
+    pooled = made.hire()
+    only_here = ElsewhereOnly()
+    known = weakref.ref(only_here)
+    try:
+        run(pooled, call(isinstance, only_here, ElsewhereOnly))
+        del only_here
+        assert known() is not None
+    finally:
+        pooled.close()
+        made.close()
+    assert known() is None
 
 
 def test_without_the_fallback_it_fails(pooled: Hired) -> None:
