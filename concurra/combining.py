@@ -74,6 +74,15 @@ class CombiningLock:
         while not visitor.served:
             visitor.parking.acquire()
 
+    def end_visit(self, visitor: Visitor) -> None:
+        """Nothing is left of a visit that a late exception has cut short.
+
+        A case that was left is decided by now, or when this gives the lock back.
+        """
+        with self:
+            pass
+        visitor.served = True
+
     def holds(self) -> bool:
         """Whether the calling thread holds the lock."""
         return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]

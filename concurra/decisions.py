@@ -55,7 +55,7 @@ class Decisions(CombiningLock):
         while self.holds():
             self._state.rebuild(self._clock())
             self.release()
-        self.await_decision(slot)
+        self.end_visit(slot)
         if slot.state == AT_WORK and slot.outcome is None and slot.worker is not None:
             mode = slot.worker.at_hand.mode
             slot.outcome = Outcome.raised(mode, error, ERROR if mode else LOST)

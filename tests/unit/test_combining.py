@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from typing import Callable
+from types import SimpleNamespace
+from typing import Any, Callable, Deque
 
 import pytest
 
 from concurra.combining import CombiningLock
+from concurra.decisions import Decisions
+from concurra.slots import PARKED
 from tests.helpers import wait_until
 
 BOUND = 10.0
@@ -184,3 +187,57 @@ def test_a_wakeup_too_many_decides_nothing() -> None:
     thread.join(BOUND)
     assert not thread.is_alive()
     assert someone.deciders and someone.served
+
+
+class Late(BaseException):
+    """Strikes a thread in the midst of a visit."""
+
+
+class Struck(Deque[Any]):
+    """Strikes who leaves a case, before or after that."""
+
+    def __init__(self, after: bool) -> None:
+        super().__init__()
+        self.after = after
+
+    def append(self, case: Any) -> None:
+        if self.after:
+            super().append(case)
+        raise Late
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_a_visit_that_was_cut_short_is_waited_for_only_if_it_was_left(
+    left: bool,
+) -> None:
+    """Nobody decides a case that nobody has seen; one that was left is decided once."""
+    decided: list[Any] = []
+    state: Any = SimpleNamespace(ended=decided.append, rebuild=lambda now: None)
+    decisions = Decisions(state, lambda: 0.0)
+    slot: Any = SimpleNamespace(
+        state=PARKED, outcome=None, worker=None, served=True, parking=threading.Lock()
+    )
+    slot.parking.acquire()
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with decisions:
+            entered.set()
+            leave.wait(BOUND)
+
+    def visit() -> None:
+        try:
+            decisions.visit(slot)
+        except Late as error:
+            leave.set()
+            decisions.record(slot, error)
+
+    holder = start(hold)
+    assert entered.wait(BOUND)
+    decisions._waiting = Struck(left)
+    visitor = threading.Thread(target=visit, daemon=True)
+    visitor.start()
+    visitor.join(BOUND)
+    holder.join(BOUND)
+    assert not visitor.is_alive()
+    assert decided == [slot] * (1 + left)  # the last is what `record` brings in itself
