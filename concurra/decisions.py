@@ -54,8 +54,10 @@ class Decisions(CombiningLock):
         """
         while self.holds():
             self._state.rebuild(self._clock())
+            self._state.withdraw(slot, self._clock())  # before others see it
             self.release()
         self.end_visit(slot)
+        self.make(self._state.withdraw, slot, self._clock())
         if slot.state == AT_WORK and slot.outcome is None and slot.worker is not None:
             mode = slot.worker.at_hand.mode
             slot.outcome = Outcome.raised(mode, error, ERROR if mode else LOST)

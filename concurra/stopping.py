@@ -19,7 +19,7 @@ from .effects import ABANDON, KILL, STOP
 from .events import LOOK, RUN_START
 from .options import seconds_of
 from .outcomes import NOTHING, AtHand, Outcome
-from .slots import AT_WORK, COMING, STOPPING
+from .slots import AT_WORK, COMING, PARKED, STOPPING
 from .timers import FOREVER
 
 TYPE_CHECKING = False
@@ -301,6 +301,17 @@ class Stopping:
         self.plan.terminate(outcomes, now, outcome())
         for slot in stopping:
             self._stop_slot(slot, now, force)
+
+    def withdraw(self, slot: Slot, now: float) -> None:
+        """The thread of a slot was struck, and closes its worker: no other takes it up.
+
+        What it is at, if there is a task, is still to be recorded.
+        """
+        if slot.state == COMING:
+            slot.resigned = True
+            self.slots.move(slot, STOPPING)
+        elif slot.state == PARKED:
+            self.gone(slot, now)
 
     def _stop_slot(self, slot: Slot, now: float, force: int = steps.TERMINATE) -> None:
         self.slots.move(slot, STOPPING)

@@ -212,7 +212,11 @@ def test_a_visit_that_was_cut_short_is_waited_for_only_if_it_was_left(
 ) -> None:
     """Nobody decides a case that nobody has seen; one that was left is decided once."""
     decided: list[Any] = []
-    state: Any = SimpleNamespace(ended=decided.append, rebuild=lambda now: None)
+    state: Any = SimpleNamespace(
+        ended=decided.append,
+        rebuild=lambda now: None,
+        withdraw=lambda slot, now: None,
+    )
     decisions = Decisions(state, lambda: 0.0)
     slot: Any = SimpleNamespace(
         state=PARKED, outcome=None, worker=None, served=True, parking=threading.Lock()

@@ -275,6 +275,45 @@ def test_a_death_with_a_task_that_has_not_begun() -> None:
     assert (run.tasks["a"].attempts, run.tasks["a"].started) == (1, 2.0)
 
 
+def test_a_slot_is_withdrawn_while_it_was_coming() -> None:
+    """Whoever was asked to serve it finds nothing; another comes when it has gone."""
+    run = Replay(make("a"), limit=1)
+    run.open()
+    for _ in range(2):  # a decision may be made twice
+        run.state.withdraw(run.slots[0], 1.0)
+    assert run.states() == [STOPPING] and run.slots[0].resigned
+    assert run.state.come(run.slots[0], object(), 2.0) == (STOPPING, None)
+    assert run.effects() == []
+    run.state.gone(run.slots[0], 3.0)
+    assert run.effects() == [(START, 1)]
+    assert run.come(1, 4.0) == "a"
+
+
+def test_a_slot_is_withdrawn_while_it_was_parked() -> None:
+    """It is not woken any more, when there is something to do."""
+    run = Replay(make("a"), make("b"), make("c", "a"), make("d", "a"), limit=2)
+    run.open()
+    run.come(0)
+    run.come(1)
+    assert run.end(1, success()) is None
+    run.come(1)
+    assert run.states() == [AT_WORK, PARKED]
+    run.state.withdraw(run.slots[1], 1.0)
+    assert run.states() == [AT_WORK, GONE]
+    run.end(0, success())
+    assert run.effects() == [(START, 2)]  # beside the first, which is there
+    assert {run.come(0), run.come(2)} == {"c", "d"}
+
+
+def test_what_a_withdrawn_slot_is_at_is_still_to_be_recorded() -> None:
+    """Its task has begun, so it is not given to another."""
+    run = Replay(make("a"), limit=1)
+    run.open()
+    run.come(0)
+    run.state.withdraw(run.slots[0], 1.0)
+    assert run.states() == [AT_WORK] and run.slots[0].task is run.tasks["a"]
+
+
 def test_a_death_while_it_was_parked() -> None:
     """Nobody misses it."""
     run = Replay(make("a"), make("b"), make("c", "a"), limit=2)
