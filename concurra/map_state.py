@@ -47,9 +47,8 @@ class Part(Task):
     __slots__ = ("whole", "taken")
 
     def __init__(self, whole: Task, chunk: Chunk) -> None:
-        super().__init__(whole.label, chunk, whole.options)
+        super().__init__(whole.label, chunk, whole.options, whole.title)
         self.whole = whole
-        self.title = whole.title
         self.index = whole.index
         self.started = whole.started
         self.attempts = whole.attempts

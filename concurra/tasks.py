@@ -275,7 +275,7 @@ class Task(TaskRef):
         label: Hashable,
         job: Job,
         options: Options = DEFAULTS,
-        title: Optional[str] = None,
+        title: Union[str, Tuple[str, str], None] = None,
     ) -> None:
         self.label = label
         self.title: Union[str, Tuple[str, str]] = title or job.title
