@@ -46,8 +46,8 @@ class Adding:
             label = len(plan.tasks)
         elif type(label) is not str and type(label) is not int:  # which can be, always
             label = checks.label(label)
-        needed: Tuple[Hashable, ...] = ()
-        if depends_on is not None:
+        needed = () if depends_on is None else checks.plain_labels(depends_on)
+        if needed is None:
             single = isinstance(depends_on, TaskRef)
             needed = (depends_on,) if single else checks.labels(depends_on)
             if not REFERENCES.isdisjoint(map(type, needed)):

@@ -247,6 +247,18 @@ def imported(tasks: Iterable[Task]) -> None:
             )
 
 
+def plain_labels(value: Any) -> Optional[Tuple[Hashable, ...]]:
+    """The same as `labels`; None if it is no list of strings and numbers alone."""
+    if type(value) is not list:
+        return None
+    named = tuple(value)
+    for each in named:
+        if type(each) not in _PLAIN:
+            return None
+    few = len(named) < 2 or len(set(named)) == len(named)
+    return named if few else tuple(dict.fromkeys(named))
+
+
 def labels(value: Any) -> Tuple[Hashable, ...]:
     """The labels of ``depends_on``, each once, in order; a string is one label.
 

@@ -323,7 +323,9 @@ def referred(args: Sequence[Any], kwargs: Mapping[str, Any] = {}) -> List[TaskRe
         if kind in REFERENCES:
             found[value] = None
         elif kind in CONTAINERS:
-            for each in value.values() if kind is dict else value:
-                if type(each) in REFERENCES:
-                    found[each] = None
+            within = value.values() if kind is dict else value
+            if not REFERENCES.isdisjoint(map(type, within)):  # quick, if it is long
+                found.update(
+                    (each, None) for each in within if type(each) in REFERENCES
+                )
     return list(found)

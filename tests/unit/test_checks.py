@@ -160,6 +160,8 @@ def test_what_is_no_context() -> None:
         (b"ab", (b"ab",)),
         (["a", "b"], ("a", "b")),
         (("b", "a", "b"), ("b", "a")),
+        (["b", 1, "b", 1], ("b", 1)),
+        (["a", True, b"c"], ("a", True, b"c")),
         ({"a": 1, "b": 2}, ("a", "b")),
         ({"a"}, ("a",)),
         (frozenset([1]), (1,)),
@@ -171,6 +173,9 @@ def test_what_is_no_context() -> None:
 def test_labels(value: Any, labels: tuple[Any, ...]) -> None:
     """Any collection, each once, in order; a string is one label."""
     assert checks.labels(value) == labels
+    plain = checks.plain_labels(value)
+    odd = [each for each in labels if type(each) not in (str, int)]
+    assert plain == (None if odd or type(value) is not list else labels)
 
 
 @pytest.mark.parametrize("bad", [0, 1, True, object(), [["a"]], [{}]])
