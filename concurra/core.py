@@ -10,7 +10,7 @@ from .command_adders import CommandAdders
 from .errors import CommandExecutionError, hidden
 from .following import Following
 from .function_adders import FunctionAdders
-from .loading import load_engine
+from .loading import load_engine, load_report_soon
 from .options import Options
 from .tasks import EMPTY
 
@@ -218,7 +218,7 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
             call, or this is a daemonic process, which cannot have any.
         """
         wanted = checks.report_options(verify, raise_exception, error_message)
-        self._life.run(self._choose, self._break)
+        self._life.run(self._choose, self._break, *self._meanwhile(*wanted))
         return self._conclude(*wanted)
 
     def execute(
@@ -249,7 +249,7 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         """
         self._life.check_begun("Nothing runs yet: call execute_in_background() first")
         wanted = checks.report_options(verify, raise_exception, error_message)
-        self._life.wait(self._break)
+        self._life.wait(self._break, *self._meanwhile(*wanted))
         return self._conclude(*wanted)
 
     def is_running(self) -> bool:
@@ -318,6 +318,15 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         if verify:
             self.verify(raises, message)
         return self._registry.complete()
+
+    def _meanwhile(self, verify: bool, *_: object) -> List[Callable[[], None]]:
+        """What is to be done before the wait for the end."""
+        return [self._expect_report] if verify else []
+
+    def _expect_report(self) -> None:
+        # Workers that are forked would wait for the end of that.
+        if not self._life.forks and logs.is_report_wanted(self.log):
+            load_report_soon()
 
     def _break(self, error: BaseException) -> Tuple[Done, Done]:
         """Something cuts the run short: show no more progress, and tell of it.

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     #: What is chosen for the run now, and those who follow it.
     Choose = Callable[[], Tuple[RunOptions, Sequence[Sequence[Reader]]]]
 
+    #: A part of a run: what speaks against it, and it has had no effect then; or None.
+    Step = Callable[[], Optional[ConcurraError]]
+
     #: Hears at once, and must not block, of what cuts the run short. Returns what is to
     #: be called once all is being terminated, and what when all has ended.
     Ending = Tuple[Callable[[], None], Callable[[], None]]
@@ -61,6 +64,8 @@ class LifeCycle(Looking):
         self._cancelled: Dict[Task, None] = {}  # before there was a scheduler
         #: Whether the run goes on in the background, and nobody has fetched its end.
         self.in_background = False
+        #: Whether it forks this process; known once it has begun.
+        self.forks = False
 
     def begin_once(self, begin: Callable[[], object]) -> None:
         """Have the run begun, unless it has; one of many callers does it."""
@@ -89,14 +94,16 @@ class LifeCycle(Looking):
 
     # -- start, wait, stop -------------------------------------------------------
 
-    def run(self, choose: Choose, broken: Broken) -> None:
+    def run(self, choose: Choose, broken: Broken, *meanwhile: Step) -> None:
         """Start, and wait for the end.
 
+        :param meanwhile: what else is to be done before the wait.
         :raises LifeCycleError: it has been started before, or cannot be here.
         :raises BaseException: what ``choose`` raises, or `Plan.check`; nothing has been
             started then.
         """
-        self.conduct(broken, lambda: self._start(choose, False), self._wait)
+        begin = partial(self._start, choose, False)
+        self.conduct(broken, begin, *meanwhile, self._wait)
 
     def start(self, choose: Choose, broken: Broken, runner: Runner) -> None:
         """Start in the background; for errors, see `run`.
@@ -105,15 +112,16 @@ class LifeCycle(Looking):
         """
         from . import background  # before there are workers: a fork can cut it in two
 
-        self.conduct(broken, lambda: self._start(choose, True))
+        self.conduct(broken, partial(self._start, choose, True))
         background.remember(runner)
 
-    def wait(self, broken: Broken) -> None:
+    def wait(self, broken: Broken, *meanwhile: Step) -> None:
         """Wait for the end.
 
+        :param meanwhile: see `run`.
         :raises LifeCycleError: the end would wait for the caller.
         """
-        self.conduct(broken, self._wait)
+        self.conduct(broken, *meanwhile, self._wait)
 
     def await_end(self, timeout: Optional[float]) -> bool:
         """Wait for the end, or so many seconds; whether it has come.
@@ -180,13 +188,10 @@ class LifeCycle(Looking):
         self.check_ended("A handler of the run's log cannot wait for its end")
         self.in_background = False
 
-    def conduct(
-        self, broken: Broken, *steps: Callable[[], Optional[ConcurraError]]
-    ) -> None:
+    def conduct(self, broken: Broken, *steps: Step) -> None:
         """Take steps of a run, as long as nothing speaks against one.
 
-        :param steps: they return what does, and have had no effect then. If one raises,
-            everything is terminated.
+        If a step raises, everything is terminated.
         """
         try:
             for step in steps:
@@ -311,6 +316,7 @@ class LifeCycle(Looking):
     ) -> Scheduler:
         """What opens the plan and runs it; nothing is started or held by that."""
         plan, threads = self._plan, ThreadCache()
+        self.forks = options.forks
         return Scheduler(
             plan,
             pool_of(options, plan, threads),

@@ -1,10 +1,12 @@
 """What runs tasks is loaded with the first runner: it takes longer than all the rest.
 
-Not later: a signal handler that aborts a run would find half a module.
+Not later: a signal handler that aborts a run would find half a module. What a report
+needs takes as long once more, and is loaded while tasks are at work.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 
@@ -18,6 +20,8 @@ TURN: Final = 1e-5
 
 _loading = threading.Lock()
 _loaded = False
+#: Held by who imports beside tasks, and by who forks: see `load_report_soon`.
+_forking = threading.RLock()
 
 
 def load_engine() -> None:
@@ -42,3 +46,36 @@ def load_engine() -> None:
         if mine:
             sys.setswitchinterval(interval)
             _loading.release()
+
+
+def load_report_soon() -> None:
+    """Import what a report needs in a thread of its own, beside tasks that are at work.
+
+    Not in the caller's: a signal handler there that reports would find half a module.
+    If a task forks meanwhile, that waits for the end of this. The child would have no
+    thread that goes on with what is half imported, and wait for it for ever.
+    """
+    if "tabulate" in sys.modules:
+        return
+    try:
+        threading.Thread(target=_load_report, daemon=True).start()
+    except RuntimeError:
+        pass  # no more threads: the report does it
+
+
+def _load_report() -> None:
+    with _forking:
+        from . import summary  # noqa: F401
+
+        try:
+            import tabulate  # noqa: F401
+        except Exception:
+            pass  # the report says what is wrong
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_forking.acquire,
+        after_in_parent=_forking.release,
+        after_in_child=_forking.release,
+    )

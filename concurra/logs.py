@@ -106,6 +106,14 @@ def _print(text: str) -> None:
             pass
 
 
+def is_report_wanted(log: logging.Logger) -> bool:
+    """Whether somebody may want a report on what has succeeded."""
+    try:
+        return is_on(log, "info")
+    except Exception:
+        return False
+
+
 def report(
     log: logging.Logger,
     registry: Registry,

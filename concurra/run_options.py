@@ -109,6 +109,13 @@ class RunOptions:
                 "max_concurrency is less than 1: tasks will run one after another"
             )
 
+    @property
+    def forks(self) -> bool:
+        """Whether this process is forked for workers; not to be asked before a run."""
+        if not self.use_multiprocessing:
+            return False
+        return checks.context(self.mp_context).get_start_method() == "fork"
+
     def share(self, shared: Options) -> None:
         """Let the options of tasks that have none of their own be as they are here."""
         shared.retries, shared.retry = how_to_retry(self.task_retries)
