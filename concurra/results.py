@@ -240,13 +240,16 @@ class Registry(Mapping[Hashable, "Any"]):
 
     def complete(self) -> Dict[Any, Result]:
         """The results of all tasks, which have all ended; not those taken."""
-        made, record, tasks = self._made, self._record, self._tasks
+        made, record, tasks, taken = self._made, self._record, self._tasks, self._taken
         with collection_paused(len(tasks)):
-            return {
-                label: made.get(label) or made.setdefault(label, record(task))
-                for label, task in tasks.items()
-                if not (self._taken and self._taken[task.index])
-            }
+            left: Mapping[Any, Task] = tasks
+            if taken:
+                left = {k: each for k, each in tasks.items() if not taken[each.index]}
+            # Of its full size: to grow, beside ``made``, would hold up other threads.
+            results: Dict[Any, Any] = dict.fromkeys(left)
+            for label, task in left.items():
+                results[label] = made.get(label) or made.setdefault(label, record(task))
+            return results
 
     def ended(self) -> List[Entry]:
         """What there is, for a report."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import checkpoints, commands, graphs, output, processes, startup, threads
-from . import waiting
+from . import checkpoints, commands, features, graphs, output, processes, startup
+from . import threads, waiting
 from .rows import Row
 
 #: The rows of the table.
@@ -11,7 +11,7 @@ ROWS: dict[str, Row] = {
     row.name: row
     for family in (
         *(threads, graphs, processes, commands, output),
-        *(waiting, startup, checkpoints),
+        *(waiting, startup, checkpoints, features),
     )
     for row in family.ROWS
 }
