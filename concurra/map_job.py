@@ -21,7 +21,7 @@ from .wording import describe, stripped
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any, List, Optional, Sequence, Union
+    from typing import Any, List, Optional, Sequence, Tuple, Union
 
     from .retries import Retry
     from .tasks import Task
@@ -157,6 +157,15 @@ class MapJob(Call):
     def needs(self, needs: Sequence[Task]) -> None:
         self.source.needs = needs  # type: ignore[attr-defined]
 
+    @property
+    def progress(self) -> Tuple[int, Optional[int]]:
+        """How many items are done, and how many there are, if that is known.
+
+        One that is to be tried again is not done; for any thread.
+        """
+        total = self._total if self._places is None else self._all
+        return self.values.done, total
+
     def step(self) -> Union[Fed, Outcome]:
         """Make the next chunk, or conclude."""
         self.values.absorb()
@@ -262,6 +271,7 @@ class MapJob(Call):
     def _try_again(self) -> None:
         """From here on the items are those that failed, if it is begun once more."""
         items, self.values.items = self.values.items, {}
+        self.values.again = set(items)
         self._places = sorted(items)
         self._iterator = iter([items[place] for place in self._places])
         self._total, self._count, self._ended = len(items), 0, False

@@ -14,7 +14,7 @@ from .workers.chunk import Failure, perform_chunk
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextvars import Context
-    from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple
+    from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Set, Tuple
 
     #: The places of items, whether this was their first attempt, the items, if they
     #: may be tried again, and their number.
@@ -71,6 +71,8 @@ class Values:
         self.arrived: Deque[Tuple[Arrival, Outcome, float]] = deque()
         #: By their places, items that failed and may be tried again.
         self.items: Dict[int, Any] = {}
+        #: The places of those that are being tried again.
+        self.again: Set[int] = set()
         #: Whether nothing more is to be done.
         self.closed = False
         #: By their places.
@@ -121,6 +123,7 @@ class Values:
         if fresh:
             self._rows[places[0]] = values
         else:
+            self.again.difference_update(places)
             for place, value in zip(places, values):
                 self._later[place] = value
                 self.failures.pop(place, None)
@@ -158,6 +161,14 @@ class Values:
             for place in self.failures:
                 found.pop(place, None)
         return found
+
+    @property
+    def done(self) -> int:
+        """How many items have come to an end that is not tried again."""
+        self.absorb()
+        with self._lock:
+            left = len(self.items) + len(self.again)
+            return sum(map(len, self._rows.values())) - left
 
     def close(self) -> Dict[int, Any]:
         """The task has ended; what was to be tried again. Takes no time."""

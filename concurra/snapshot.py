@@ -10,10 +10,13 @@ from .slots import AT_WORK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Collection, Dict, Hashable, List, Optional
+    from typing import Collection, Dict, Hashable, List, Optional, Tuple
 
     from .slots import Slot
     from .types import ExecutionMode
+
+    #: How many are done, and how many there are, if that is known.
+    Items = Tuple[int, Optional[int]]
 
 
 class AtWork:
@@ -25,9 +28,11 @@ class AtWork:
     :param seconds: how long ago the task was started, its earlier attempts included.
     :param mode: how it is run, once that is known.
     :param output: what it has printed so far, by ``str()``; None if that is not known.
+    :param items: of a map, how many items are done, and how many there are, or None if
+        that is not known. None of all others.
     """
 
-    __slots__ = ("label", "name", "attempt", "seconds", "mode", "output")
+    __slots__ = ("label", "name", "attempt", "seconds", "mode", "output", "items")
 
     def __init__(
         self,
@@ -37,6 +42,7 @@ class AtWork:
         seconds: float,
         mode: Optional[ExecutionMode] = None,
         output: Optional[object] = None,
+        items: Optional[Items] = None,
     ) -> None:
         self.label = label
         self.name = name
@@ -44,6 +50,7 @@ class AtWork:
         self.seconds = seconds
         self.mode = mode
         self.output = output
+        self.items = items
 
     def __repr__(self) -> str:
         return f"<AtWork {self.label!r}, {self.seconds:.1f} sec>"
@@ -118,8 +125,8 @@ def at_work(slots: Collection[Slot], now: float) -> List[AtWork]:
         wholes.add(whole)
         seconds = max(0.0, now - started)
         mode, output = at_hand.mode, at_hand.transcript
-        found.append(
-            AtWork(task.label, task.name, task.attempts, seconds, mode, output)
-        )
+        items = getattr(whole.job, "progress", None)  # see `map_job`
+        about = task.label, task.name, task.attempts
+        found.append(AtWork(*about, seconds, mode, output, items))
     found.sort(key=lambda each: -each.seconds)
     return found

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Dict, Hashable, List, Sequence
 
     from .results import Entry
-    from .snapshot import Snapshot
+    from .snapshot import Items, Snapshot
 
 #: Columns of the bar in a progress line.
 BAR = 25
@@ -163,10 +163,17 @@ def status(look: Snapshot) -> str:
     told += f", {len(look.at_work)} at work"
     if look.at_work:
         longest = look.at_work[0]
-        told += f" (longest: {_cell(longest.label)}, {rounded(longest.seconds)})"
+        told += f" (longest: {_cell(longest.label)}, {rounded(longest.seconds)}"
+        told += f", {counted(longest.items)})" if longest.items else ")"
     if look.rest:
         told += f", about {rounded(look.rest)} left"
     return f"{look.name} after {rounded(look.seconds)}: {told}"
+
+
+def counted(items: Items) -> str:
+    """How many items of a map are done: ``"120 of 400 items"``, or ``"120 items"``."""
+    done, total = items
+    return f"{done} items" if total is None else f"{done} of {total} items"
 
 
 def rounded(seconds: float) -> str:

@@ -6,7 +6,7 @@ from html import escape
 
 from .view import last_line
 from ..sanitize import one_line, shorten
-from ..summary import rounded
+from ..summary import counted, rounded
 from ..wording import name
 
 TYPE_CHECKING = False
@@ -31,6 +31,7 @@ def runner(title: str, look: Snapshot, tasks: Iterable[Task]) -> str:
     What went wrong comes first, then what is at work, then the others.
     """
     times = {each.label: each.seconds for each in look.at_work}
+    items = {each.label: each.items for each in look.at_work if each.items}
     found: List[Tuple[int, Sequence[object]]] = []
     for task in tasks:
         outcome = task.outcome
@@ -40,6 +41,8 @@ def runner(title: str, look: Snapshot, tasks: Iterable[Task]) -> str:
             state, took = str(outcome.status), rounded(seconds)
         elif task.label in times:
             rank, state, took = 1, "at work", rounded(times[task.label])
+            if task.label in items:
+                state += f", {counted(items[task.label])}"
         else:
             rank, state, took = 3, "waiting", ""
         found.append((rank, (task.label, task.name, state, took)))
@@ -55,7 +58,7 @@ def board(title: str, look: Snapshot, rows: int, failures: Sequence[str]) -> str
             each.label,
             each.attempt if each.attempt > 1 else "",
             rounded(each.seconds),
-            last_line(each.output),
+            counted(each.items) if each.items else last_line(each.output),
         )
         for each in look.at_work[:rows]
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from ..sanitize import one_line
-from ..summary import rounded
+from ..summary import counted, rounded
 from ..wording import name
 
 TYPE_CHECKING = False
@@ -72,10 +72,12 @@ def _head(look: Snapshot, bar: int) -> Line:
 
 def _row(each: AtWork, label: str, column: int) -> Line:
     attempt = f" (attempt {each.attempt})" if each.attempt > 1 else ""
+    items = f"  {counted(each.items)}" if each.items else ""
     return [
         ("", f"  {fitted(label, column)}"),
         ("", f"  {rounded(each.seconds):>9}"),
         ("yellow", attempt),
+        ("", items),
         ("dim", f"  {last_line(each.output)}"),
     ]
 

@@ -134,3 +134,16 @@ def test_what_is_no_period_is_refused(value):
     """At the construction, by name and value."""
     with pytest.raises((TypeError, ValueError), match="^progress_every must be"):
         concurra.TaskRunner(progress_every=value)
+
+
+def test_a_map_tells_how_many_items_are_done(lines):
+    """Of those that it has begun, and of how many."""
+    runner = runner_of(lines)
+
+    def wait_for_a_line(item):
+        return item != 4 or lines.come.wait(BOUND)
+
+    runner.map(wait_for_a_line, range(6), label="items", chunksize=2)
+    assert runner.run(verify=False)["items"]["result"] == [True] * 6
+    told = re.search(r"\(longest: items, .* sec, (\d) of 6 items\)", lines.lines[-1])
+    assert told is not None and int(told[1]) <= 4

@@ -74,6 +74,25 @@ def test_a_board() -> None:
     ]
 
 
+def test_a_map_tells_how_many_items_are_done() -> None:
+    """In the terminal and in a notebook, with their number if that is known."""
+    look = a_run(
+        AtWork("parse", "parse", 2, 3.0, "process", None, (120, 400)),
+        AtWork("read", "read", 1, 1.0, "thread", None, (7, None)),
+        running=2,
+    )
+    assert texts(look)[1:] == [
+        "  parse    3.0 sec (attempt 2)  120 of 400 items  ",
+        "  read     1.0 sec  7 items  ",
+    ]
+    assert '<td style="text-align: left">120 of 400 items</td>' in notebook.board(
+        "Nightly", look, 15, []
+    )
+    tasks = [make("parse"), make("read"), make("last")]
+    shown = notebook.runner("Nightly", look, tasks)
+    assert "at work, 120 of 400 items" in shown and "at work, 7 items" in shown
+
+
 def test_of_many_at_work_some_are_shown() -> None:
     """With the number of the others."""
     look = a_run(*(AtWork(n, "f", 1, 1.0) for n in range(200)), running=200)

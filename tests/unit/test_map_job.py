@@ -202,6 +202,31 @@ def test_only_what_failed_is_tried_again() -> None:
     assert calls == [*range(8), 0, 3, 6]
 
 
+@pytest.mark.parametrize("length", [None, 6])
+def test_how_many_items_are_done(length: int | None) -> None:
+    """With their number, if it is known; what is tried again is not done."""
+    failing = {0, 3}
+
+    def once(number: int) -> int:
+        if number in failing:
+            raise ValueError(number)
+        return number
+
+    made = MapJob(Call(once, (range(6) if length else iter(range(6)),)), 2, False)
+    made.order = Order(again=True)
+    seen = [made.progress]
+    while isinstance(step := made.step(), Fed):
+        if step.chunk is not None:
+            do(made, step.chunk)
+            seen.append(made.progress)
+    assert seen == [(0, None), (1, length), (2, length), (4, length)]
+    failing.clear()
+    assert made.progress == (4, 6)
+    do(made, fed(made))
+    assert made.progress == (6, 6)
+    assert end(made).value == list(range(6))
+
+
 def test_the_last_attempt_says_how_it_ends() -> None:
     """It keeps nothing for another one, and counts all items."""
     made = job([1, -1, -2], 2, again=True)

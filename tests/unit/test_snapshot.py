@@ -55,6 +55,7 @@ def test_what_is_at_work_comes_in_the_order_of_its_start() -> None:
     assert (first.name, first.attempt, first.seconds) == ("nothing", 2, 8.0)
     assert (first.mode, first.output) == ("subprocess", output)
     assert repr(first) == "<AtWork 'early', 8.0 sec>"
+    assert first.items is None
 
 
 @pytest.mark.parametrize("state", [COMING, STOPPING])
