@@ -119,7 +119,7 @@ class Dag:
                 raise
 
     def resolve(self) -> List[Task]:
-        """Let every task know by reference what it needs, and what depends on it.
+        """Let every task know by reference what it waits for, and what waits for it.
 
         All labels have been added, and are asked here for the last time.
 
@@ -135,8 +135,12 @@ class Dag:
         self.linked = self.linked or bool(dependent)
         for task, needed in zip(dependent, needs):
             task.needs = needed
+            task.blockers = len(needed)
             for each in needed if link else ():
-                _link(each, task)
+                if each.dependents:  # as `_link`, without a call for each
+                    each.dependents.append(task)  # type: ignore[attr-defined]
+                else:
+                    each.dependents = [task]
         return order
 
     def _remove_last(self, task: Task) -> None:

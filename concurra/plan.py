@@ -144,11 +144,8 @@ class Plan:
                 self.ended.append(task)
         if restored:
             self._follow_all(now)
-        for task in self._order:
-            if restored:
-                task.blockers = rules.blockers(task)
-            elif task.needs:
-                task.blockers = len(task.needs)
+        for task in self._order if restored else ():
+            task.blockers = rules.blockers(task)
         self.ready.clear()
         self.ready.open(self._order)
 
