@@ -213,7 +213,7 @@ def copy(calls: Calls) -> list[Any]:
 
 NEEDS = [
     *("logging", "multiprocessing.connection", "multiprocessing.popen_fork"),
-    *("concurra.loading", "concurra.workers.pool", "concurra.workers.processes"),
+    *("concurra.workers.passing", "concurra.workers.processes"),
 ]
 
 ONE_AT_A_TIME = [
@@ -238,11 +238,7 @@ MAPS = [
     System(
         OURS,
         with_concurra_map,
-        needs=[
-            "multiprocessing.connection",
-            "concurra.workers.process",
-            "concurra.map_state",
-        ],
+        needs=[*NEEDS, "concurra.map_state"],
     ),
     System("Pool.map", with_pool_map, needs=["multiprocessing.pool"]),
     System(
