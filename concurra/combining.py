@@ -17,16 +17,11 @@ from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Deque, Protocol
-else:
-    Protocol = object
+    from typing import Any, Callable, Deque, Tuple
 
-
-class Visitor(Protocol):
-    """Somebody with a case: whether it has been decided, and a place to wait."""
-
-    served: bool
-    parking: threading.Lock
+    #: Who has it, and what is released once it has been decided. That is the visit's
+    #: own: after a late exception two threads may come for one visitor.
+    Case = Tuple[Any, threading.Lock]
 
 
 class CombiningLock:
@@ -43,9 +38,9 @@ class CombiningLock:
         self._decide = decide
         # Of a reentrant lock it can be told who holds it.
         self._lock = threading.RLock()
-        self._waiting: Deque[Visitor] = deque()
+        self._waiting: Deque[Case] = deque()
 
-    def visit(self, visitor: Visitor) -> None:
+    def visit(self, visitor: Any) -> None:
         """Have the visitor's case decided, by this thread or by another."""
         if self._lock.acquire(False):
             try:
@@ -55,12 +50,13 @@ class CombiningLock:
             finally:
                 self.release()
             return
-        visitor.served = False
-        self._waiting.append(visitor)
-        # Whoever held the lock may be gone, without having seen the visitor.
+        decided = threading.Lock()
+        decided.acquire()
+        self._waiting.append((visitor, decided))
+        # Whoever held the lock may be gone, without having seen the case.
         if self._lock.acquire(False):
             self.release()
-        self.await_decision(visitor)
+        decided.acquire()
 
     def failed(self, error: BaseException, visitor: Any) -> None:
         """A decision has raised; called under the lock.
@@ -68,20 +64,6 @@ class CombiningLock:
         What this raises reaches the holder, so it must not raise about others' cases.
         """
         raise error
-
-    def await_decision(self, visitor: Visitor) -> None:
-        """Wait until the visitor's case has been decided, if it has one."""
-        while not visitor.served:
-            visitor.parking.acquire()
-
-    def end_visit(self, visitor: Visitor) -> None:
-        """Nothing is left of a visit that a late exception has cut short.
-
-        A case that was left is decided by now, or when this gives the lock back.
-        """
-        with self:
-            pass
-        visitor.served = True
 
     def holds(self) -> bool:
         """Whether the calling thread holds the lock."""
@@ -101,17 +83,17 @@ class CombiningLock:
             if not (waiting and lock.acquire(False)):
                 return
 
-    def _serve(self, visitor: Visitor) -> None:
+    def _serve(self, case: Case) -> None:
+        visitor, decided = case
         try:
             self._decide(visitor)
         except BaseException as error:
             self.failed(error, visitor)
         finally:
-            visitor.served = True
             try:
-                visitor.parking.release()
+                decided.release()
             except RuntimeError:
-                pass  # it has not waited for the last time
+                pass  # it is decided for the second time, and nobody waits
 
     def __enter__(self) -> None:
         self._lock.acquire()

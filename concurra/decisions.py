@@ -56,7 +56,8 @@ class Decisions(CombiningLock):
             self._state.rebuild(self._clock())
             self._state.withdraw(slot, self._clock())  # before others see it
             self.release()
-        self.end_visit(slot)
+        with self:
+            pass  # a case that it has left is decided by now, or here
         self.make(self._state.withdraw, slot, self._clock())
         if slot.state == AT_WORK and slot.outcome is None and slot.worker is not None:
             mode = slot.worker.at_hand.mode

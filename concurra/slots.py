@@ -22,7 +22,6 @@ GONE is legal from every state, so a slot that dies anywhere costs nothing else.
 from __future__ import annotations
 
 import itertools
-import threading
 
 from .outcomes import NOTHING
 
@@ -63,8 +62,7 @@ class Slot:
     far its stop has come, and the next step is ``due`` then; it ``resigned`` if it is
     not stopped, but leaves for want of what its worker needs; it has ``left`` once its
     worker is being closed. ``handed`` has the task that a thread is to begin, and
-    ``tickets`` are for two that bring the end of one job: see `serving`. ``served`` and
-    ``parking`` are for the combining lock.
+    ``tickets`` are for two that bring the end of one job: see `serving`.
     """
 
     __slots__ = (
@@ -86,8 +84,6 @@ class Slot:
         "handed",
         "resigned",
         "tickets",
-        "served",
-        "parking",
     )
 
     def __init__(self) -> None:
@@ -109,9 +105,6 @@ class Slot:
         self.handed: List[Task] = []
         self.resigned = False
         self.tickets = itertools.count()
-        self.served = True
-        self.parking = threading.Lock()
-        self.parking.acquire()
 
     def leave(self) -> Optional[Worker]:
         """Its worker, if it has one, which is to be closed; only once.

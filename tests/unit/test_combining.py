@@ -20,9 +20,6 @@ class Someone:
     """A visitor that knows which threads have decided its cases."""
 
     def __init__(self) -> None:
-        self.served = True
-        self.parking = threading.Lock()
-        self.parking.acquire()
         self.deciders: list[int] = []
 
 
@@ -43,7 +40,6 @@ def test_whoever_finds_it_free_decides_itself() -> None:
     lock.visit(someone)
     lock.visit(someone)
     assert someone.deciders == [threading.get_ident()] * 2
-    assert someone.parking.locked()  # nobody has to wake a thread that did not wait
 
 
 def test_who_finds_it_taken_is_served_by_the_holder() -> None:
@@ -175,18 +171,36 @@ def test_it_can_be_told_who_holds_it() -> None:
     assert not lock.holds()
 
 
-def test_a_wakeup_too_many_decides_nothing() -> None:
-    """Whoever waits looks whether its case has been decided."""
+def test_two_threads_may_come_for_one_visitor() -> None:
+    """After a late exception: each waits for its own case, and goes on."""
     lock = CombiningLock(note)
     someone = Someone()
-    someone.parking.release()
+    with lock:
+        threads = [
+            threading.Thread(target=lock.visit, args=(someone,), daemon=True)
+            for _ in range(2)
+        ]
+        for count, thread in enumerate(threads, 1):
+            thread.start()
+            wait_until(lambda count=count: len(lock._waiting) == count, BOUND)
+        assert someone.deciders == []
+    for thread in threads:
+        thread.join(BOUND)
+        assert not thread.is_alive()
+    assert someone.deciders == [threading.get_ident()] * 2
+
+
+def test_a_case_that_is_decided_twice_wakes_its_thread_once() -> None:
+    """The holder may be struck after the first time, before it has noted that."""
+    lock = CombiningLock(note)
+    someone = Someone()
     with lock:
         thread = start(lambda: lock.visit(someone))
-        wait_until(lambda: someone.parking.locked(), BOUND)
-        assert someone.deciders == [] and not someone.served
-    thread.join(BOUND)
-    assert not thread.is_alive()
-    assert someone.deciders and someone.served
+        wait_until(lambda: len(lock._waiting) == 1, BOUND)
+        lock._serve(lock._waiting[0])
+        thread.join(BOUND)
+        assert not thread.is_alive()
+    assert someone.deciders == [threading.get_ident()] * 2
 
 
 class Late(BaseException):
@@ -218,10 +232,7 @@ def test_a_visit_that_was_cut_short_is_waited_for_only_if_it_was_left(
         withdraw=lambda slot, now: None,
     )
     decisions = Decisions(state, lambda: 0.0)
-    slot: Any = SimpleNamespace(
-        state=PARKED, outcome=None, worker=None, served=True, parking=threading.Lock()
-    )
-    slot.parking.acquire()
+    slot: Any = SimpleNamespace(state=PARKED, outcome=None, worker=None)
     entered, leave = threading.Event(), threading.Event()
 
     def hold() -> None:
