@@ -160,6 +160,7 @@ class Serving:
         if task is None or worker is None:
             return
         begin, clock, visit = worker.begin, self._clock, self._decisions.visit
+        claim = slot.claim  # see `_bring_in`
         remote, events, effects = worker.remote, self._events, self._state.effects
         while task is not None:
             if effects:
@@ -179,7 +180,12 @@ class Serving:
                 return  # `done` is still to be called, and goes on
             visit(slot)
             job = None
-            task = slot.following or self._next(slot)
+            if slot.claim is not claim:
+                return
+            task = slot.following
+            if task is None:
+                task = self._next(slot)
+                claim = slot.claim
 
     def _next(self, slot: Slot) -> Optional[Task]:
         """Do what is to be done first, and take a task; None if there is none."""
@@ -253,6 +259,16 @@ class Serving:
         except BaseException as another:  # one exception seldom comes alone
             self._give_up(slot, another)
 
+    def _bring_in(self, slot: Slot) -> Optional[Task]:
+        """Have the end of a job recorded; the task that the slot has taken next.
+
+        None if another thread has come for the slot: where a strike has cut a decision
+        short, it is let come once more, and a thread may wake up that late.
+        """
+        claim = slot.claim
+        self._decisions.visit(slot)
+        return slot.following if slot.claim is claim else None
+
     # -- jobs that are done elsewhere --------------------------------------------------
 
     def _done(self, slot: Slot, outcome: Outcome, serving: bool) -> None:
@@ -266,10 +282,10 @@ class Serving:
                 return  # `begin` is still to return
             task = slot.task
             job = None if task is None else task.job  # not let go under the lock
-            self._decisions.visit(slot)
+            following = self._bring_in(slot)
             del job
             busy = serving or self._serving.get(threading.get_ident())
-            if self._go_on(slot, slot.following):
+            if self._go_on(slot, following):
                 if self._state.effects:
                     self._start(self._perform)
             elif busy:
@@ -299,8 +315,7 @@ class Serving:
                 slot.outcome, slot.moment = outcome, self._clock()
             elif not next(slot.tickets) & 1:
                 return True  # `done` is still to be called
-            self._decisions.visit(slot)
-            task = slot.following
+            task = self._bring_in(slot)
         if task is not None:
             slot.handed.append(task)
         return False
