@@ -257,9 +257,13 @@ class MapJob(Call):
     def _failed(self) -> Outcome:
         values = self.values
         failures = {place: values.failures[place] for place in sorted(values.failures)}
+        if self.exceptions:  # what was raised is no failure, but what befell a chunk is
+            lost = {at: each for at, each in failures.items() if not each.raised}
+            failures = lost or failures
         first = next(iter(failures.values()))
         if self._places is None:
-            self._all = self._count
+            whole = self._ended or self._total is None  # or else some were not begun
+            self._all = self._count if whole else self._total or 0
         texts = {each: failure.text for each, failure in failures.items()}
         error = MapError(texts, self._all)
         error.__cause__ = exception(first)

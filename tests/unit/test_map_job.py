@@ -277,6 +277,30 @@ def test_a_chunk_that_is_lost_fails_it(exceptions: bool) -> None:
     assert made.values.known() == {2: 1.5}
 
 
+def test_what_befell_a_chunk_is_told_where_exceptions_are_values() -> None:
+    """What its items raised, as they were to, is not what the task fails of."""
+    made = job([-1, 1, 2, 3], 2, exceptions=True)
+    do(made, fed(made))
+    chunk = fed(made)
+    assert chunk is not None
+    made.values.arrive(chunk, Outcome(LOST, "process", None, "RuntimeError: lost"), 0.0)
+    assert end(made).error == (
+        "MapError: 2 of 4 items failed, the first of them item 2: RuntimeError: lost"
+    )
+
+
+@pytest.mark.parametrize(("length", "of"), [(True, 5), (False, 1)])
+def test_how_many_there_are_is_told_if_some_were_not_begun(
+    length: bool, of: int
+) -> None:
+    """As far as it is known."""
+    items = [-1, 1, 2, 3, 4]
+    made = job(items if length else iter(items), 1)
+    do(made, fed(made))
+    made.order = Order(hurry=True)
+    assert str(end(made).error).startswith(f"MapError: 1 of {of} items failed, ")
+
+
 def test_one_in_a_hurry_ends_with_what_there_is() -> None:
     """The iterable is not asked for more."""
     items = iter([-1, 1, 2])
