@@ -259,7 +259,7 @@ class DispatchedWorker(ProcessWorker):
         """
         with self._lock:
             job, ready = self._job, self._ready
-            self._ready = True
+            self._ready = self._starts.good = True
             if job is None:
                 if ready:
                     self.retire()  # it has answered what nobody asked

@@ -169,6 +169,20 @@ def close_unshared(end: Closeable) -> None:
         end.close()
 
 
+def rehearse_start() -> None:
+    """Open as many descriptors as the start of a process takes, and close them.
+
+    `multiprocessing` leaves its first pipe open if there is none for the second.
+    """
+    ends: List[int] = []
+    try:
+        for _ in range(3):
+            ends += os.pipe()
+    finally:
+        for end in ends:
+            os.close(end)
+
+
 def refuse_starts() -> None:
     """The program is ending: from now on `starting` and `forking` raise.
 

@@ -9,10 +9,12 @@ are spent: one is closed before the next is made.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 from ..outcomes import LOST, NOTHING, UNAVAILABLE, UNPICKLABLE, AtHand, Outcome
 from ..steps import KILL, TERMINATE
 from ..tasks import CALL, COMMAND, FEED
+from .starts import Hopeless
 from .thread import FallbackWorker, ThreadWorker, perform
 
 TYPE_CHECKING = False
@@ -329,6 +331,8 @@ class PooledWorker:
             try:
                 self.reap()
                 worker = self._kinds[kind] = self._pool.make(kind)
+            except Hopeless as error:
+                return Outcome.lost(None, str(error))
             except BaseException as error:  # no process can be started, or no thread
                 return Outcome.raised(None, error, UNAVAILABLE)
         self._job = job if self._pool.fallback else None
@@ -392,7 +396,5 @@ class PooledWorker:
 
 
 def _close(worker: Kind) -> None:
-    try:
+    with suppress(OSError):  # it can be no more than left alone
         worker.close()
-    except OSError:
-        pass  # it can be no more than left alone

@@ -20,7 +20,6 @@ at once `dispatched` does without that.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from contextlib import suppress
@@ -35,18 +34,20 @@ from .child import ANSWERING, CALLING, CUT_OFF, DONE, LAST, PRINTED, RECEIVING
 from .child import RECORD, not_recorded, serve
 from .dumps import Dump, can_dump
 from .exits import Exit
-from .forks import POSIX, close_unshared, forking, starting, unshared
+from .forks import POSIX, close_unshared, forking, rehearse_start, starting
+from .forks import unshared
 from .groups import ProcessGroup, destroy
 from .guardian import Guardian
 from .script import doubt, unknown
 from .signals import Handlers
+from .starts import Starts
 from .transfer import Ended, connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
     from multiprocessing.process import BaseProcess
-    from typing import Any, Callable, Collection, Hashable, List, Optional
+    from typing import Any, Callable, Collection, Hashable, Optional
 
     from ..current import Note
     from ..output.display import Display
@@ -81,6 +82,7 @@ class ProcessWorker:
     :param initializer: called there before the first task.
     :param pass_on: called with each log record from there, if that is wanted.
     :param display: makes what shows what an attempt prints, if that is wanted.
+    :param starts: told whether it comes to be ready.
     """
 
     mode: ExecutionMode = "process"
@@ -96,6 +98,7 @@ class ProcessWorker:
         initializer: Optional[Initializer] = None,
         pass_on: Optional[Callable[[Packed], None]] = None,
         display: Optional[Callable[[Hashable, int], Display]] = None,
+        starts: Optional[Starts] = None,
     ) -> None:
         #: Whether it can do no more jobs: its process is to end, and to be closed.
         self.spent = False
@@ -113,6 +116,7 @@ class ProcessWorker:
         # Whether an answer is being received, or has been; until the next job.
         self._arriving = False
         self._pass_on = pass_on
+        self._starts = starts or Starts()
         self._receiver: Optional[Receiver] = None
         if display is not None:
             from . import printing
@@ -168,7 +172,7 @@ class ProcessWorker:
         child: Optional[Exit] = None
         try:
             with forking(theirs, self._dump) if self._forked else starting():
-                _rehearse_start()
+                rehearse_start()
                 self._process.start()
                 # Out of the book by which `multiprocessing` waits at the end of the
                 # program, and reaps processes behind our back.
@@ -263,6 +267,7 @@ class ProcessWorker:
         try:
             if not self._ready:
                 self._ready = self._await_message() is not None
+                self._starts.good = True
             self._pipe.send(message)
             began = True
             return self._finish(self._await_message())
@@ -347,6 +352,7 @@ class ProcessWorker:
         when = "during the task" if began else "before the task"
         if not self._ready:
             when = "before it was ready" + ("" if self._forked else f" ({doubt()})")
+            self._starts.failed(f"{ending(code)} {when}", code)
         return Outcome.lost(mode, f"{ending(code)} {when}")
 
     def _reap(self) -> Optional[int]:
@@ -383,17 +389,3 @@ class ProcessWorker:
             self._process.join()
         self._process.close()
         return exitcode
-
-
-def _rehearse_start() -> None:
-    """Open as many descriptors as the start of a process takes, and close them.
-
-    `multiprocessing` leaves its first pipe open if there is none for the second.
-    """
-    ends: List[int] = []
-    try:
-        for _ in range(3):
-            ends += os.pipe()
-    finally:
-        for end in ends:
-            os.close(end)

@@ -8,6 +8,7 @@ from .dispatched import DispatchedWorker
 from .dispatcher import Dispatcher, can_dispatch
 from .passing import Passing
 from .process import ProcessWorker, import_start_method
+from .starts import Starts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,11 +48,16 @@ class Processes:
         self._context = context
         self._guardian = guardian
         self._threads = threads
-        self._options = options
+        self._starts = Starts()
+        self._options = {**options, "starts": self._starts}
         self._lock = threading.Lock()
 
     def make(self) -> ProcessWorker:
-        """Start one."""
+        """Start one.
+
+        :raises Hopeless: none has ever come to be ready.
+        """
+        self._starts.check()
         first = self._context, self._guardian
         if not self.elsewhere:
             return ProcessWorker(*first, **self._options)

@@ -411,6 +411,32 @@ def test_a_script_without_the_guard(start_method):
     )
 
 
+MANY_UNGUARDED = """
+import sys
+
+import concurra
+
+runner = concurra.TaskRunner(2, use_multiprocessing=True, mp_context=sys.argv[1])
+for number in range(20):
+    runner.add_task(abs, number)
+runner.map(abs, range(20), label="map", chunksize=1)
+for result in runner.run(verify=False).values():
+    print(result["error"])
+"""
+
+
+@pytest.mark.parametrize("start_method", [m for m in START_METHODS if m != "fork"])
+def test_where_no_worker_comes_to_be_ready_no_more_are_started(start_method):
+    """After the first few: all other tasks have the same error, at once."""
+    done = run_script(MANY_UNGUARDED, start_method, env=SAME_LIBRARY, check=True)
+    *errors, last = done.stdout.splitlines()
+    assert len(errors) == 20 and len(set(errors)) == 1
+    assert "before it was ready" in errors[0]
+    assert last.startswith("MapError: 20 of 20 items failed, ")
+    # Two may be on their way when the third one fails.
+    assert 3 <= done.stderr.count("concurra.errors.LifeCycleError") <= 5
+
+
 @pytest.mark.skipif("forkserver" not in START_METHODS, reason="there is no forkserver")
 def test_a_script_from_standard_input():
     """No guard would help there; the error says what is wrong."""

@@ -1,0 +1,46 @@
+"""Whether new processes of a run come to be ready at all.
+
+A script that is imported by its workers may raise there, each time: it has no guard, or
+a module that is missing in them. Then two processes for each task, and their
+tracebacks, would tell no more than the first few.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, Optional
+
+#: So many fail, and none has ever been ready, until no more are started.
+MANY: Final = 3
+
+
+class Hopeless(Exception):
+    """No process is started, as none has come to be ready; with ``how`` they ended."""
+
+
+class Starts:
+    """How the starts of processes came out so far; for any thread."""
+
+    def __init__(self) -> None:
+        #: Whether one has ever been ready.
+        self.good = False
+        self._failed = 0
+        self._how = ""
+
+    def failed(self, how: str, exitcode: Optional[int]) -> None:
+        """A process has ended before it was ready, and ``how`` (words).
+
+        Only what has ended by itself counts: the next one may not be killed.
+        """
+        if exitcode is not None and exitcode > 0:
+            self._how = how  # first: who looks reads it after the number
+            self._failed += 1
+
+    def check(self) -> None:
+        """Refuse to start another one if that is hopeless.
+
+        :raises Hopeless: it is.
+        """
+        if not self.good and self._failed >= MANY:
+            raise Hopeless(self._how)
