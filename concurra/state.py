@@ -27,9 +27,9 @@ from . import rules
 from .deadlines import ATTEMPT, TIMEOUT, Deadlines
 from .effects import DELAY, FINISH, START, STOP
 from .events import RUN_END, RUN_START, TASK_RETRY, TASK_START
-from .limits import EXCUSE, RESIGN, SETTLE, Limit
 from .options import Options, seconds_of
 from .outcomes import NOTHING, SUCCESS, Outcome
+from .shortage import EXCUSE, RESIGN, SETTLE, Limit
 from .slots import AT_WORK, COMING, GONE, PARKED, STOPPING, Slot, Slots
 from .stopping import Stopping
 from .timers import FOREVER
