@@ -17,6 +17,7 @@ import subprocess
 import threading
 import time
 
+from ..encoding import encoding
 from ..outcomes import ERROR, LOST, SUCCESS, UNAVAILABLE, AtHand, Remark, Outcome
 from ..steps import KILL, TERMINATE
 from ..tasks import Command
@@ -26,7 +27,7 @@ from .forks import POSIX
 from .groups import ProcessGroup, await_end, has_ended
 from .guardian import Guardian
 from .output import FOREVER, Drain, Output, Transcript, Waker, close, decode
-from .output import encoding, read_in_threads
+from .output import read_in_threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

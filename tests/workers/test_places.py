@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from concurra.workers import child, initializer, places, plain, thread, transfer
-from concurra.workers.dumps import places as parsed
-from concurra.workers.places import told
+from concurra.workers.places import parsed, told
 
 HEAD = "Stack (most recent call last):\n"
 
