@@ -114,14 +114,16 @@ class ExecutorPool(Pool):
         self.outgoing.put(self._cancel)
 
     def _cancel(self) -> None:
-        attempts = list(self._withdrawn)
+        withdrawn = self._withdrawn
+        # Not iterated: others append to it meanwhile.
+        attempts = [withdrawn[n] for n in range(len(withdrawn))]
         if self._cancels_many:
             cancel_all(self.executor, attempts)
         else:
             for each in attempts:
                 each.cancel()
         for _ in attempts:
-            self._withdrawn.popleft()
+            withdrawn.popleft()
 
     def receive(self, call: Callable[[], object], waits: bool) -> None:
         """Have a result received soon; if that may block, in a thread of its own.

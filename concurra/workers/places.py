@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     Place = Tuple[str, Optional[int], str]
 
 NO_PYTHON: Final = "(It was in a function without Python code, which has no stack.)\n"
+UNSEEN: Final = (
+    "(Where it was is not known: without the interpreter's lock no thread can look at "
+    "another.)\n"
+)
 STARTING: Final = "(It had not begun: its process was still starting.)\n"
 INITIALIZING: Final = "(It had not begun: the initializer was at work.)\n"
 UNPICKLING: Final = "(It had not begun: what was sent for it was being unpickled.)\n"

@@ -20,7 +20,6 @@ at once `dispatched` does without that.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from contextlib import suppress
@@ -35,10 +34,10 @@ from .child import ANSWERING, CALLING, CUT_OFF, DONE, LAST, PRINTED, RECEIVING
 from .child import RECORD, not_recorded, serve
 from .dumps import Dump, can_dump
 from .exits import Exit
-from .forks import POSIX, close_unshared, forking, starting, unshared
+from .forks import POSIX, close_unshared, forking, rehearse_start, starting, unshared
 from .groups import ProcessGroup, destroy
 from .guardian import Guardian
-from .script import doubt, unknown
+from .script import doubt, explained, unknown
 from .signals import Handlers
 from .transfer import Ended, connect
 
@@ -46,7 +45,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
     from multiprocessing.process import BaseProcess
-    from typing import Any, Callable, Collection, Hashable, List, Optional
+    from typing import Any, Callable, Collection, Hashable, Optional
 
     from ..current import Note
     from ..output.display import Display
@@ -168,8 +167,9 @@ class ProcessWorker:
         child: Optional[Exit] = None
         try:
             with forking(theirs, self._dump) if self._forked else starting():
-                _rehearse_start()
-                self._process.start()
+                rehearse_start()
+                with explained(context):
+                    self._process.start()
                 # Out of the book by which `multiprocessing` waits at the end of the
                 # program, and reaps processes behind our back.
                 process._children.discard(self._process)  # type: ignore[attr-defined]
@@ -383,17 +383,3 @@ class ProcessWorker:
             self._process.join()
         self._process.close()
         return exitcode
-
-
-def _rehearse_start() -> None:
-    """Open as many descriptors as the start of a process takes, and close them.
-
-    `multiprocessing` leaves its first pipe open if there is none for the second.
-    """
-    ends: List[int] = []
-    try:
-        for _ in range(3):
-            ends += os.pipe()
-    finally:
-        for end in ends:
-            os.close(end)
