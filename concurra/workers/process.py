@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from .initializer import Initializer
     from .pieces import Message
     from .printing import Receiver
-    from .records import Levels, Packed
+    from .log_records import Levels, Packed
     from .transfer import Channel
 
 #: Seconds that a process has, after its pipe has ended, until it is taken for stuck.
@@ -189,7 +189,7 @@ class ProcessWorker:
     def _levels(self) -> Optional[Levels]:
         if self._pass_on is None:
             return None
-        from .records import levels
+        from .log_records import levels
 
         return levels()
 

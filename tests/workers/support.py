@@ -27,7 +27,8 @@ from concurra.workers.command import CommandWorker
 from concurra.workers.dispatched import DispatchedWorker
 from concurra.workers.dispatcher import Dispatcher, can_dispatch
 from concurra.workers.executor import ExecutorPool, ExecutorWorker
-from concurra.workers.pool import Pool, PooledWorker
+from concurra.workers.pool import Pool
+from concurra.workers.pooled import PooledWorker
 from concurra.workers.process import ProcessWorker
 from concurra.workers.thread import FallbackWorker, ThreadWorker
 from tests.helpers import QUICKEST, START_METHODS, alive, wait_until

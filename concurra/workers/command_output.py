@@ -1,4 +1,4 @@
-"""What a program prints, and its end, as one thing to wait for.
+"""What a command prints, and its end, as one thing to wait for.
 
 ::
 
