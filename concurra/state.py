@@ -277,7 +277,7 @@ class RunState(Stopping):
         slot.departures = self._limit.departures
         if self._special:
             slot.held = task.options.resources
-            if self._is_start(task):
+            if TASK_START in self.events.kinds and self._is_start(task):
                 self.events.note(TASK_START, task, now)
             self._set_deadlines(slot, task, now)
 
