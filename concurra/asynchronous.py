@@ -105,12 +105,13 @@ async def _arrival(event: asyncio.Event) -> None:
         await event.wait()
         return
     loop = asyncio.get_running_loop()
-    timer = loop.call_later(BEAT, lambda: beat())
+    timer: asyncio.TimerHandle
 
     def beat() -> None:
         nonlocal timer
         timer = loop.call_later(BEAT, beat)
 
+    beat()
     try:
         await event.wait()
     finally:

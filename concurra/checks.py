@@ -9,20 +9,15 @@ from __future__ import annotations
 import math
 import operator
 import os
-import sys
 from collections.abc import Hashable, Iterable, Mapping
 
-from .errors import LifeCycleError
-from .wording import brief, quote
+from .wording import brief
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
     from multiprocessing.context import BaseContext
-    from types import FrameType
-    from typing import Any, Dict, FrozenSet, List, Optional, Tuple, Union
-
-    from .tasks import Task
+    from typing import Any, Dict, List, Optional, Tuple, Union
 
     StrPath = Union[str, os.PathLike[str]]
     CallParts = Tuple[Any, Tuple[Any, ...], Dict[str, Any]]
@@ -164,87 +159,6 @@ def context(value: Union[str, BaseContext, None]) -> BaseContext:
         expected = f"one of {', '.join(methods)} (or a context)"
         raise wrong(ValueError, "mp_context", expected, value)
     raise wrong(TypeError, "mp_context", "a start method or a context", value)
-
-
-def main_guard(start_method: Union[str, BaseContext, None]) -> None:
-    """Refuse to start processes in one that is still being started itself.
-
-    There, the script is imported once more, to find the functions of the tasks.
-    """
-    from multiprocessing.process import current_process
-
-    starting = getattr(current_process(), "_inheriting", False)
-    if starting and context(start_method).get_start_method() != "fork":
-        raise LifeCycleError(
-            "A worker process that imports the script must not start a run: start the "
-            "runner under `if __name__ == '__main__':`"
-        )
-
-
-def may_have_children(tasks: Iterable[Task]) -> None:
-    """Refuse functions for processes in a process that Python lets have none."""
-    from multiprocessing.process import current_process
-
-    # A command has no module, and is a process of another kind.
-    if current_process().daemon and any(hasattr(t.job, "module") for t in tasks):
-        raise LifeCycleError(
-            "A daemonic process, such as a worker of multiprocessing.Pool, celery or "
-            "dask, cannot have processes for functions: run them in threads "
-            "(use_multiprocessing=False), or start the run where it is not daemonic: "
-            "in a concurrent.futures.ProcessPoolExecutor instead of a Pool, in a "
-            "celery worker with --pool=threads, in a dask worker that was started "
-            "with distributed.worker.daemon: False in dask's configuration, or in a "
-            "program of its own"
-        )
-
-
-def may_fork(
-    tasks: Iterable[Task], start_method: Union[str, BaseContext, None]
-) -> None:
-    """Refuse to fork workers for functions where threads are greenlets of gevent.
-
-    A fork has a copy of every greenlet, and these would go on in the worker.
-    """
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("threading"):
-        return
-    import multiprocessing
-
-    # To ask for the default would settle it; the first of all is the platform's.
-    method = context(start_method).get_start_method(allow_none=True)
-    method = method or multiprocessing.get_all_start_methods()[0]
-    if method == "fork" and any(hasattr(task.job, "module") for task in tasks):
-        raise LifeCycleError(
-            "Where gevent has patched threads, workers cannot be forked, as greenlets "
-            "of this program would go on in them: take mp_context='forkserver' or "
-            "'spawn'"
-        )
-
-
-def being_imported() -> FrozenSet[str]:
-    """The names of the modules whose import the calling thread is in the midst of."""
-    names = set()
-    frame: Optional[FrameType] = sys._getframe()
-    while frame is not None:
-        if frame.f_code.co_name == "<module>":
-            spec: Any = frame.f_globals.get("__spec__")
-            if getattr(spec, "_initializing", False):
-                names.add(spec.name)
-        frame = frame.f_back
-    return frozenset(names)
-
-
-def imported(tasks: Iterable[Task]) -> None:
-    """Refuse functions that no process could import before the run has ended."""
-    waiting = being_imported()
-    for task in tasks if waiting else ():
-        module = getattr(task.job, "module", None)  # a command has none
-        if module in waiting:
-            raise LifeCycleError(
-                f"Task {quote(task.label)} is a function of the module '{module}', "
-                "whose import waits for the run: no process could import it. Start "
-                "the run in a function that is called later"
-            )
 
 
 def plain_labels(value: Any) -> Optional[Tuple[Hashable, ...]]:

@@ -168,10 +168,10 @@ def standard_input(value: Any) -> Optional[bytes]:
     if value is None:
         return None
     if isinstance(value, str):
-        import locale
+        from .encoding import encoding
 
         try:
-            return value.encode(locale.getpreferredencoding(False))
+            return value.encode(encoding())
         except UnicodeEncodeError as error:
             expected = f"text that can be encoded ({error.encoding})"
             raise _wrong(ValueError, "input", expected, value) from None

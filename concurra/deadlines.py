@@ -22,6 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Deque, Final, Iterator, Tuple
 
+    from .options import Options
+
     Due = Tuple[str, Any]
 
 GRACE: Final = "grace"
@@ -99,6 +101,13 @@ class Deadlines:
         if moment < self.next:
             self.next = moment
             self._effects.append((AT, None, moment))
+
+
+def is_timed(options: Options) -> bool:
+    """Whether a task with these options may be timed out, or an attempt of it."""
+    retry = options.retry
+    timed = retry is not None and retry.attempt_timeout is not None
+    return timed or options.timeout is not None
 
 
 def _is_stale(thing: Due, mark: Any) -> bool:

@@ -47,7 +47,7 @@ class Followers:
             self._progress.append(progress)
             readers.append(progress)
         if options.progress_every is not None:
-            from .status import StatusReader
+            from .status_line import StatusReader
 
             look = partial(self._life.snapshot, options.name)
             status = StatusReader(options.log, look)

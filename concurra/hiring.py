@@ -8,7 +8,7 @@ from .workers.pool import Pool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import Collection, Optional
 
     from .plan import Plan
     from .run_options import RunOptions
@@ -44,7 +44,7 @@ def pool_of(options: RunOptions, plan: Plan, threads: ThreadCache) -> Pool:
         fallback=options.fallback_to_thread_on_pickle_error,
         max_tasks=options.max_tasks_per_child,
         grace=grace,
-        importing=checks.being_imported(),
+        importing=_being_imported() if options.use_multiprocessing else (),
         initializer=_initializer(options),
         forward_logs=options.forward_logs,
         output=options.output,
@@ -59,3 +59,9 @@ def _initializer(options: RunOptions) -> Optional[Initializer]:
     from .workers.initializer import Initializer
 
     return Initializer(options.initializer, options.initargs)
+
+
+def _being_imported() -> Collection[str]:
+    from .workers.imports import being_imported
+
+    return being_imported()

@@ -12,7 +12,6 @@ import itertools
 import threading
 from functools import partial
 
-from . import checks
 from .clock import monotonic
 from .errors import LifeCycleError, hidden
 from .events import Events
@@ -303,10 +302,9 @@ class LifeCycle(Looking):
         self._plan.check()
         options.check_tasks(self._plan.own)
         if options.use_multiprocessing:
-            checks.main_guard(options.mp_context)
-            checks.may_have_children(self._plan.tasks.values())
-            checks.may_fork(self._plan.tasks.values(), options.mp_context)
-            checks.imported(self._plan.tasks.values())
+            from .process_checks import check_processes
+
+            check_processes(self._plan.tasks.values(), options.mp_context)
 
     def _make(
         self,

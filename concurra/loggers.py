@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Set
@@ -50,16 +48,7 @@ def _encoding(handler: Any) -> str:
     if encoding is None and hasattr(handler, "baseFilename"):  # not opened yet
         encoding = getattr(handler, "encoding", None)
         if encoding in (None, "locale"):
-            encoding = _default_encoding()
+            from .encoding import encoding as default
+
+            encoding = default()
     return encoding if isinstance(encoding, str) else ""
-
-
-def _default_encoding() -> str:
-    """That of files; without the warning that Python has for who asks for it."""
-    if sys.flags.utf8_mode:
-        return "utf-8"
-    import locale
-
-    if sys.version_info >= (3, 11):
-        return locale.getencoding()
-    return locale.getpreferredencoding(False)

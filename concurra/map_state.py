@@ -20,72 +20,22 @@ from __future__ import annotations
 import math
 from collections import deque
 
+from .deadlines import ATTEMPT, TIMEOUT
 from .map_job import Fed, Order
+from .map_parts import Part, Spread
 from .options import seconds_of
-from .outcomes import NOTHING, PART, SUCCESS, AtHand, Outcome
+from .outcomes import PART, SUCCESS, AtHand, Outcome
 from .slots import AT_WORK
 from .state import RunState
-from .deadlines import ATTEMPT, TIMEOUT
-from .tasks import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Deque, Dict, List, Optional, Set
+    from typing import Any, Callable, List, Optional, Set
 
-    from .map_values import Chunk, Values
+    from .map_values import Chunk
     from .slots import Slot
     from .stopping import Outcomes
-    from .types import ExecutionMode
-
-
-class Part(Task):
-    """What a slot takes of a map: a task that is in no plan.
-
-    :param whole: the map's.
-    """
-
-    __slots__ = ("whole", "taken")
-
-    def __init__(self, whole: Task, chunk: Chunk) -> None:
-        super().__init__(whole.label, chunk, whole.options, whole.title)
-        self.whole = whole
-        self.index = whole.index
-        self.started = whole.started
-        self.attempts = whole.attempts
-        self.errors = whole.errors
-        self.taken = 0.0
-
-
-class Spread:
-    """How far a map has come.
-
-    ``going`` is true while an attempt is being made. ``queued`` tells that the task is
-    among the ready ones then, ``stepping`` that a slot has its own job. All parts that
-    have not ended are ``open``; of these, some are ``waiting``. ``last`` tells that
-    there will be no more, ``doomed`` that there need not.
-    """
-
-    __slots__ = (
-        *("task", "values", "going", "queued", "stepping", "open", "waiting"),
-        *("last", "doomed", "mode", "noted"),
-    )
-
-    def __init__(self, task: Task, values: Values) -> None:
-        self.task = task
-        self.values = values
-        self.going = self.queued = self.stepping = False
-        self.open: Dict[Part, None] = {}
-        self.waiting: Deque[Part] = deque()
-        self.last = self.doomed = False
-        self.mode: Optional[ExecutionMode] = None  # of the last part that began
-        self.noted = 0  # the attempt whose start has been noted
-
-    @property
-    def wants_step(self) -> bool:
-        """Whether its own job has something to do."""
-        if self.stepping or (self.waiting and not self.doomed):
-            return False
-        return self.doomed or not (self.last and self.open)
+    from .tasks import Task
 
 
 class MapState(RunState):
@@ -151,17 +101,17 @@ class MapState(RunState):
             self.plan.ready.add_again(spread.task)
 
     def _begin(self, slot: Slot, task: Task, now: float) -> None:
+        super()._begin(slot, task, now)
         spread = self._spreads.get(task)
-        if type(task) is not Part and (spread is None or spread.noted != task.attempts):
-            super()._begin(slot, task, now)
-            if spread is not None:
-                spread.noted = task.attempts
-            return
-        slot.worker.at_hand = NOTHING  # type: ignore[union-attr]
-        slot.task = task
-        slot.departures = self._limit.departures
-        slot.held = task.options.resources
-        self._set_deadlines(slot, task, now)
+        if spread is not None:
+            spread.noted = task.attempts
+
+    def _is_start(self, task: Task) -> bool:
+        """An attempt at a map starts with its first step; its parts are none."""
+        spread = self._spreads.get(task.whole or task)
+        return spread is None or (
+            type(task) is not Part and spread.noted != task.attempts
+        )
 
     def _set_deadlines(self, slot: Slot, task: Task, now: float) -> None:
         """The timeout is the map's, and that of an attempt is a part's."""
@@ -203,7 +153,7 @@ class MapState(RunState):
                 value, warning = outcome.value, outcome.warning
                 slot.outcome = Outcome(PART, outcome.mode, value, warning=warning)
             else:
-                slot.outcome = _concluded(spread, outcome)
+                slot.outcome = spread.concluded(outcome)
         elif spread is not None and task is spread.task and outcome.cause is not PART:
             outcome.final = outcome.final or bool(spread.open) or spread.queued
         super().ended(slot)
@@ -385,14 +335,3 @@ class MapState(RunState):
                 self._offer(spread)
         self._call()
         self._check_end()
-
-
-def _concluded(spread: Spread, outcome: Outcome) -> Outcome:
-    """What the job of a map has returned, as the outcome of its slot."""
-    value = outcome.value
-    if type(value) is Fed:
-        return Outcome(PART, outcome.mode, value)
-    if type(value) is not Outcome:  # this is done again
-        return outcome
-    value.mode = spread.mode or value.mode
-    return value

@@ -24,12 +24,12 @@ from __future__ import annotations
 from collections import deque
 
 from . import rules
-from .deadlines import ATTEMPT, TIMEOUT, Deadlines
+from .deadlines import ATTEMPT, TIMEOUT, Deadlines, is_timed
 from .effects import DELAY, FINISH, START, STOP
 from .events import RUN_END, RUN_START, TASK_RETRY, TASK_START
-from .limits import EXCUSE, RESIGN, SETTLE, Limit
-from .options import Options, seconds_of
+from .options import seconds_of
 from .outcomes import NOTHING, SUCCESS, Outcome
+from .shortage import EXCUSE, RESIGN, SETTLE, Limit
 from .slots import AT_WORK, COMING, GONE, PARKED, STOPPING, Slot, Slots
 from .stopping import Stopping
 from .timers import FOREVER
@@ -116,7 +116,7 @@ class RunState(Stopping):
         self.plan.open(self._resources, self._restored, now)
         self._opened = self._preparing = True
         options = (self.plan.shared, *self.plan.own)
-        self.timed = self._timeout is not None or any(map(_is_timed, options))
+        self.timed = self._timeout is not None or any(map(is_timed, options))
         held = any(each.resources for each in options)
         self._special = self.timed or held or TASK_START in self.events.kinds
         if self._run_timeout is not None:
@@ -277,8 +277,13 @@ class RunState(Stopping):
         slot.departures = self._limit.departures
         if self._special:
             slot.held = task.options.resources
-            self.events.note(TASK_START, task, now)
+            if TASK_START in self.events.kinds and self._is_start(task):
+                self.events.note(TASK_START, task, now)
             self._set_deadlines(slot, task, now)
+
+    def _is_start(self, task: Task) -> bool:
+        """Whether what begins is an attempt, of which others are to know."""
+        return True
 
     def _set_deadlines(self, slot: Slot, task: Task, now: float) -> None:
         options = task.options
@@ -389,10 +394,3 @@ class RunState(Stopping):
             moment = ended[-1].ended if ended else None
             self.events.note(RUN_END, None, moment or 0.0)
             self.effects.append((FINISH, None, None))
-
-
-def _is_timed(options: Options) -> bool:
-    """Whether a task with these options may be timed out, or an attempt of it."""
-    retry = options.retry
-    timed = retry is not None and retry.attempt_timeout is not None
-    return timed or options.timeout is not None

@@ -85,7 +85,7 @@ class ThreadCache:
             if not self._all:
                 raise
             self._pending.append((target, args))
-            for idle in tuple(self._idle):  # it has become so meanwhile
+            for idle in list(self._idle):  # it has become so meanwhile
                 idle.awake()
 
     def start_own(self, target: Callable[..., object], *args: Any) -> None:
@@ -107,7 +107,7 @@ class ThreadCache:
         self._idle.clear()
         # One may have been chosen, and not been woken. And one whose start Ctrl-C cut
         # short is idle, but not among all.
-        for each in {*tuple(self._all), *idle}:
+        for each in {*list(self._all), *idle}:
             each.awake()
         for thread in ending:
             if thread is not None and thread is not threading.current_thread():

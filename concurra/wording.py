@@ -7,7 +7,7 @@ import builtins
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Any, List, Optional, Tuple
+    from typing import Any, Callable, List, Optional, Tuple
 
 PICKLE_WARNING = "Task was not picklable and thread fallback is disabled"
 PICKLE_HINT = """\
@@ -34,12 +34,7 @@ _CALLERS = ("perform", "_call", "_await", "_pull")
 
 def show(value: object) -> str:
     """``repr(value)``, also of a value whose ``__repr__`` fails."""
-    try:
-        return repr(value)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        return f"<unprintable {kind(value)}>"
+    return _text(repr, value)
 
 
 def brief(value: object) -> str:
@@ -56,8 +51,12 @@ def brief(value: object) -> str:
 
 def name(value: object) -> str:
     """``str(value)``, also of a value whose ``__str__`` fails."""
+    return _text(str, value)
+
+
+def _text(make: Callable[[object], str], value: object) -> str:
     try:
-        return str(value)
+        return make(value)
     except KeyboardInterrupt:
         raise
     except BaseException:

@@ -97,6 +97,17 @@ def test_files_that_contributors_are_sent_to_exist() -> None:
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
+def test_rooms_that_contributors_are_sent_to_exist() -> None:
+    """Those of a change, and the tests beside the one that is named with its folder."""
+    section = CONTRIBUTING.split("\n## Where a change goes\n\n")[1].split("\n\n")[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines()[2:]]
+    files = re.findall(r"`([\w/]+\.py)`", "".join(where for _, where, _ in rows))
+    assert len(files) > 40
+    assert [name for name in files if not (PACKAGE / name).exists()] == []
+    tests = re.findall(r"`(test_\w+\.py)`", "".join(test for _, _, test in rows))
+    assert [name for name in tests if not [*ROOT.glob(f"tests/*/{name}")]] == []
+
+
 def test_modules_that_contributors_run_exist() -> None:
     """``python -m tests.…`` is one of ours."""
     named = set(re.findall(r"python -m (tests[\w.]+)", CONTRIBUTING))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .outbox import Outbox
     from .pieces import Message
     from .printing import Printed
-    from .records import Levels, Packed
+    from .log_records import Levels, Packed
     from .signals import Handlers
 
     #: Calls a function.
@@ -134,9 +134,9 @@ def _forward(outbox: Outbox, pipe: Channel, levels: Levels) -> None:
         outbox.send_whole(pipe.pack_record((RECORD, *packed)))
 
     def install() -> None:
-        from . import records
+        from . import log_records
 
-        records.install(send, levels)
+        log_records.install(send, levels)
 
     when_imported("logging", install)
 

@@ -17,6 +17,7 @@ import subprocess
 import threading
 import time
 
+from ..encoding import encoding
 from ..outcomes import ERROR, LOST, SUCCESS, UNAVAILABLE, AtHand, Remark, Outcome
 from ..steps import KILL, TERMINATE
 from ..tasks import Command
@@ -25,8 +26,8 @@ from . import launch, refusals, sessions
 from .forks import POSIX
 from .groups import ProcessGroup, await_end, has_ended
 from .guardian import Guardian
-from .output import FOREVER, Drain, Output, Transcript, Waker, close, decode
-from .output import encoding, read_in_threads
+from .command_output import FOREVER, Drain, Output, Transcript, Waker, close, decode
+from .command_output import read_in_threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from ..output.display import Display
     from ..types import CommandResult, ExecutionMode
     from . import Done
-    from .output import Sink
+    from .command_output import Sink
 
 #: What the system says when it is short of descriptors, processes or memory.
 SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)

@@ -24,10 +24,9 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Final, List, Optional, Tuple
+    from typing import Any, Final, Optional
 
     from .exits import Exit
-    from .places import Place
 
 SILENCE: Final = "(Where it was is not known: its process did not tell.)\n"
 
@@ -36,15 +35,6 @@ PATIENCE: Final = 0.2
 
 #: Bytes of a dump that are looked at. The main thread's stack is the last.
 MOST: Final = 1 << 16
-
-_FRAME: Final = r'  File "(.*)", line (\d+|\?\?\?) in (.*)'
-_THREAD: Final = r"(?m)^(?:Current thread|Thread) 0x.*:$"
-
-#: What runs in a worker process; what is around that is of no interest.
-_OUTERMOST: Final = (
-    os.path.join(os.path.dirname(os.path.abspath(__file__)), "child.py"),
-    "serve",
-)
 
 
 def can_dump() -> bool:
@@ -125,9 +115,9 @@ class Dump:
             return self._text
         if not raw:
             return ""
-        from .places import told  # which a worker process has no use for
+        from .places import parsed, told  # which a worker process has no use for
 
-        found, whole = places(raw.decode("ascii", "backslashreplace"))
+        found, whole = parsed(raw.decode("ascii", "backslashreplace"))
         return told(found, whole, self._starting)
 
     def _silence(self) -> str:
@@ -163,21 +153,3 @@ def _received(duplicate: Any) -> Dump:
     fd: int = duplicate.detach()
     os.set_inheritable(fd, False)
     return Dump(fd)
-
-
-def places(dump: str) -> Tuple[List[Place], bool]:
-    """The stack of the main thread, in a dump of all; the outermost first.
-
-    Without what is around `child.serve`, and whether that was found: of a deep stack
-    the outermost frames are missing.
-    """
-    import re  # which a worker process has no use for
-
-    found: List[Place] = []
-    for file, line, name in re.findall(_FRAME, re.split(_THREAD, dump)[-1]):
-        if "\\" in file:  # what is no ASCII
-            file = file.encode().decode("unicode_escape", "replace")
-        if (os.path.abspath(file), name) == _OUTERMOST:
-            return found[::-1], True
-        found.append((file, int(line) if line.isdigit() else None, name))
-    return found[::-1], False

@@ -28,10 +28,11 @@ from ..outcomes import UNAVAILABLE, AtHand, Outcome
 from ..remote_results import RemoteResult
 from ..steps import TERMINATE
 from ..tasks import Command
-from .attempts import Attempt, cancel_all
+from .submissions import Submission, cancel_all
 from .envelope import MODE
 from .lane import Lane
-from .pool import Pool, PooledWorker
+from .pool import Pool
+from .pooled import PooledWorker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class ExecutorPool(Pool):
         self._numbers = itertools.count()
         self._results: WeakSet[RemoteResult] = WeakSet()
         self._closed = False
-        self._withdrawn: Deque[Attempt] = deque()
+        self._withdrawn: Deque[Submission] = deque()
         # That of dask cancels many in one call, in the time of one.
         self._cancels_many = checks.takes_own_futures(executor) and callable(
             getattr(executor, "cancel", None)
@@ -105,23 +106,25 @@ class ExecutorPool(Pool):
         """Another one with each call, in all the world."""
         return f"{self._name}-{next(self._numbers)}"
 
-    def withdraw(self, attempt: Attempt) -> None:
+    def withdraw(self, submission: Submission) -> None:
         """Have one cancelled soon, with all that are to be by then.
 
         :raises RuntimeError: there can be no thread.
         """
-        self._withdrawn.append(attempt)
+        self._withdrawn.append(submission)
         self.outgoing.put(self._cancel)
 
     def _cancel(self) -> None:
-        attempts = list(self._withdrawn)
+        withdrawn = self._withdrawn
+        # Not iterated: others append to it meanwhile.
+        submissions = [withdrawn[n] for n in range(len(withdrawn))]
         if self._cancels_many:
-            cancel_all(self.executor, attempts)
+            cancel_all(self.executor, submissions)
         else:
-            for each in attempts:
+            for each in submissions:
                 each.cancel()
-        for _ in attempts:
-            self._withdrawn.popleft()
+        for _ in submissions:
+            withdrawn.popleft()
 
     def receive(self, call: Callable[[], object], waits: bool) -> None:
         """Have a result received soon; if that may block, in a thread of its own.
@@ -196,7 +199,7 @@ class ExecutorWorker:
     def __init__(self, pool: ExecutorPool) -> None:
         self._pool = pool
         self._at_hand = AtHand(MODE)
-        self._attempt: Optional[Attempt] = None
+        self._submission: Optional[Submission] = None
         self._stopped = False
 
     def is_quick(self, job: Job) -> bool:
@@ -214,24 +217,24 @@ class ExecutorWorker:
         note = self.note or _NO_NOTE
         pool = self._pool
         kept = job.here is None and id(job) in pool.kept
-        self._attempt = attempt = Attempt(pool, job, note, done, kept)
+        self._submission = submission = Submission(pool, job, note, done, kept)
         self.sent = True
         try:
             if pool.kept and isinstance(job, Command):
-                pool.threads.start_soon(attempt.prepare)
+                pool.threads.start_soon(submission.prepare)
             else:
-                pool.outgoing.put(attempt.submit)
+                pool.outgoing.put(submission.submit)
         except Exception as error:  # there can be no thread
             self.sent = False
             return Outcome.raised(None, error, UNAVAILABLE)
         if self._stopped:  # meanwhile
-            attempt.withdraw()
+            submission.withdraw()
         return None
 
     def has_ended(self) -> bool:
         """See `Worker.has_ended`: the executor has said so."""
-        attempt = self._attempt
-        return attempt is not None and attempt.arrived
+        submission = self._submission
+        return submission is not None and submission.arrived
 
     def stop(self, force: int = TERMINATE) -> bool:
         """See `Worker.stop`: what the executor has not begun is withdrawn.
@@ -239,9 +242,9 @@ class ExecutorWorker:
         What it has begun goes on there, and nobody waits for it.
         """
         self._stopped = True
-        attempt = self._attempt
-        if attempt is not None:
-            attempt.withdraw()
+        submission = self._submission
+        if submission is not None:
+            submission.withdraw()
         return False
 
     def retire(self) -> None:
@@ -252,4 +255,4 @@ class ExecutorWorker:
 
     def close(self) -> None:
         """Nothing is held."""
-        self._attempt = None
+        self._submission = None

@@ -17,7 +17,21 @@ from types import ModuleType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Collection
+    from types import FrameType
+    from typing import Any, Collection, FrozenSet, Optional
+
+
+def being_imported() -> FrozenSet[str]:
+    """The names of the modules whose import the calling thread is in the midst of."""
+    names = set()
+    frame: Optional[FrameType] = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_name == "<module>":
+            spec: Any = frame.f_globals.get("__spec__")
+            if getattr(spec, "_initializing", False):
+                names.add(spec.name)
+        frame = frame.f_back
+    return frozenset(names)
 
 
 def mend_imports(kept: Collection[str]) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from .forks import POSIX, starting
 from .groups import ProcessGroup, watch
 from .guardian import Guardian, nameless_file
-from .output import close
+from .command_output import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

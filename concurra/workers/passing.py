@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
     from typing import Optional, Set
 
-    from .records import Packed
+    from .log_records import Packed
 
 
 class Passing:
@@ -36,7 +36,7 @@ class Passing:
 
     def __call__(self, packed: Packed) -> None:
         """Pass a record on; what a handler raises is reported."""
-        from .records import pass_on
+        from .log_records import pass_on
 
         me = threading.get_ident()
         inside = me in self._threads  # a handler has ended the run, and reads the rest

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     Place = Tuple[str, Optional[int], str]
 
 NO_PYTHON: Final = "(It was in a function without Python code, which has no stack.)\n"
+UNSEEN: Final = (
+    "(Where it was is not known: without the interpreter's lock no thread can look at "
+    "another.)\n"
+)
 STARTING: Final = "(It had not begun: its process was still starting.)\n"
 INITIALIZING: Final = "(It had not begun: the initializer was at work.)\n"
 UNPICKLING: Final = "(It had not begun: what was sent for it was being unpickled.)\n"
@@ -29,6 +33,13 @@ _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + 
 _PYTHON: Final = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _INSTALLED: Final = ("site-packages", "dist-packages")
 
+#: How `faulthandler` writes down a stack.
+_FRAME: Final = r'  File "(.*)", line (\d+|\?\?\?) in (.*)'
+_THREAD: Final = r"(?m)^(?:Current thread|Thread) 0x.*:$"
+
+#: What runs in a worker process; what is around that is of no interest.
+_OUTERMOST: Final = "workers/child.py", "serve"
+
 _CALLER: Final = "workers/thread.py", "perform"
 _INITIALIZER: Final = "workers/initializer.py", "__call__"
 
@@ -45,6 +56,25 @@ _STAGES: Final = {
     ("workers/surroundings.py", "restore"): ANSWERING,
     ("workers/thread.py", "flush"): ANSWERING,
 }
+
+
+def parsed(dump: str) -> Tuple[List[Place], bool]:
+    """The stack of the main thread, in a dump of all; the outermost first.
+
+    Without what is around `child.serve`, and whether that was found: of a deep stack
+    the outermost frames are missing.
+    """
+    import re
+
+    found: List[Place] = []
+    for file, line, name in re.findall(_FRAME, re.split(_THREAD, dump)[-1]):
+        if "\\" in file:  # what is no ASCII
+            file = file.encode().decode("unicode_escape", "replace")
+        place = file, int(line) if line.isdigit() else None, name
+        if _own(place) == _OUTERMOST:
+            return found[::-1], True
+        found.append(place)
+    return found[::-1], False
 
 
 def told(places: List[Place], whole: bool = True, starting: bool = False) -> str:

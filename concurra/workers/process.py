@@ -34,11 +34,10 @@ from .child import ANSWERING, CALLING, CUT_OFF, DONE, LAST, PRINTED, RECEIVING
 from .child import RECORD, not_recorded, serve
 from .dumps import Dump, can_dump
 from .exits import Exit
-from .forks import POSIX, close_unshared, forking, rehearse_start, starting
-from .forks import unshared
+from .forks import POSIX, close_unshared, forking, rehearse_start, starting, unshared
 from .groups import ProcessGroup, destroy
 from .guardian import Guardian
-from .script import doubt, unknown
+from .script import doubt, explained, unknown
 from .signals import Handlers
 from .starts import Starts
 from .transfer import Ended, connect
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
     from .initializer import Initializer
     from .pieces import Message
     from .printing import Receiver
-    from .records import Levels, Packed
+    from .log_records import Levels, Packed
     from .transfer import Channel
 
 #: Seconds that a process has, after its pipe has ended, until it is taken for stuck.
@@ -173,7 +172,8 @@ class ProcessWorker:
         try:
             with forking(theirs, self._dump) if self._forked else starting():
                 rehearse_start()
-                self._process.start()
+                with explained(context):
+                    self._process.start()
                 # Out of the book by which `multiprocessing` waits at the end of the
                 # program, and reaps processes behind our back.
                 process._children.discard(self._process)  # type: ignore[attr-defined]
@@ -193,7 +193,7 @@ class ProcessWorker:
     def _levels(self) -> Optional[Levels]:
         if self._pass_on is None:
             return None
-        from .records import levels
+        from .log_records import levels
 
         return levels()
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
     from types import ModuleType
-    from typing import Optional, Tuple
+    from typing import Iterator, Optional, Tuple
 
 ADVICE = "put the function into a module"
 GUARD = "`if __name__ == '__main__':`"
@@ -36,6 +38,22 @@ def obstacle() -> Optional[str]:
 def doubt() -> str:
     """What is most likely wrong if a process cannot even begin."""
     return obstacle() or f"does the script start its runner under {GUARD}?"
+
+
+@contextmanager
+def explained(context: BaseContext) -> Iterator[None]:
+    """Say what is most likely wrong if a fork server has ended when it began.
+
+    From Python 3.14 on it imports the script, too, before any worker does.
+    """
+    try:
+        yield
+    except (EOFError, ConnectionError) as error:
+        if context.get_start_method() != "forkserver":
+            raise
+        raise RuntimeError(
+            f"The server that starts worker processes has ended ({doubt()})"
+        ) from error
 
 
 def unknown(error: str) -> Optional[str]:

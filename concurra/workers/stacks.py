@@ -63,7 +63,7 @@ class Stack:
 
     def capture(self) -> None:
         """Look where it is, unless that was done; for any thread, never blocks."""
-        if self._found is not None:
+        if self._found is not None or not _can_look():
             return
         frames = sys._current_frames()
         try:
@@ -106,13 +106,24 @@ class Stack:
         return frame.f_code is self._owner and frame.f_locals["self"].stack is self
 
     def __str__(self) -> str:
+        from .places import UNSEEN, told
+
         self.capture()
+        if self._found is None:
+            return UNSEEN
         if not self._found:
             return ""
-        from .places import told
-
         found = reversed(self._found)
         return told([(code.co_filename, line, code.co_name) for code, line in found])
+
+
+def _can_look() -> bool:
+    """Whether frames of other threads can be read.
+
+    Without the lock of the interpreter they change meanwhile, and it may crash.
+    """
+    enabled = getattr(sys, "_is_gil_enabled", None)
+    return enabled is None or bool(enabled())
 
 
 def _awaiting(coroutine: Any) -> Iterator[FrameType]:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from ..current import Note
     from ..types import ExecutionMode
     from . import Done
-    from .initializer import Initializer
+
+    #: What has gone wrong with it, if something has: see `initializer`.
+    Initialize = Callable[[], Optional[BaseException]]
 
 #: How many forks lie between this process and the start of the program.
 _forks = 0
@@ -123,7 +125,7 @@ class ThreadWorker:
     def __init__(
         self,
         mode: ExecutionMode = "thread",
-        initialize: Optional[Initializer] = None,
+        initialize: Optional[Initialize] = None,
         perform: Callable[[Call], Any] = perform,
     ) -> None:
         self.mode = mode
@@ -213,7 +215,7 @@ class FallbackWorker(ThreadWorker):
 
     def __init__(
         self,
-        initialize: Optional[Initializer] = None,
+        initialize: Optional[Initialize] = None,
         perform: Callable[[Call], Any] = perform,
     ) -> None:
         super().__init__("thread_fallback", initialize, perform)

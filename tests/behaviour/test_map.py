@@ -14,7 +14,7 @@ import weakref
 import pytest
 
 import concurra
-from tests.helpers import START_METHODS
+from tests.helpers import QUICKEST, START_METHODS
 
 from .modes import FUNCTIONS, as_in, mode_of, runner_in
 from .support import BOUND, Gate, check, meet, read, statuses, stay, write
@@ -918,7 +918,7 @@ class TestElsewhere:
 
     def test_initializers_are_for_workers(self):
         """Of processes it is called there, and not where the items come from."""
-        runner = runner_in(PROCESSES[0], 1, initializer=HERE.append, initargs=(1,))
+        runner = runner_in(QUICKEST, 1, initializer=HERE.append, initargs=(1,))
         runner.map(here, (len(HERE) for _ in range(2)), label="m")
         assert one(runner)["result"] == [(0, 1), (0, 1)]
         assert HERE == []

@@ -16,6 +16,7 @@ import weakref
 import pytest
 
 import concurra
+from concurra.workers.places import UNSEEN
 from concurra.workers.process import ProcessWorker
 from tests.helpers import START_METHODS, wait_until
 
@@ -269,6 +270,16 @@ def test_what_ended_by_itself_has_no_stack(mode):
     results.update(aborted.abort(verify=False))
     assert statuses(results) == {"a": "Successful", "b": "Terminated"}
     assert results["a"]["trace"] is results["b"]["trace"] is None
+
+
+def test_threads_are_not_looked_at_without_the_lock(tmp_path, monkeypatch):
+    """To read frames that others change meanwhile may crash: the trace says so."""
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    monkeypatch.delattr(sys, "_current_frames")
+    ready = str(tmp_path / "ready")
+    runner = runner_in("thread", 1)
+    runner.add_task(hang, ready, label="a")
+    assert end_when_ready(runner, ready)["a"]["trace"] == UNSEEN
 
 
 class Big:

@@ -22,7 +22,7 @@ from concurra.live.view import (
     shortened,
 )
 from concurra.snapshot import AtWork, Snapshot
-from concurra.workers.output import Transcript
+from concurra.workers.command_output import Transcript
 from tests.unit.support import failure as failed
 from tests.unit.support import make, success
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import locale
 import logging
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from concurra import loggers
+from concurra import encoding, loggers
 
 TEXT = "d\xe9j\xe0 vu \u65e5\u672c"
 IN_ASCII = r"d\xe9j\xe0 vu \u65e5\u672c"
@@ -54,6 +53,11 @@ def test_what_one_stream_cannot_encode_is_escaped(log: logging.Logger) -> None:
     assert loggers.encodable(log, TEXT) == IN_LATIN
 
 
+def with_utf8_mode(mode: int) -> Any:
+    """What stands for `sys` where that is asked for."""
+    return SimpleNamespace(flags=SimpleNamespace(utf8_mode=mode))
+
+
 def test_a_file_that_is_not_open_yet(
     log: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,11 +67,11 @@ def test_a_file_that_is_not_open_yet(
     assert loggers.encodable(log, TEXT) == IN_LATIN
     for name in ("getencoding", "getpreferredencoding"):
         monkeypatch.setattr(locale, name, lambda *args: "ascii", raising=False)
-    monkeypatch.setattr(sys, "flags", SimpleNamespace(utf8_mode=0))
+    monkeypatch.setattr(encoding, "sys", with_utf8_mode(0))
     log.addHandler(logging.FileHandler(tmp_path / "default", delay=True))
     assert loggers.encodable(log, TEXT) == IN_ASCII
     log.handlers.remove(given)
-    monkeypatch.setattr(sys, "flags", SimpleNamespace(utf8_mode=1))
+    monkeypatch.setattr(encoding, "sys", with_utf8_mode(1))
     assert loggers.encodable(log, TEXT) == TEXT
 
 

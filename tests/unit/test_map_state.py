@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from concurra.effects import ABANDON, FINISH, START, STOP
 from concurra.events import Events
 from concurra.map_job import MapJob
-from concurra.map_state import MapState, Part
+from concurra.map_parts import Part
+from concurra.map_state import MapState
 from concurra.outcomes import LOST, PART, SUCCESS, UNAVAILABLE, Outcome
 from concurra.plan import Plan
 from concurra.retries import Retry

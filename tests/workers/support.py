@@ -27,10 +27,11 @@ from concurra.workers.command import CommandWorker
 from concurra.workers.dispatched import DispatchedWorker
 from concurra.workers.dispatcher import Dispatcher, can_dispatch
 from concurra.workers.executor import ExecutorPool, ExecutorWorker
-from concurra.workers.pool import Pool, PooledWorker
+from concurra.workers.pool import Pool
+from concurra.workers.pooled import PooledWorker
 from concurra.workers.process import ProcessWorker
 from concurra.workers.thread import FallbackWorker, ThreadWorker
-from tests.helpers import START_METHODS, alive, wait_until
+from tests.helpers import QUICKEST, START_METHODS, alive, wait_until
 
 if TYPE_CHECKING:
     from concurra.tasks import Job
@@ -91,7 +92,7 @@ class Executors(ExecutorWorker):
 
     def __init__(self, guardian: Guardian) -> None:
         self.threads = ThreadCache()
-        context = multiprocessing.get_context(START_METHODS[0])
+        context = multiprocessing.get_context(QUICKEST)
         self.executor = ProcessPoolExecutor(1, context)
         super().__init__(ExecutorPool(self.threads, self.executor))
 
@@ -166,7 +167,7 @@ KINDS = {
     "executor": Kind(Executors, "executor", stoppable=False),
     "command": Kind(CommandWorker, "subprocess", command=True),
     "pooled, thread": Kind(_pooled(), "thread", stoppable=False),
-    "pooled, process": Kind(_pooled(START_METHODS[0]), "process"),
+    "pooled, process": Kind(_pooled(QUICKEST), "process"),
     "pooled, command": Kind(_pooled(), "subprocess", command=True),
 }
 

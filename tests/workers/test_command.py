@@ -23,7 +23,7 @@ from concurra.threads import ThreadCache
 from concurra.workers import command, groups, launch, sessions
 from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
-from concurra.workers.output import Drain
+from concurra.workers.command_output import Drain
 from tests.helpers import alive, wait_until
 from tests.workers.support import (
     BOUND,

@@ -19,7 +19,7 @@ from concurra.workers.child import DONE
 from concurra.workers.dispatched import DispatchedWorker
 from concurra.workers.dispatcher import Dispatcher, can_dispatch
 from concurra.workers.transfer import SocketChannel
-from tests.helpers import START_METHODS, wait_until
+from tests.helpers import QUICKEST, START_METHODS, wait_until
 from tests.workers.support import (
     BOUND,
     Dispatched,
@@ -51,7 +51,7 @@ class Told:
 
 @pytest.fixture
 def pool() -> Iterator[TestPool]:
-    made = TestPool(multiprocessing.get_context(START_METHODS[0]), grace=BOUND)
+    made = TestPool(multiprocessing.get_context(QUICKEST), grace=BOUND)
     yield made
     made.close()
 
@@ -545,7 +545,7 @@ def test_a_strike_in_the_pool_keeps_no_outcome_back(
     monkeypatch: pytest.MonkeyPatch, escaped: object, name: str
 ) -> None:
     """What has been told to the worker of the pool is told on."""
-    context = multiprocessing.get_context(START_METHODS[0])
+    context = multiprocessing.get_context(QUICKEST)
     pool = TestPool(context, fallback=True, max_tasks=1, grace=BOUND)
     told = Told()
     worker = pool.hire(told)
@@ -621,9 +621,7 @@ def test_the_dispatcher_has_a_thread_of_its_own(
 def test_what_is_at_hand_when_a_dispatcher_closes(tmp_path: Any, guardian: Any) -> None:
     """Gets its outcome, too, and its process does not live on."""
     told = Told()
-    worker = Dispatched(
-        multiprocessing.get_context(START_METHODS[0]), guardian, grace=BOUND
-    )
+    worker = Dispatched(multiprocessing.get_context(QUICKEST), guardian, grace=BOUND)
     try:
         job = call(linger, str(tmp_path / "pid"), "never")
         assert worker.run(job, worker.present(job), told) is None
@@ -696,7 +694,7 @@ def test_a_fallback_runs_in_the_thread_that_begins_it() -> None:
 
     It is lost before it began, as far as its owner can tell, and any worker does it.
     """
-    context = multiprocessing.get_context(START_METHODS[0])
+    context = multiprocessing.get_context(QUICKEST)
     pool = TestPool(context, fallback=True, grace=BOUND)
     told = Told()
     one, other = pool.hire(told), pool.hire(told)

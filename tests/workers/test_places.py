@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from concurra.workers import child, initializer, places, plain, thread, transfer
-from concurra.workers.dumps import places as parsed
-from concurra.workers.places import told
+from concurra.workers.places import parsed, told
 
 HEAD = "Stack (most recent call last):\n"
 
@@ -96,6 +95,22 @@ def test_a_dump() -> None:
     expected = [at(thread.__file__, "perform", None), at("/home/me/job.py", "work", 7)]
     assert parsed(text) == (expected, True)
     assert parsed(text.replace("serve", "go"))[1] is False
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Current thread 0x02 (most recent call first):",
+        "Current thread 0x02 [python] (most recent call first):",
+        "<Cannot show all threads while the GIL is disabled>\n"
+        "Stack (most recent call first):",
+    ],
+)
+def test_a_dump_of_any_python(head: str) -> None:
+    """From 3.14 on threads have names, and in free threading there is one alone."""
+    serve = f'  File "{child.__file__}", line 9 in serve\n'
+    text = f'{head}\n  File "/home/me/job.py", line 7 in work\n{serve}'
+    assert parsed(text) == ([at("/home/me/job.py", "work", 7)], True)
 
 
 def test_the_functions_of_ours_that_are_looked_for_are_there() -> None:

@@ -25,7 +25,7 @@ from concurra.workers import launch
 from concurra.workers.dispatcher import can_dispatch
 from concurra.workers.guardian import Guardian
 from concurra.workers.process import ProcessWorker
-from tests.helpers import START_METHODS, alive, descendants, wait_until
+from tests.helpers import QUICKEST, START_METHODS, alive, descendants, wait_until
 from tests.workers.support import (
     BOUND,
     ElsewhereOnly,
@@ -54,7 +54,7 @@ def pool() -> Iterator[Callable[..., TestPool]]:
 
     def make(**options: Any) -> TestPool:
         options.setdefault("grace", BOUND)
-        context = multiprocessing.get_context(START_METHODS[0])
+        context = multiprocessing.get_context(QUICKEST)
         pools.append(TestPool(context, **options))
         return pools[-1]
 
@@ -470,7 +470,7 @@ def short_lived(guardian: Guardian) -> Iterator[Callable[[float], Hired]]:
     workers_: list[Hired] = []
 
     def make(grace: float) -> Hired:
-        context = multiprocessing.get_context(START_METHODS[0])
+        context = multiprocessing.get_context(QUICKEST)
         pools.append(TestPool(context, max_tasks=1, grace=grace))
         workers_.append(pools[-1].hire())  # type: ignore[arg-type]
         return workers_[-1]

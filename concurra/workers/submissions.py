@@ -30,7 +30,7 @@ _METHODS: Final = "add_done_callback", "result"
 _NO_CONCURRA: Final = "No module named 'concurra"
 
 
-class Attempt:
+class Submission:
     """A job on its way to the executor and back; ``done`` is called once."""
 
     __slots__ = (
@@ -196,9 +196,9 @@ class Attempt:
         done(outcome, True)
 
 
-def cancel_all(executor: Any, attempts: Sequence[Attempt]) -> None:
+def cancel_all(executor: Any, submissions: Sequence[Submission]) -> None:
     """The same as `cancel` of each, with one call of the executor; never raises."""
-    taken = [(each, each.let_go()) for each in attempts]
+    taken = [(each, each.let_go()) for each in submissions]
     taken = [(each, future) for each, future in taken if future is not None]
     try:
         if taken:

@@ -16,7 +16,7 @@ from concurra.workers.guardian import Guardian
 from concurra.workers.outbox import Outbox
 from concurra.workers.passing import Passing
 from concurra.workers.process import ProcessWorker
-from concurra.workers.records import levels, pass_on
+from concurra.workers.log_records import levels, pass_on
 from concurra.workers.transfer import SocketChannel, connect
 from tests.helpers import START_METHODS
 

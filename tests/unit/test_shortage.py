@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from concurra.limits import AGAIN, EXCUSE, RESIGN, SETTLE, Limit
 from concurra.outcomes import LOST, UNAVAILABLE, Outcome
+from concurra.shortage import AGAIN, EXCUSE, RESIGN, SETTLE, Limit
 from concurra.slots import Slot, Slots
 from tests.unit.support import failure, make, success
 

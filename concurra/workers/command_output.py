@@ -1,4 +1,4 @@
-"""What a program prints, and its end, as one thing to wait for.
+"""What a command prints, and its end, as one thing to wait for.
 
 ::
 
@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import locale
 import math
 import os
 import sys
@@ -19,6 +18,7 @@ import threading
 import time
 from contextlib import suppress
 
+from ..encoding import encoding
 from .forks import POSIX
 from .groups import await_end
 
@@ -290,12 +290,3 @@ def _written(chunks: Iterable[bytes]) -> str:
     """Text with its lines ended by newlines; never fails."""
     text = b"".join(chunks).decode(encoding(), "backslashreplace")
     return text.replace("\r\n", "\n")
-
-
-def encoding() -> str:
-    """The locale's, as for files; to ask for it by its old name is warned of."""
-    if sys.flags.utf8_mode:
-        return "utf-8"
-    if sys.version_info >= (3, 11):
-        return locale.getencoding()
-    return locale.getpreferredencoding(False)
