@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from . import checks, logs
 from .clock import monotonic
@@ -328,23 +329,27 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         if not self._life.forks and logs.is_report_wanted(self.log):
             load_report_soon()
 
-    def _break(self, error: BaseException) -> Tuple[Done, Done]:
+    def _break(self, error: BaseException, reports: bool = True) -> Tuple[Done, Done]:
         """Something cuts the run short: show no more progress, and tell of it.
 
         An interrupt or a cancel that comes when all tasks have ended does not.
+
+        :param reports: whether the report is logged then.
         """
+        after = partial(self._report_break, reports)
         if not (self._plan.remaining or isinstance(error, Exception)):
-            return (lambda: None), self._report_break
+            return (lambda: None), after
         self._followers.mute()
         ended = len(self._plan.ended)
         return (
             lambda: logs.interrupted(self.log, self.name, error, ended, len(self)),
-            self._report_break,
+            after,
         )
 
-    def _report_break(self) -> None:
-        """Log the report of a run that was cut short; its results are complete then."""
-        logs.report(self.log, self._registry)
+    def _report_break(self, reports: bool) -> None:
+        """The end of a run that was cut short; its results are complete then."""
+        if reports:
+            logs.report(self.log, self._registry)
         if self._life.finished:
             self._registry.complete()
 

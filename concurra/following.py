@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from . import checks
 from .clock import monotonic
 from .errors import LifeCycleError
@@ -37,7 +39,7 @@ class Following:
         """See `TaskRunner`."""
         raise NotImplementedError
 
-    def _break(self, error: BaseException) -> Ending:
+    def _break(self, error: BaseException, reports: bool = True) -> Ending:
         raise NotImplementedError
 
     def _conclude(self, verify: bool, raises: bool, message: Optional[str]) -> Results:
@@ -65,13 +67,14 @@ class Following:
         """The same as `run`, in an event loop of `asyncio`, which is not blocked.
 
         If the awaiting task is cancelled, everything is terminated, and
-        `asyncio.CancelledError` goes on to the caller after the end.
+        `asyncio.CancelledError` goes on to the caller after the end. A line in the log
+        tells how far the run had come, and with ``verify`` there is the report.
         """
         from . import asynchronous
 
         wanted = checks.report_options(verify, raise_exception, error_message)
         self.execute_in_background()
-        await asynchronous.end(self._life, self._break)
+        await asynchronous.end(self._life, partial(self._break, reports=wanted[0]))
         return await asynchronous.in_thread(lambda: self._conclude(*wanted))
 
     def as_completed_async(self) -> AsyncIterator[Tuple[Any, Result]]:
