@@ -1,9 +1,9 @@
 """A pytest plugin with two guards that stand around every test.
 
-Hang guard: no phase of a test (setup, call, teardown) may take longer than 120 s, or
-what `@pytest.mark.hang_after(seconds)` says. A hang ends the whole run with the stacks
-of all threads: faulthandler's own watchdog does it, which needs no GIL. (It ends the
-process that runs the test; pytest-xdist is told not to start another.)
+Hang guard: no phase of a test (setup, call, teardown) may take longer than 120 s (or
+some more), or what `@pytest.mark.hang_after(seconds)` says. A hang ends the whole run
+with the stacks of all threads: faulthandler's own watchdog does it, which needs no GIL.
+(It ends the process that runs the test; pytest-xdist is told not to start another.)
 
 Leak guard: when a test has ended, no thread, no process and no open file may be there
 that was not there before it. What is about to end gets a moment to do so.
@@ -27,6 +27,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 import uuid
 from collections.abc import Iterator
@@ -49,6 +50,9 @@ from tests.helpers import (
 )
 
 HANG_AFTER = 120.0
+# The watchdog is a thread. For most tests it would take longer to start and to stop it
+# than to run them, so one watches over all that begins in so many seconds.
+SLACK = 15.0
 GRACE = 5.0
 
 _stderr = pytest.StashKey[int]()
@@ -87,17 +91,44 @@ def pytest_collection_finish() -> None:
     gc.freeze()  # thousands of tests: no collection is to go through them all again
 
 
+_watched_until = 0.0
+
+
+def _watch(config: pytest.Config, seconds: float) -> None:
+    """End the process after so many seconds, with all stacks."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=config.stash[_stderr])
+
+
+def _unwatch() -> None:
+    global _watched_until
+    faulthandler.cancel_dump_traceback_later()
+    _watched_until = 0.0
+
+
 @contextlib.contextmanager
 def _bounded(item: pytest.Item) -> Iterator[None]:
+    global _watched_until
     marker = item.get_closest_marker("hang_after")
-    seconds = float(marker.args[0]) if marker else HANG_AFTER
-    faulthandler.dump_traceback_later(
-        seconds, exit=True, file=item.config.stash[_stderr]
-    )
+    if marker is None:
+        now = time.monotonic()
+        if _watched_until < now + HANG_AFTER:
+            _watch(item.config, HANG_AFTER + SLACK)
+            _watched_until = now + HANG_AFTER + SLACK
+        yield
+        return
+    _watch(item.config, float(marker.args[0]))
     try:
         yield
     finally:
-        faulthandler.cancel_dump_traceback_later()
+        _unwatch()
+
+
+def pytest_exception_interact() -> None:
+    _unwatch()  # as pytest has just done: the next phase is watched again
+
+
+def pytest_sessionfinish() -> None:
+    _unwatch()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -137,19 +168,27 @@ def _threads() -> dict[int, str]:
     return {ident: names.get(ident, f"thread {ident}") for ident in running}
 
 
-def _processes(helpers: set[int]) -> dict[tuple[int, int], Process]:
+def _pids() -> set[int]:
+    """All that may be ours: to look at each of them takes longer than most tests."""
+    if not HAS_PROC:
+        return {child.pid or 0 for child in multiprocessing.active_children()}
+    everyone = running()
+    _strangers.intersection_update(everyone)  # a pid may be in use again
+    return everyone - _strangers
+
+
+def _processes(new: set[int], pids: set[int]) -> dict[int, Process]:
+    """Those of the new ones that are ours."""
+    if not new:
+        return {}
     if HAS_PROC:
-        everyone = running()
-        _strangers.intersection_update(everyone)  # a pid may be in use again
-        others = everyone - _strangers
-        ours = [*descendants(os.getpid(), others), *marked(_mark, others)]
+        ours = [*descendants(os.getpid(), pids), *marked(_mark, new)]
     else:
         ours = [
             Process(child.pid or 0, os.getpid(), 0, "R", repr(child))
             for child in multiprocessing.active_children()
         ]
-    ignored = {os.getpid(), *helpers}
-    return {(each.pid, each.started): each for each in ours if each.pid not in ignored}
+    return {each.pid: each for each in ours if each.pid in new}
 
 
 def _files(helpers: set[int]) -> dict[int, str]:
@@ -166,21 +205,30 @@ class Snapshot:
     """What is there at one moment."""
 
     threads: dict[int, str]
-    processes: dict[tuple[int, int], Process]
     files: dict[int, str]
+    pids: set[int]
 
     @classmethod
     def take(cls) -> Snapshot:
         pids, files = _helpers()
-        return cls(_threads(), _processes(pids), _files(files))
+        return cls(_threads(), _files(files), _pids() - pids)
 
-    def since(self, before: Snapshot) -> Snapshot:
+    def since(self, before: Snapshot) -> Left:
         """What is there now and was not before."""
-        return Snapshot(
+        return Left(
             {k: v for k, v in self.threads.items() if k not in before.threads},
-            {k: v for k, v in self.processes.items() if k not in before.processes},
             {k: v for k, v in self.files.items() if before.files.get(k) != v},
+            _processes(self.pids - before.pids, self.pids),
         )
+
+
+@dataclass(frozen=True)
+class Left:
+    """What was left behind."""
+
+    threads: dict[int, str]
+    files: dict[int, str]
+    processes: dict[int, Process]
 
     def __bool__(self) -> bool:
         return bool(self.threads or self.processes or self.files)
@@ -210,7 +258,7 @@ def leak_guard() -> Iterator[None]:
     """Fail the test that leaves a thread, a process or an open file behind."""
     before = Snapshot.take()
     yield
-    left = before
+    left = before.since(before)
 
     def nothing_is_left() -> bool:
         nonlocal left
