@@ -1,4 +1,4 @@
-"""Fixtures for all tests; the guards that stand around them are in `guards.py`."""
+"""Fixtures for all tests; `guards.py` and `compiling.py` stand around them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers import START_METHODS
 
-pytest_plugins = ["tests.guards"]
+pytest_plugins = ["tests.guards", "tests.compiling"]
 
 
 def pytest_configure() -> None:

@@ -87,8 +87,13 @@ def pytest_sessionstart() -> None:
         _strangers.update(running() - ours - {os.getpid()})
 
 
+def pytest_collectstart() -> None:
+    gc.disable()  # thousands of tests, of which none is garbage
+
+
 def pytest_collection_finish() -> None:
-    gc.freeze()  # thousands of tests: no collection is to go through them all again
+    gc.freeze()  # nor is any run to go through them all again
+    gc.enable()
 
 
 _watched_until = 0.0
