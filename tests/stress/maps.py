@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Optional
 
@@ -157,6 +158,28 @@ class Maps:
             assert calls <= most  # it may have been lost with its chunk
         else:
             assert calls == most, (item.number, item.act, calls)
+
+
+def run_to_the_end(seed: int, mode: str, folder: Path) -> None:
+    """Run it, and see that all is as it must be."""
+    maps = Maps(seed, mode, folder)
+    maps.check(maps.runner.run(verify=False))
+
+
+def run_and_abort(seed: int, mode: str, folder: Path) -> None:
+    """Cancel one of its maps, then all, at any moment: what had a value keeps it."""
+    maps = Maps(seed, mode, folder)
+    maps.runner.execute_in_background()
+    label = maps.draw.choice(list(maps.items))
+    threading.Event().wait(maps.draw.random() * 0.05)
+    maps.runner.cancel(label)
+    threading.Event().wait(maps.draw.random() * 0.05)
+    results = maps.runner.abort(verify=False)
+    for label, items in maps.items.items():
+        known = maps.runner.partial(label)
+        assert all(place == value for place, value in known.items())
+        if results[label]["status"] == "Successful":
+            assert len(known) == len([each for each in items if not maps._fails(each)])
 
 
 def seeds(first: int, many: int) -> list[tuple[int, str]]:
