@@ -25,8 +25,8 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """More than there are cores: about half of the time, tests wait for something."""
-    return (os.cpu_count() or 1) * 3 // 2
+    """More than there are cores: most of the time, tests wait for something."""
+    return (os.cpu_count() or 1) * 5 // 2
 
 
 @pytest.fixture

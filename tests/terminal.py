@@ -8,7 +8,6 @@ import re
 import struct
 import sys
 import threading
-import time
 from typing import Any
 
 if sys.platform != "win32":
@@ -86,6 +85,7 @@ class Terminal:
         fcntl.ioctl(self.theirs, termios.TIOCSWINSZ, size)
         self._width = width
         self._written = bytearray()
+        self._more = threading.Condition()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -98,7 +98,9 @@ class Terminal:
                 return  # nobody has the other end any more
             if not chunk:
                 return
-            self._written += chunk
+            with self._more:
+                self._written += chunk
+                self._more.notify_all()
 
     @property
     def text(self) -> str:
@@ -117,10 +119,22 @@ class Terminal:
 
     def wait_for(self, text: str, seconds: float = 20.0) -> None:
         """Until it was written."""
-        deadline = time.monotonic() + seconds
-        while text not in self.text:
-            assert time.monotonic() < deadline, f"no {text!r} in {self.text[-2000:]!r}"
-            time.sleep(0.01)
+        with self._more:
+            found = self._more.wait_for(lambda: text in self.text, seconds)
+        assert found, f"no {text!r} in {self.text[-2000:]!r}"
+
+    def wait_to_see(self, *texts: str, seconds: float = 20.0) -> Screen:
+        """The first screen that has all of it."""
+
+        def look() -> Screen | None:
+            seen = self.screen()
+            shown = "\n".join(seen.lines)
+            return seen if all(text in shown for text in texts) else None
+
+        with self._more:
+            found = self._more.wait_for(look, seconds)
+        assert found, f"no {texts} in {self.screen().lines}"
+        return found
 
     def attributes(self) -> Any:
         """How it is set up."""

@@ -93,9 +93,7 @@ print("after")
 def test_what_is_at_work_is_seen(terminal, tmp_path):
     """In place; failures, prints and log records come above it, each once and whole."""
     program = start(terminal, tmp_path, PLAIN)
-    terminal.wait_for("two")
-    terminal.wait_for("no such table")
-    shown = terminal.screen().lines
+    shown = terminal.wait_to_see("no such table", "2 at work", "sec  two").lines
     assert shown[:2] == ["before", "✗ bad [red]: ValueError: no such table"]
     assert shown[2].startswith("Nightly ━━━────── 1/3, 1 failed, 2 at work, ")
     assert sorted(line.split()[0] for line in shown[3:5]) == ["command", "long"]

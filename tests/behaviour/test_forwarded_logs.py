@@ -325,7 +325,7 @@ def test_logging_may_be_imported_in_the_midst_of_a_task(kept, method):
 
 class Slow(Keeper):
     def emit(self, record):
-        time.sleep(0.05)
+        time.sleep(0.01)
         super().emit(record)
 
 

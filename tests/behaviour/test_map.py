@@ -241,12 +241,13 @@ class TestPlan:
 
     def test_each_chunk_holds_the_resources(self):
         """So they bound how many are at work."""
-        at_work, most = [], []
+        at_work, most, two = [], [], threading.Barrier(2)
 
         def use(number):
             at_work.append(number)
+            two.wait(BOUND)
             most.append(len(at_work))
-            time.sleep(0.002)
+            two.wait(BOUND)
             at_work.remove(number)
 
         runner = runner_in("thread", 4, resources={"db": 2})
@@ -254,7 +255,7 @@ class TestPlan:
         runner.map(use, range(20), label="m", chunksize=1)
         runner.map(use, range(20, 40), label="n", chunksize=1)
         assert one(runner)["status"] == "Successful"
-        assert max(most) <= 2
+        assert set(most) == {2}
 
     def test_two_maps_with_tasks_between_them(self):
         """All of them come to their ends."""
@@ -687,13 +688,13 @@ class TestForce:
             if mode == "thread":
                 func, items = (lambda n: gate.wait() if n else "quick"), [0, 0, 1]
             runner = runner_in(mode, 1)
-            seconds = 1 if mode == "thread" else 6  # that of a spawn included
-            func = concurra.task(func, timeout=seconds)
+            runner.add_task(double, 1, label="first")  # the worker is there then
+            func = concurra.task(func, timeout=1.5)
             runner.map(func, items, label="m", chunksize=1)
             runner.add_task(double, 2, label="other")
             results = runner.run(verify=False)
         check(results["m"])
-        expected = f"TimeoutError: Task exceeded timeout of {seconds} seconds"
+        expected = "TimeoutError: Task exceeded timeout of 1.5 seconds"
         assert results["m"]["error"] == expected
         assert results["m"]["execution_mode"] == mode_of(mode)
         assert runner.partial("m") == {0: "quick", 1: "quick"}

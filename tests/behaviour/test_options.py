@@ -10,6 +10,7 @@ import pytest
 
 import concurra
 from concurra import task
+from tests.helpers import wait_until
 
 from .modes import FUNCTIONS, MODES, NOTE, STAYS, SUCCEED, as_in, mode_of, runner_in
 from .support import BOUND, Gate, check, statuses
@@ -183,8 +184,7 @@ def test_no_limit_in_spite_of_the_runners():
         runner.add_function(gate.wait, ["at last"], key="none", timeout=math.inf)
         runner.add_function(gate.wait, key="runner's", timeout=None)
         runner.execute_in_background()
-        while runner.counts()["terminated"] < 1:
-            runner.wait(0.01)
+        wait_until(lambda: runner.counts()["terminated"], BOUND)
         gate.open()
         results = runner.get_background_results(verify=False)
     assert statuses(results) == {"none": "Successful", "runner's": "Terminated"}

@@ -10,6 +10,7 @@ import pytest
 
 import concurra
 from concurra import Retry, task
+from tests.helpers import wait_until
 
 from .modes import (
     FAIL,
@@ -285,8 +286,7 @@ def waiting_run(**options):
     runner.add_task(str, label="b", depends_on=["a"])
     runner.execute_in_background()
     assert failed.wait(BOUND)
-    while runner.get_active_runner_count():
-        time.sleep(0.001)
+    wait_until(lambda: not runner.get_active_runner_count(), BOUND)
     return runner
 
 

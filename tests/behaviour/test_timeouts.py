@@ -187,28 +187,24 @@ def test_several_threads_overrun_one_after_the_other():
 
 def test_a_thread_that_was_given_up_does_not_start_the_next_task():
     """When it ends at last it disturbs no task that runs meanwhile."""
-    peak, at_work = 0, 0
-    lock = threading.Lock()
+    alone, two = threading.Lock(), threading.Event()
 
     def work():
-        nonlocal peak, at_work
-        with lock:
-            at_work += 1
-            peak = max(peak, at_work)
-        first.open()
-        time.sleep(0.01)
-        with lock:
-            at_work -= 1
+        if alone.acquire(blocking=False):
+            first.open()
+            two.wait(0.005)  # so long another one could come
+            alone.release()
+        else:
+            two.set()
 
     with Gate() as first:
-        runner = concurra.TaskRunner(
-            timeout=0.1, max_concurrency=1, progress_stats=False
-        )
-        runner.add_task(first.wait, label="slow")
+        runner = concurra.TaskRunner(max_concurrency=1, progress_stats=False)
+        runner.add_task(concurra.task(first.wait, timeout=0.1), label="slow")
         for index in range(20):
             runner.add_task(work, label=index)
         results = runner.run(verify=False)
-    assert peak == 1
+    assert results["slow"]["status"] == "Terminated"
+    assert not two.is_set()
     assert [results[index]["status"] for index in range(20)] == ["Successful"] * 20
 
 
@@ -340,15 +336,15 @@ def test_commands_behind_a_terminated_one_run(tmp_path):
 def test_a_coroutine_overruns():
     """An async task has a timeout like any other."""
 
-    async def slow():
-        while not stop.is_set():
-            await asyncio.sleep(0.01)
+    stop = []
 
-    stop = threading.Event()
+    async def slow():
+        loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+        stop.append(lambda: loop.call_soon_threadsafe(stopped.set))
+        await stopped.wait()
+
     runner = concurra.TaskRunner(timeout=0.1, progress_stats=False)
     runner.add_task(slow, label="a")
-    try:
-        result = runner.run(verify=False)["a"]
-    finally:
-        stop.set()
+    result = runner.run(verify=False)["a"]
+    stop[0]()
     assert result["error"] == "TimeoutError: Task exceeded timeout of 0.1 seconds"
