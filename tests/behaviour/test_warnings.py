@@ -65,7 +65,7 @@ def fill(runner, mode):
         runner.add_shell_command("echo x >&2; exit 3", label="fails")
         runner.add_command(["no such program"], label="fails, too")
         return
-    for number in range(10):
+    for number in range(3):
         runner.add_task(abs, number)
     for function in (fail, end) if mode != "thread" else [fail]:
         runner.add_task(function, label=f"fails: {function.__name__}")

@@ -417,8 +417,8 @@ def test_an_argument_for_which_the_worker_has_no_memory(
     worker: ProcessWorker, kind: Any
 ) -> None:
     """Fails its own task with MemoryError; the worker goes on."""
-    assert run(worker, call(tighten, 40 * MIB)).ok
-    outcome = run(worker, call(echo, 1, kind(bytes(200 * MIB)), 2))
+    assert run(worker, call(tighten, 30 * MIB)).ok
+    outcome = run(worker, call(echo, 1, kind(bytes(80 * MIB)), 2))
     assert outcome.status == FAILED
     assert outcome.error and outcome.error.startswith("MemoryError")
     assert not worker.spent
