@@ -261,7 +261,7 @@ def test_an_archive_that_was_removed_is_made_again(tree: Path, output: Path) -> 
     assert packed(output) == SOURCES
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_run_that_was_killed_goes_on(tree: Path, output: Path) -> None:
     """What it had parsed is not parsed again. It waits for a pipe, and is killed."""
     os.mkfifo(tree / "waits.py")

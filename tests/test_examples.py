@@ -336,7 +336,7 @@ def test_an_example_does_what_it_should(name: str, entry: Entry) -> None:
     entry.check(name)
 
 
-@pytest.mark.skipif("spawn" not in START_METHODS, reason="nothing can be spawned here")
+@pytest.mark.skipif("spawn" not in START_METHODS, reason="needs spawn")
 @pytest.mark.hang_after(90)
 @pytest.mark.parametrize(("name", "entry"), with_processes())
 def test_an_example_works_where_processes_are_spawned(name: str, entry: Runs) -> None:

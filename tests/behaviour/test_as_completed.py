@@ -344,7 +344,7 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 @pytest.mark.parametrize(("where", "ended"), [("wait", 1), ("body", 0)])
 def test_ctrl_c(where, ended):
     """While it waits, everything is terminated; in the caller's own code, the run ends
@@ -359,7 +359,7 @@ def test_ctrl_c(where, ended):
         assert ("was interrupted: 1 of 2" in script.stderr()) is bool(ended)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_copy_that_a_fork_has_made():
     """It can let go of a loop; nobody follows the run there."""
     with Gate() as gate:

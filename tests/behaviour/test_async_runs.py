@@ -439,7 +439,7 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 @every_way
 def test_ctrl_c(way):
     """Cancels what awaits the run, and so ends it."""
@@ -479,7 +479,7 @@ def interrupting(handler, condition):
         signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 @every_way
 def test_an_interrupt_of_a_notebook(way, monkeypatch):
     """The kernel's handler cancels the cell, and does not wake the loop."""

@@ -255,7 +255,7 @@ def test_what_a_command_had_printed(tmp_path):
     assert "so far" in result["trace"] and result["result"] is None
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_copy_that_a_fork_has_made():
     """There is nothing at work in it that could be ended."""
     queue = multiprocessing.get_context("fork").SimpleQueue()

@@ -11,7 +11,7 @@ from tests.helpers import HAS_PROC, run_script
 from .support import SAME_LIBRARY
 
 pytestmark = [
-    pytest.mark.skipif(os.name != "posix", reason="POSIX"),
+    pytest.mark.skipif(os.name != "posix", reason="needs POSIX processes"),
     pytest.mark.skipif(not HAS_PROC, reason="needs /proc"),
 ]
 

@@ -14,7 +14,7 @@ import concurra
 
 from .support import TERMINATED, check, read, statuses, wait_for_end_of
 
-POSIX = pytest.mark.skipif(os.name != "posix", reason="a POSIX shell's syntax")
+POSIX = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
 PYTHON = sys.executable
 
 

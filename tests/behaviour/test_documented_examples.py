@@ -211,7 +211,7 @@ def test_commands_report_one_after_the_other():
     assert results["send_report"]["result"]["stdout"] == "send report\n"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell's syntax")
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
 def test_shell_command_filters_output():
     """A pipe in a shell command."""
     runner = concurra.TaskRunner()
@@ -221,7 +221,7 @@ def test_shell_command_filters_output():
     assert runner.run()["filter_output"]["result"]["stdout"] == "beta\n"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell's syntax")
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
 def test_shell_command_filters_errors_into_a_file(tmp_path):
     """Globbing, pipe and redirect of the chapter on external commands."""
     (tmp_path / "logs").mkdir()
@@ -342,7 +342,7 @@ if __name__ == "__main__":  # required for spawn (macOS/Windows)
 def test_multiprocessing_in_a_script(start_method):
     """The guarded script runs with the start method that its program chose."""
     if start_method == "fork" and sys.platform in ("win32", "darwin"):
-        pytest.skip("not at home here")
+        pytest.skip("needs a system whose programs fork")
     done = run_script(CPU_BOUND, start_method, check=True, env=SAME_LIBRARY)
     squares = [sum(i * i for i in range(n)) for n in (1_000, 2_000)]
     assert done.stdout == f"process\n{squares[0]} {squares[1]}\n"

@@ -20,7 +20,7 @@ from tests.helpers import START_METHODS, run_script
 
 from .support import SAME_LIBRARY
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX commands")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX commands")
 
 FRESH = tuple(method for method in START_METHODS if method != "fork")
 
@@ -259,7 +259,7 @@ print(runner.results_registry["sleep"]["status"])
 
 
 @pytest.mark.hang_after(120)
-@pytest.mark.skipif("fork" not in START_METHODS, reason="there is no fork")
+@pytest.mark.skipif("fork" not in START_METHODS, reason="needs fork")
 def test_a_notebook(tmp_path: Path) -> None:
     """In a kernel: functions of cells under fork, coroutines, an interrupt."""
     nbclient = pytest.importorskip("nbclient")

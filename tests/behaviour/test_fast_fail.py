@@ -22,7 +22,9 @@ from .support import (
     wait_for_end_of,
 )
 
-POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and a POSIX shell")
+POSIX = pytest.mark.skipif(
+    os.name != "posix", reason="needs POSIX signals and a POSIX shell"
+)
 
 
 def fail():

@@ -466,7 +466,7 @@ def raise_often(seconds):
         return number
 
 
-@pytest.mark.skipif(os.name != "posix", reason="alarms")
+@pytest.mark.skipif(os.name != "posix", reason="needs alarms")
 @pytest.mark.parametrize("method", UNFORKED)
 def test_an_alarm_in_the_midst_of_a_record_spoils_nothing(kept, method):
     """Each record is whole, or not there at all."""

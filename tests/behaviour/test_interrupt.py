@@ -18,7 +18,7 @@ from tests.helpers import HAS_PROC, start_script
 from .support import SAME_LIBRARY, TERMINATED, check, statuses
 
 pytestmark = pytest.mark.skipif(
-    os.name != "posix" or not HAS_PROC, reason="POSIX signals, and /proc"
+    os.name != "posix" or not HAS_PROC, reason="needs POSIX signals and /proc"
 )
 
 SCRIPT = """

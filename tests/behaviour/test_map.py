@@ -569,7 +569,7 @@ class TestFailures:
             "after": "Terminated",
         }
 
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
     def test_a_forked_child_that_comes_back_does_no_more_items(self, tmp_path):
         """Its way ends with the call that has forked it."""
 
@@ -795,7 +795,7 @@ class TestForce:
             runner.get_background_results(verify=False)
         assert runner.partial("m") == {0: 0, 1: 1, 2: 2, 3: 3}
 
-    @pytest.mark.skipif("fork" not in PROCESSES, reason="no fork here")
+    @pytest.mark.skipif("fork" not in PROCESSES, reason="needs fork")
     def test_partial_in_a_copy(self):
         """It would never know more, as all results would not."""
         runner = runner_in("fork")

@@ -262,17 +262,17 @@ DEATHS = [
     pytest.param(
         be_killed,
         r"(SIGKILL|signal 9\b).*memory",
-        marks=pytest.mark.skipif(os.name != "posix", reason="signals"),
+        marks=pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals"),
     ),
     pytest.param(
         crash,
         r"SIGSEGV|signal 11\b",
-        marks=pytest.mark.skipif(os.name != "posix", reason="signals"),
+        marks=pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals"),
     ),
     pytest.param(
         be_terminated,
         r"SIGTERM|signal 15\b",
-        marks=pytest.mark.skipif(os.name != "posix", reason="signals"),
+        marks=pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals"),
     ),
 ]
 

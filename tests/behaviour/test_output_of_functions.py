@@ -197,7 +197,7 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 @pytest.mark.parametrize("method", START_METHODS)
 @pytest.mark.parametrize("output", WAYS)
 def test_what_a_process_has_printed_that_dies(monkeypatch, method, output):
@@ -317,7 +317,7 @@ def test_what_is_written_to_descriptors_goes_through(monkeypatch, capfd, method)
     assert capfd.readouterr().out == "beneath\na program\n"
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("mode", ("thread", "fork", "spawn"))
 def test_a_fork_within_a_task_prints_as_ever(mode, tmp_path):
     """It is no task of ours, and nothing of what it prints is lost."""

@@ -12,7 +12,7 @@ from tests.helpers import HAS_PROC, START_METHODS, start_script
 from .support import SAME_LIBRARY
 
 pytestmark = pytest.mark.skipif(
-    os.name != "posix" or not HAS_PROC, reason="POSIX signals, and /proc"
+    os.name != "posix" or not HAS_PROC, reason="needs POSIX signals and /proc"
 )
 
 # A process task that has started a process of its own, and a shell with a background
@@ -150,7 +150,7 @@ while not runner.get_active_runner_count():
 """
 
 
-@pytest.mark.skipif(os.name != "posix", reason="POSIX commands")
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX commands")
 def test_the_log_tells_of_what_is_left_undone_before_it_is_ended():
     """All of it; the end of the commands is not taken for theirs."""
     with start_script(UNFETCHED, env=SAME_LIBRARY) as script:

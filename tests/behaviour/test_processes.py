@@ -27,7 +27,7 @@ from .support import (
     write,
 )
 
-FORK = pytest.mark.skipif("fork" not in START_METHODS, reason="no fork here")
+FORK = pytest.mark.skipif("fork" not in START_METHODS, reason="needs fork")
 MARKER = []
 
 
@@ -441,7 +441,7 @@ def test_where_no_worker_comes_to_be_ready_no_more_are_started(start_method):
     assert 3 <= done.stderr.count("concurra.errors.LifeCycleError") <= 5
 
 
-@pytest.mark.skipif("forkserver" not in START_METHODS, reason="there is no forkserver")
+@pytest.mark.skipif("forkserver" not in START_METHODS, reason="needs a fork server")
 def test_a_fork_server_that_ends_when_it_begins(tmp_path):
     """As that of a script without the guard does, where it imports the script, too."""
     (tmp_path / "ending.py").write_text("raise SystemExit(1)")
@@ -457,7 +457,7 @@ def test_a_fork_server_that_ends_when_it_begins(tmp_path):
     ]
 
 
-@pytest.mark.skipif("forkserver" not in START_METHODS, reason="there is no forkserver")
+@pytest.mark.skipif("forkserver" not in START_METHODS, reason="needs a fork server")
 def test_a_script_from_standard_input():
     """No guard would help there; the error says what is wrong."""
     script = UNGUARDED.replace("sys.argv[1]", "'forkserver'")
@@ -515,7 +515,7 @@ def test_a_function_whose_module_waits_for_the_run(start_method, tmp_path):
     )
 
 
-@pytest.mark.skipif("fork" not in START_METHODS, reason="there is no fork")
+@pytest.mark.skipif("fork" not in START_METHODS, reason="needs fork")
 def test_a_module_that_waits_for_the_run_is_not_imported_anew(tmp_path):
     """A forked process has as much of it as there was, and does not start the run."""
     done = run_in_an_import(tmp_path, "fork")

@@ -147,7 +147,7 @@ def test_the_thread_fallback_retries():
     assert result["retry_errors"] == errors(2)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="a POSIX shell's syntax")
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
 def test_commands_retry(tmp_path):
     """A command that fails twice and then succeeds."""
     runner = concurra.TaskRunner(task_retries=3, progress_stats=False)

@@ -11,7 +11,7 @@ import concurra
 
 from .support import BOUND, Gate, meet, read, statuses, write
 
-NEEDS_SHELL = pytest.mark.skipif(os.name != "posix", reason="a POSIX shell's syntax")
+NEEDS_SHELL = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
 
 
 # Order ------------------------------------------------------------------------

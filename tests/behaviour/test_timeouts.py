@@ -25,7 +25,9 @@ from .support import (
     write,
 )
 
-POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and a POSIX shell")
+POSIX = pytest.mark.skipif(
+    os.name != "posix", reason="needs POSIX signals and a POSIX shell"
+)
 
 
 # The result -------------------------------------------------------------------

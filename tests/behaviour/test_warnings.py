@@ -152,7 +152,7 @@ print(any("multi-threaded" in str(each.message) for each in caught))
 """
 
 
-@pytest.mark.skipif("fork" not in MODES, reason="no fork")
+@pytest.mark.skipif("fork" not in MODES, reason="needs fork")
 def test_a_warning_because_of_the_program():
     """A fork beside threads of the program's own is warned of, by Pythons that do."""
     import sys
@@ -198,7 +198,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.skipif("forkserver" not in MODES, reason="no fork server")
+@pytest.mark.skipif("forkserver" not in MODES, reason="needs a fork server")
 def test_a_program_that_ends_while_a_worker_is_being_started():
     """The start is over first: the fork server would tell of one that breaks off."""
     done = run_script(AT_THE_END, env=SAME_LIBRARY, check=True)

@@ -472,7 +472,7 @@ def open_files():
     return len(os.listdir("/proc/self/fd"))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_no_file_is_left_open(tmp_path):
     """Each process has one, until it has been reaped."""
     ready = str(tmp_path / "ready")

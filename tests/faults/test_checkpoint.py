@@ -11,7 +11,7 @@ from tests.faults import acts_checkpoint
 from tests.faults.stage import in_script, new_seed
 from tests.helpers import START_METHODS
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="there is no SIGKILL")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 
 #: For more: python -m tests.faults.acts_checkpoint SEED KILLS MODE ...
 KILLS = {"thread": 20, "fork": 10, "command": 10}

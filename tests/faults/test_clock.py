@@ -27,7 +27,7 @@ from tests.helpers import HAS_PROC, START_METHODS, alive, process, wait_until
 TERMINATED = "RuntimeError: Execution terminated before completion"
 
 suspends = pytest.mark.skipif(
-    not HAS_PROC, reason="that a process is suspended is seen in /proc"
+    not HAS_PROC, reason="needs /proc, to see that a process is suspended"
 )
 
 

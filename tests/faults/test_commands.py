@@ -21,7 +21,7 @@ from tests.helpers import alive, run_script, wait_until
 
 from .support import Result, assert_failed, assert_skipped, check_all, make_runner
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="a POSIX shell")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
 
 
 def run_command(command: Any, *, task_retries: int = 0, **options: Any) -> Result:
@@ -304,7 +304,7 @@ ADOPTING = """
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl is Linux's")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's prctl")
 def test_orphans_of_commands_that_this_program_adopts() -> None:
     """They are reaped: those of commands that were killed, and what was left behind."""
     done = run_script(ADOPTING, env=SAME_LIBRARY, check=True)

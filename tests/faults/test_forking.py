@@ -10,7 +10,7 @@ from tests.faults import acts_forking
 from tests.faults.stage import MODES, in_script
 from tests.helpers import START_METHODS
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 #: Tasks that one process does, where starting one takes long.
 PER_CHILD = {"fork": 2, "forkserver": 10, "spawn": 100}
@@ -52,7 +52,7 @@ def test_tasks_start_processes(method: str) -> None:
     in_script(acts_forking.tasks_start_processes, method=method)
 
 
-@pytest.mark.skipif("fork" not in START_METHODS, reason="there is no fork")
+@pytest.mark.skipif("fork" not in START_METHODS, reason="needs fork")
 @pytest.mark.parametrize("module", ["ast", "tokenize", "asyncio", "sched"])
 def test_host_imports_what_workers_need(module: str) -> None:
     """What another thread is importing at the fork is imported anew by the worker:

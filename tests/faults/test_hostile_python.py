@@ -26,7 +26,9 @@ from .deeds import Loading, Saving
 from .support import MODES, add, assert_failed, assert_skipped, by_modes, check_all
 from .support import execution_mode, make_runner, run_between
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals, fork, /proc")
+pytestmark = pytest.mark.skipif(
+    os.name != "posix", reason="needs POSIX signals, fork and /proc"
+)
 
 everywhere = by_modes(*MODES)
 processes = by_modes(*START_METHODS)
@@ -635,7 +637,7 @@ def test_a_runner_inside_a_task(mode: str, inner: str) -> None:
 def test_a_runner_with_a_fork_server_inside_a_forked_worker(mode: str) -> None:
     """The fork server is started by the first who needs it, the inner runner."""
     if "forkserver" not in START_METHODS:
-        pytest.skip("no fork server here")
+        pytest.skip("needs a fork server")
     script = """
         if __name__ == "__main__":
             import sys

@@ -14,7 +14,7 @@ from tests.helpers import HAS_PROC
 RUNS = {"forkserver": 30, "spawn": 9}
 
 
-@pytest.mark.skipif(not HAS_PROC, reason="children and open files are seen in /proc")
+@pytest.mark.skipif(not HAS_PROC, reason="needs /proc, to see children and open files")
 @pytest.mark.parametrize("mode", MODES)
 def test_nothing_is_left_of_many_runs(mode: str) -> None:
     """After 300 runs, a third of them aborted and a third out of time, there is no
@@ -47,7 +47,7 @@ def test_chain_of_100_000_whose_first_task_fails() -> None:
     in_script(acts_leaks.long_chain, timeout=55.0, count=100_000)
 
 
-@pytest.mark.skipif(not HAS_PROC, reason="the limit is for POSIX")
+@pytest.mark.skipif(not HAS_PROC, reason="needs /proc, and a limit of open files")
 @pytest.mark.parametrize("mode", KILLABLE)
 def test_more_work_than_there_are_descriptors(mode: str) -> None:
     """As many work as can; nothing fails for want of what others have."""
@@ -58,5 +58,5 @@ def test_more_work_than_there_are_descriptors(mode: str) -> None:
 def test_10_000_tasks_of_which_each_third_fails(mode: str) -> None:
     """Retries of thousands of tasks are all counted, and other results are right."""
     if mode not in MODES:
-        pytest.skip("this platform does not fork")
+        pytest.skip("needs fork")
     in_script(acts_leaks.many_failures, timeout=55.0, mode=mode, count=10_000)

@@ -24,7 +24,9 @@ from . import deeds
 from .stage import OVERDUE, ample
 from .support import assert_failed, by_modes, check_all, make_runner, run_between
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals, fork, /proc")
+pytestmark = pytest.mark.skipif(
+    os.name != "posix", reason="needs POSIX signals, fork and /proc"
+)
 
 processes = by_modes(*START_METHODS)
 
@@ -151,7 +153,7 @@ DYING_AT_IMPORT = """
             print(result["status"], result["result"], result["error"])
 """
 
-needs_spawn = pytest.mark.skipif("spawn" not in START_METHODS, reason="no spawn here")
+needs_spawn = pytest.mark.skipif("spawn" not in START_METHODS, reason="needs spawn")
 
 
 def run_dying_at_import(folder: Path, times: int | None, death: str) -> list[str]:

@@ -16,8 +16,8 @@ from tests.faults.stage import started_script
 from tests.helpers import HAS_PROC, START_METHODS, Script
 
 pytestmark = [
-    pytest.mark.skipif(os.name != "posix", reason="there are no POSIX signals"),
-    pytest.mark.skipif(not HAS_PROC, reason="who survives is seen in /proc"),
+    pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals"),
+    pytest.mark.skipif(not HAS_PROC, reason="needs /proc, to see who survives"),
 ]
 
 #: Seconds after the program's end until all that it started is dead.
@@ -92,7 +92,7 @@ def test_nothing_survives_a_kill_at_random_moments(mode: str) -> None:
             assert not left, f"seed {seed}, {number}: {list(map(str, left))}\n{script}"
 
 
-@pytest.mark.skipif(not HAS_PROC, reason="the newborn is found in /proc")
+@pytest.mark.skipif(not HAS_PROC, reason="needs /proc, to find the newborn")
 @pytest.mark.parametrize("captured", [True, False])
 def test_nothing_survives_a_kill_right_after_a_birth(captured: bool) -> None:
     """The moment in which nobody knows the command's id but the command itself."""

@@ -12,7 +12,7 @@ import pytest
 from tests.behaviour.support import SAME_LIBRARY
 from tests.helpers import START_METHODS, start_script, wait_until
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGSTOP")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs SIGSTOP")
 
 BOUND = 60.0
 

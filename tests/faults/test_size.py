@@ -75,7 +75,7 @@ def test_large_values_are_not_copied_in_this_process(mode: str) -> None:
 def test_a_timeout_in_the_middle_of_a_large_result(mode: str) -> None:
     """The worker stops for ever with half of its result in the pipe: terminated."""
     if os.name != "posix":
-        pytest.skip("signals")
+        pytest.skip("needs POSIX signals")
     timeout = ample(mode)
     runner = make_runner(mode, 1, timeout=timeout, terminate_timeout=0.1)
     runner.add_task(deeds.die_while_sending, 64 * MIB, signal.SIGSTOP, label="it")

@@ -36,7 +36,7 @@ from tests.faults.stage import started_script, stubborn
 from tests.behaviour.support import SAME_LIBRARY
 from tests.helpers import HAS_PROC, START_METHODS, alive, run_script, wait_until
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="there are no POSIX signals")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 
 TERMINATED = "RuntimeError: Execution terminated before completion"
 
@@ -111,7 +111,7 @@ def test_fast_fail_ends_those_who_ignore_sigterm(mode: str, tmp_path: Path) -> N
 def test_all_share_one_grace_period(mode: str, tmp_path: Path) -> None:
     """Stopping 64 tasks that ignore SIGTERM takes about as long as stopping one."""
     if mode != "command" and mode not in START_METHODS:
-        pytest.skip("this platform does not fork")
+        pytest.skip("needs fork")
     seconds = {}
     for count in (1, 64):
         folder = tmp_path / str(count)
@@ -165,7 +165,7 @@ def test_pipeline_whose_child_holds_the_pipe(way: str, tmp_path: Path) -> None:
     gone(arrived(tmp_path, 1))
 
 
-@pytest.mark.skipif(not HAS_PROC, reason="only seen with /proc")
+@pytest.mark.skipif(not HAS_PROC, reason="needs /proc, to see it")
 @pytest.mark.parametrize("way", ["timeout", "abort"])
 @pytest.mark.parametrize("own", ["timeout {0} {1}", "set -m; {1} & wait"])
 def test_a_group_of_its_own_within_a_line(way: str, own: str, tmp_path: Path) -> None:
@@ -373,7 +373,7 @@ print("original", results["original"]["status"])
 """
 
 
-@pytest.mark.skipif("fork" not in START_METHODS, reason="nothing is copied")
+@pytest.mark.skipif("fork" not in START_METHODS, reason="needs fork, which copies")
 def test_abort_from_a_copy_of_the_runner() -> None:
     """What a fork has copied says that it is a copy, and stops nobody."""
     done = run_script(COPIES, env=SAME_LIBRARY, check=True)

@@ -221,7 +221,7 @@ def test_every_label_comes_back(record: RunRecord) -> None:
             )
 
 
-@pytest.mark.skipif(not shutil.which("dot"), reason="Graphviz is not installed")
+@pytest.mark.skipif(not shutil.which("dot"), reason="needs Graphviz's dot")
 def test_graphviz_draws_it() -> None:
     """Without a word, whatever the labels are."""
     record = made_up(3)

@@ -150,7 +150,7 @@ def test_of_anything_else_there_is_none(wrong: Any) -> None:
         reports.record(wrong)
 
 
-@pytest.mark.skipif("fork" not in START_METHODS, reason="nothing can be forked here")
+@pytest.mark.skipif("fork" not in START_METHODS, reason="needs fork")
 def test_a_copy_has_no_record() -> None:
     """In a process of the run, where no result comes; the error says what to do."""
     runner = concurra.TaskRunner(

@@ -334,7 +334,7 @@ def test_there_may_be_no_streams(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_fork_in_the_midst_of_a_line() -> None:
     """Its child can show lines, too."""
     if not hasattr(display.os, "fork"):
-        pytest.skip("there is no fork on this system")
+        pytest.skip("needs fork")
     before = display._writing
     with before:
         display._in_child()

@@ -190,9 +190,11 @@ def few_descriptors(left: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-posix = pytest.mark.skipif(os.name != "posix", reason="signals and groups are POSIX")
+posix = pytest.mark.skipif(
+    os.name != "posix", reason="needs POSIX signals and process groups"
+)
 
-forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
 # What they do -------------------------------------------------------------------------

@@ -589,7 +589,9 @@ def test_a_code_that_is_lost_is_no_reason_to_begin_again(
     assert outcome.mode == "subprocess" and outcome.fault and not outcome.retry
 
 
-@pytest.mark.skipif(not hasattr(os, "waitid"), reason="others cannot be first here")
+@pytest.mark.skipif(
+    not hasattr(os, "waitid"), reason="needs waitid, for others to be first"
+)
 @pytest.mark.parametrize("code", [0, 3])
 def test_a_code_that_others_have_reaped_and_tell(
     worker: CommandWorker, monkeypatch: pytest.MonkeyPatch, code: int
@@ -622,7 +624,7 @@ def test_a_code_that_others_have_reaped_and_tell(
     assert code == 0 or "return code 3" in str(outcome.error)
 
 
-@pytest.mark.skipif(not hasattr(os, "waitid"), reason="nobody can know that here")
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="needs waitid, to know that")
 def test_an_id_that_others_have_reaped_gets_no_signal(
     worker: CommandWorker, nobody_waits: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

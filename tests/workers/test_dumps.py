@@ -16,7 +16,9 @@ Current thread 0x00007f00 (most recent call first):
   File "/home/me/job.py", line 3 in work
 """
 
-pytestmark = pytest.mark.skipif(not can_dump(), reason="not on this system")
+pytestmark = pytest.mark.skipif(
+    not can_dump(), reason="needs a system on which workers tell where they are"
+)
 
 
 class Exit:

@@ -32,7 +32,7 @@ from tests.workers.support import (
 )
 
 pytestmark = [
-    pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX"),
+    pytest.mark.skipif(os.name != "posix", reason="needs process groups"),
     pytest.mark.skipif(not HAS_PROC, reason="needs /proc"),
 ]
 

@@ -32,7 +32,7 @@ from tests.workers.support import (
 )
 
 pytestmark = [
-    pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX"),
+    pytest.mark.skipif(os.name != "posix", reason="needs process groups"),
     pytest.mark.skipif(not HAS_PROC, reason="needs /proc"),
 ]
 
@@ -513,7 +513,7 @@ def test_a_child_for_whom_there_is_no_space_goes_unguarded(
     assert second.poll() is None
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_has_nothing_of_the_guardian() -> None:
     """So the pipe ends with this process, and the table is this process's alone."""
     guardian = started()

@@ -18,8 +18,10 @@ from concurra.workers.guardian import Guardian
 from tests.workers.support import run, sh
 
 pytestmark = [
-    pytest.mark.skipif(os.name != "posix", reason="POSIX errors"),
-    pytest.mark.skipif(sys.platform == "darwin", reason="it has texts of its own"),
+    pytest.mark.skipif(os.name != "posix", reason="needs the errors of POSIX"),
+    pytest.mark.skipif(
+        sys.platform == "darwin", reason="needs the texts of other systems than macOS"
+    ),
 ]
 
 
@@ -170,7 +172,10 @@ def test_a_directory_that_cannot_be_entered(
     assert text.endswith(f"{cwd!r} (the directory to run in {why})")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+@pytest.mark.skipif(
+    getattr(os, "geteuid", lambda: 1)() != 0,
+    reason="needs root, who may become another user",
+)
 def test_a_directory_that_must_not_be_entered(
     worker: CommandWorker, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,7 +26,9 @@ import pytest
 import concurra
 from tests.helpers import START_METHODS
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals, umask")
+pytestmark = pytest.mark.skipif(
+    os.name != "posix", reason="needs POSIX signals and umask"
+)
 
 #: What a task has found or left in a module: as a global.
 marked: list[str] = []

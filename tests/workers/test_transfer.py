@@ -34,7 +34,9 @@ MIB = 1 << 20
 SIZES = [0, 1, CHUNK - 64, CHUNK - 1, CHUNK, CHUNK + 1, 5 * MIB + 1]
 
 local = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs socket pairs")
-linux = pytest.mark.skipif(sys.platform != "linux", reason="limits memory by /proc")
+linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="needs /proc, to limit memory"
+)
 
 Ends = tuple[Channel, Channel]
 
@@ -461,7 +463,7 @@ def test_a_crash_while_arguments_arrive_is_not_repeated(
         pool.close()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="signals are POSIX")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals")
 @pytest.mark.parametrize("pieces", [1, 2])
 def test_who_sends_to_nobody_lives_on(pieces: int) -> None:
     """Also a program that dies of that by default, as shell tools do."""
