@@ -9,6 +9,7 @@ from __future__ import annotations
 import compileall
 import contextlib
 import importlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -27,17 +28,21 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
     if worker is None or not whole or not isinstance(collector, pytest.Session):
         return
     number, count = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
-    for path in by_size(LIBRARY)[number::count]:
+    for path in by_size(LIBRARY.rglob("*.py"))[number::count]:
         compileall.compile_file(path, quiet=2)
-    for argument in config.args:
-        for path in by_size(Path(argument))[number::count]:
-            name = path.resolve().relative_to(ROOT).with_suffix("")
-            # What is wrong with it is told when it is collected.
-            with contextlib.suppress(Exception, pytest.skip.Exception):
-                importlib.import_module(".".join(name.parts))
+    tests = [path for each in config.args for path in tests_of(Path(each))]
+    for path in by_size(tests)[number::count]:
+        name = path.resolve().relative_to(ROOT).with_suffix("")
+        # What is wrong with it is told when it is collected.
+        with contextlib.suppress(Exception, pytest.skip.Exception):
+            importlib.import_module(".".join(name.parts))
 
 
-def by_size(place: Path) -> list[Path]:
-    """The file, or all of a folder; the last ones take the least time."""
-    files = place.rglob("*.py") if place.is_dir() else [place]
+def tests_of(place: Path) -> Iterable[Path]:
+    """The file, or those of a folder."""
+    return place.rglob("test_*.py") if place.is_dir() else [place]
+
+
+def by_size(files: Iterable[Path]) -> list[Path]:
+    """The last ones take the least time, so that all shares take about as long."""
     return sorted(files, key=lambda path: path.stat().st_size, reverse=True)
