@@ -31,9 +31,7 @@ HERE = os.path.abspath(__file__)
 
 def wait_for_ever(ready):
     write(ready)
-    deadline = time.monotonic() + BOUND
-    while time.monotonic() < deadline and not os.path.exists(f"{ready}.over"):
-        time.sleep(0.01)
+    wait_until(lambda: os.path.exists(f"{ready}.over"), BOUND)
 
 
 def middle(ready, depth=0):
