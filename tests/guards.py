@@ -81,6 +81,9 @@ def pytest_sessionstart() -> None:
     if "forkserver" in START_METHODS:
         from multiprocessing import forkserver
 
+        # What nearly all test modules import, so that not each worker has to.
+        common = ["datetime", "pathlib", "subprocess", "typing"]
+        forkserver.set_forkserver_preload(["__main__", *common])
         forkserver.ensure_running()  # starts the resource tracker as well
     if HAS_PROC:
         ours = {each.pid for each in descendants(os.getpid())}
