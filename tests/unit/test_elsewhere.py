@@ -229,7 +229,7 @@ def test_one_that_never_answers_is_let_go() -> None:
     pool = Pool()
     pool.heeds = False
     tasks = make("a"), make("b")
-    scheduler = run_with(pool, *tasks, limit=1, timeout=0.05, grace=0.05)
+    scheduler = run_with(pool, *tasks, limit=1, timeout=0.5, grace=0.05)
     wait_until(lambda: pool.begun == 2, BOUND, "the other task")
     first, second = pool.in_flight
     second.done(success(), True)
