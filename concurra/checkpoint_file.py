@@ -103,6 +103,10 @@ class CheckpointFile:
             text = "it is a directory"
         elif not os.path.isdir(folder):
             text = f"there is no directory {folder!r}"
+        elif os.path.exists(self._absolute) and not _writable(self._absolute):
+            text = "the file cannot be read and written (permission denied)"
+        elif not _writable(folder):  # SQLite keeps further files beside it
+            text = f"directory {folder!r} cannot be written (permission denied)"
         return CheckpointError(f"Checkpoint {path!r} cannot be used: {text}")
 
     def _look(self) -> Optional[Tuple[int, int]]:
@@ -168,3 +172,9 @@ class CheckpointFile:
     def close(self) -> None:
         """Let others have it."""
         self._file.close()
+
+
+def _writable(path: str) -> bool:
+    """Whether this user, as whom files are opened, may read and write there."""
+    effective = os.access in os.supports_effective_ids
+    return os.access(path, os.R_OK | os.W_OK, effective_ids=effective)

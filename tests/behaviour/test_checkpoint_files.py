@@ -254,28 +254,41 @@ def test_a_directory(tmp_path):
 
 
 READ_ONLY = """
-import concurra, os
+import concurra, os, sys
 for folder in ("..", "."):
-    os.chmod(folder, 0o755)
-def run():
-    runner = concurra.TaskRunner(checkpoint="run.sqlite", progress_stats=False)
-    runner.add_task(abs, -1)
+    os.chmod(folder, 0o777)
+os.mkdir("kept")
+def run(path):
+    runner = concurra.TaskRunner(checkpoint=path, progress_stats=False)
+    runner.add_task(print, "has run")
     runner.run(verify=False)
-run()
-os.chmod("run.sqlite", 0o444)
+path = os.path.join("kept", "run.sqlite")
+run("other.sqlite" if sys.argv[1] == "new" else path)
+if sys.argv[1] != "new":
+    os.chmod(path, 0o444 if sys.argv[1] == "file" else 0o666)
+os.chmod("kept", 0o777 if sys.argv[1] == "file" else 0o555)
 if os.geteuid() == 0:
     os.seteuid(65534)
 try:
-    run()
+    run(path)
 except concurra.CheckpointError as error:
-    print(error)
+    print(str(error).replace(os.getcwd(), "HERE"))
+os.seteuid(os.getuid())
+os.chmod("kept", 0o777)
 """
 
 
-def test_a_file_that_cannot_be_written():
-    """It is refused before anything has begun."""
-    done = run_script(READ_ONLY, env=SAME_LIBRARY, check=True)
-    assert done.stdout.startswith("Checkpoint 'run.sqlite' cannot be used: ")
+@pytest.mark.parametrize("what", ["file", "folder", "new"])
+def test_a_file_that_cannot_be_written(what):
+    """It is refused before anything has begun, and the error says what is wrong."""
+    done = run_script(READ_ONLY, what, env=SAME_LIBRARY, check=True)
+    reason = "the file cannot be read and written"
+    if what != "file":
+        reason = f"directory {os.path.join('HERE', 'kept')!r} cannot be written"
+    path = os.path.join("kept", "run.sqlite")
+    expected = f"Checkpoint {path!r} cannot be used: {reason} (permission denied)"
+    assert done.stdout.splitlines()[-1] == expected
+    assert done.stdout.count("has run") == 1
 
 
 def test_an_empty_file_becomes_a_checkpoint(path):
