@@ -8,6 +8,7 @@
 
 A success is recorded only if all that the task depends on is. What was recorded before
 something that it depends on was made of what has been replaced since: it is run again.
+The list of a map that has exceptions in it is a success, and not recorded.
 
 The file has pickles in it: use only files that you trust.
 """
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from .checks import StrPath
     from .events import Event
+    from .map_values import Values
     from .results import Registry
     from .tasks import Task
 
@@ -76,6 +78,7 @@ def clear(path: StrPath, labels: Optional[Iterable[Hashable]] = None) -> None:
 class CheckpointReader(Reader):
     """Records successes, and knows those of earlier runs.
 
+    :param mapped: what is known of the items of each map.
     :param inform: logs a line at INFO.
     :param warn: logs a warning.
     """
@@ -83,10 +86,16 @@ class CheckpointReader(Reader):
     step = 1
 
     def __init__(
-        self, checkpoint: Checkpoint, registry: Registry, inform: Tell, warn: Tell
+        self,
+        checkpoint: Checkpoint,
+        registry: Registry,
+        mapped: Mapping[Task, Values],
+        inform: Tell,
+        warn: Tell,
     ) -> None:
         self._checkpoint = checkpoint
         self._registry = registry
+        self._mapped = mapped
         self._inform = inform
         self._warn = warn
         self._file: Optional[CheckpointFile] = None
@@ -145,6 +154,8 @@ class CheckpointReader(Reader):
             return
         key = self._missing.get(task)
         if key is None or any(needed in self._missing for needed in task.needs):
+            return
+        if task in self._mapped and self._mapped[task].failures:
             return
         try:
             result = pickle.dumps(self._registry.anew(task, outcome), 4)

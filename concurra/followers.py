@@ -86,7 +86,8 @@ class Followers:
             logs.emit(options.log, "info", lambda: note)
 
         warn = partial(logs.warn, options.log)
-        return [[CheckpointReader(chosen, self._registry, inform, warn)]]
+        about = self._registry, self._life.mapped
+        return [[CheckpointReader(chosen, *about, inform, warn)]]
 
     def _observers(self, options: RunOptions) -> List[List[Reader]]:
         if not options.observers:

@@ -182,7 +182,7 @@ class FunctionAdders(Adding):
             None to choose that by how long they take.
         :param return_exceptions: whether what items raise has its place in the list,
             and does not make the task fail. What befalls a whole chunk, the end of its
-            process for one, still does.
+            process for one, still does. A checkpoint does not record such a list.
 
         For the other parameters, the result and the errors, see `add_task`.
         """

@@ -7,8 +7,9 @@ from .outcomes import FAILED, TERMINATED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, Optional, Sequence
+    from typing import Dict, List, Mapping, Optional, Sequence
 
+    from .map_values import Values
     from .plan import Plan
     from .scheduler import Scheduler
     from .snapshot import Snapshot
@@ -78,6 +79,11 @@ class Looking:
     def keeps_remote(self) -> bool:
         """Whether the result of a task stays with an executor; costs O(n)."""
         return any(each.options.keep_remote for each in self._plan.tasks.values())
+
+    @property
+    def mapped(self) -> Mapping[Task, Values]:
+        """What is known of the items of each map."""
+        return self._plan.mapped
 
     @property
     def total(self) -> int:

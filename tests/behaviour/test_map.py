@@ -917,12 +917,37 @@ class TestElsewhere:
             assert runner.partial("m") == {0: 1, 1: 2, 2: 3}
         assert sorted(CALLS) == [1, 2, 3, 4, 4, 5, 5]
 
+    def test_a_checkpoint_has_no_list_with_exceptions(self, tmp_path):
+        """The next run does it again, and all that is made of it."""
+        for down in (True, True, False):
+            SOURCE[:] = [down]
+            runner = runner_in("thread", checkpoint=tmp_path / "file")
+            pages = runner.map(ask_source, [1, 2], return_exceptions=True, label="m")
+            runner.add_task(list, pages, label="made of it")
+            results = runner.run(verify=False)
+            assert {each["warning"] for each in results.values()} == {None}
+            assert results["made of it"]["result"] == results["m"]["result"]
+            failed = [isinstance(v, ConnectionError) for v in results["m"]["result"]]
+            assert failed == [down, False]
+        runner = runner_in("thread", checkpoint=tmp_path / "file")
+        runner.map(ask_source, [1, 2], return_exceptions=True, label="m")
+        assert one(runner)["warning"].startswith("Restored from checkpoint")
+
     def test_initializers_are_for_workers(self):
         """Of processes it is called there, and not where the items come from."""
         runner = runner_in(QUICKEST, 1, initializer=HERE.append, initargs=(1,))
         runner.map(here, (len(HERE) for _ in range(2)), label="m")
         assert one(runner)["result"] == [(0, 1), (0, 1)]
         assert HERE == []
+
+
+SOURCE = []
+
+
+def ask_source(number):
+    if number == 1 and SOURCE[0]:
+        raise ConnectionError("not now")
+    return number
 
 
 CALLS = []

@@ -34,6 +34,7 @@ class World:
         self.reader = CheckpointReader(
             Checkpoint(path, max_age),
             Registry(self.plan.tasks, Recorder(0.0).record),
+            self.plan.mapped,
             lambda note: self.told.append(("info", note)),
             lambda note: self.told.append(("warning", note)),
         )
