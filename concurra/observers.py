@@ -56,9 +56,9 @@ class Observer:
     """Follows a run: a base class, whose methods do nothing.
 
     They are called in the order of what has happened, one at a time, in threads of the
-    run. They may block and call anything of the runner: that holds up no task, but the
-    end of the run. What one raises is logged, once for each observer. What a class does
-    not define costs nothing.
+    run, and are no ``async def``. They may block and call anything of the runner: that
+    holds up no task, but the end of the run. What one raises is logged with its
+    traceback, once for each observer. What a class does not define costs nothing.
     """
 
     def watch(self, look: Callable[[], Snapshot]) -> None:
@@ -146,8 +146,9 @@ class ObserverReader(Reader):
         except BaseException as error:  # of the user's own, whatever it is
             if not self._broken:
                 self._broken = True
-                who, what = kind(self._observer), describe(error)[0]
-                self._warn(f"The observer {who} has raised {what}")
+                text, trace = describe(error)
+                who, trace = kind(self._observer), trace.rstrip()
+                self._warn(f"The observer {who} has raised {text}\n{trace}")
 
     def _fact(self, event: Event) -> Fact:
         moment = event.moment + self._offset
@@ -175,7 +176,7 @@ def _defines(observer: Any, method: str) -> bool:
 def check(observers: Any) -> List[Observer]:
     """Those of a parameter.
 
-    :raises TypeError: one of them lacks a method.
+    :raises TypeError: one of them lacks a method, or has one that would never run.
     """
     from .checks import wrong
 
@@ -187,4 +188,19 @@ def check(observers: Any) -> List[Observer]:
             callable(getattr(each, name, None)) for name in _METHODS.values()
         ):
             raise wrong(TypeError, "observers", "a list of Observer objects", each)
+        for name in (*_METHODS.values(), _FAILURE, "watch"):
+            if _is_deferred(getattr(each, name, None)):
+                raise TypeError(
+                    f"{kind(each)}.{name} of an observer must be a function that runs "
+                    "when it is called, neither async def nor a generator function"
+                )
     return checked
+
+
+def _is_deferred(method: Any) -> bool:
+    """Whether nothing of a method runs when it is called."""
+    from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+
+    tests = (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction)
+    called = getattr(method, "__call__", None)  # of an object
+    return any(test(each) for test in tests for each in (method, called))

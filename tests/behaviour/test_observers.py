@@ -222,10 +222,12 @@ def test_who_raises_is_logged_once(log):
     assert {each["status"] for each in runner.run(verify=False).values()} == {
         "Successful"
     }
-    assert sorted(log.lines()) == [
+    told = sorted(log.lines())
+    assert [each.splitlines()[0] for each in told] == [
         "The observer Other has raised LookupError: at a",
         "The observer Raising has raised LookupError: at a",
     ]
+    assert all('raise LookupError(f"at {fact.label}")' in each for each in told)
     assert [each.kinds().count("end") for each in observers] == [3, 3]
 
 

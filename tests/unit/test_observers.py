@@ -143,7 +143,32 @@ def test_what_an_observer_raises_is_said_once(error: Any, words: str) -> None:
     for _ in range(3):
         reader.read(Event(TASK_START, 1.0, task, 0, 1))
     assert len(calls) == 3
-    assert warnings == [f"The observer Raising has raised {words}"]
+    line, *trace = warnings[0].splitlines()
+    assert (len(warnings), line) == (1, f"The observer Raising has raised {words}")
+    assert trace[0] == "Traceback (most recent call last):"
+    assert "    raise error" in trace
+    assert "_call" not in warnings[0]
+
+
+@pytest.mark.parametrize("kind", ["async", "generator", "object"])
+@pytest.mark.parametrize("name", ["on_task_end", "on_task_failure", "watch"])
+def test_a_method_that_would_never_run_is_refused(kind: str, name: str) -> None:
+    """The error names it."""
+
+    async def awaited(self: Any, fact: Any) -> None:
+        """Nobody awaits it."""
+
+    def generated(self: Any, fact: Any) -> Iterator[None]:
+        yield
+
+    class Callable:
+        async def __call__(self, fact: Any) -> None:
+            """The same."""
+
+    made = {"async": awaited, "generator": generated, "object": Callable()}
+    observer = type("Late", (Observer,), {name: made[kind]})()
+    with pytest.raises(TypeError, match=f"^Late.{name} of an observer must be a func"):
+        check([Keeping(), observer])
 
 
 def test_an_observer_that_does_nothing() -> None:
