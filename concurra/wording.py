@@ -28,8 +28,13 @@ _GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())
 #: The packages whose frames are left out of tracebacks.
 OWN = ("concurra", "concurra.workers", "concurra.output", "concurra.live")
 
-#: The functions of ours that call users' functions. Builtins have no frames below.
-_CALLERS = ("perform", "_call", "_await", "_pull")
+#: The functions of ours that call users' functions, or have their values pickled and
+#: unpickled. Builtins have no frames below, so these are the last of an error then.
+_CALLERS = (
+    *("perform", "_call", "_await", "_pull"),
+    *("pack", "arrive", "receive", "_load", "find"),
+    *("_dumps_code", "_dumps_value", "_prove", "_outcome", "outcome_of"),
+)
 
 
 def show(value: object) -> str:
@@ -78,7 +83,7 @@ def describe(error: BaseException) -> Tuple[str, str]:
     """The text ``"ExcType: message"`` of an error, and its traceback.
 
     Never raises. Concurra's own frames, the outermost, are left out, unless the error
-    is their own.
+    is their own: of one without other frames the traceback is its text alone.
     """
     try:
         text = f"{kind(error)}: {name(error)}"

@@ -333,7 +333,7 @@ def _dumps_code(value: Any) -> bytes:
     try:
         from cloudpickle import dumps
     except ImportError:
-        return pickle.dumps(value, 5)
+        from pickle import dumps
     packed: bytes = dumps(value, 5)
     return packed
 
@@ -353,8 +353,10 @@ def _prove(value: Any) -> None:
     pickler = pickle.Pickler(_Nowhere(), 5, buffer_callback=lambda _: None)
     try:
         pickler.dump(value)
+        return
     except Exception:
-        _dumps_code(value)
+        pass  # what is raised below has no other error behind it
+    _dumps_code(value)
 
 
 def _dumps_value(value: Any) -> bytes:
@@ -362,7 +364,8 @@ def _dumps_value(value: Any) -> bytes:
     try:
         return pickle.dumps(value, 5)
     except Exception:
-        return _dumps_code(value)
+        pass  # as above
+    return _dumps_code(value)
 
 
 #: The last of this module: who finds it there finds all of it.

@@ -90,4 +90,5 @@ def find(place: Place) -> Any:
     try:
         return sys.modules[module].__dict__[name]
     except (AttributeError, KeyError):
-        return pickle.Unpickler(io.BytesIO()).find_class(module, name)
+        pass  # what is raised below has no other error behind it
+    return pickle.Unpickler(io.BytesIO()).find_class(module, name)

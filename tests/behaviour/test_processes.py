@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
 import multiprocessing
 import os
@@ -251,6 +252,74 @@ def test_an_unpicklable_task_fails_and_the_rest_runs(make, arguments):
     assert results["good"]["execution_mode"] == "process"
     assert results["good"]["warning"] is None
     assert results["dependent"]["status"] == "Terminated"
+
+
+class Oneway:
+    """Can be pickled, and not be unpickled where it goes to."""
+
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+def returns_a_lambda():
+    return lambda: 1
+
+
+def returns_one_that_is_oneway():
+    return Oneway()
+
+
+VALUES = [
+    pytest.param(lambda: 1, (), id="function"),
+    pytest.param(str, (threading.Lock(),), id="argument"),
+    pytest.param(str, (Oneway(),), id="argument-there"),
+    pytest.param(returns_a_lambda, (), id="value"),
+    pytest.param(returns_one_that_is_oneway, (), id="value-here"),
+]
+
+
+def told_without_frames(result, error):
+    """The trace is the error and a hint: all frames would be the library's."""
+    lines = result["trace"].splitlines()
+    assert lines[0].endswith(error) and lines[1].startswith("(What "), lines
+    assert "  File " not in result["trace"]
+    assert "During handling" not in result["trace"]
+    assert result["error"].endswith(error)
+
+
+@pytest.mark.parametrize(("func", "arguments"), VALUES)
+@pytest.mark.parametrize("mode", START_METHODS)
+def test_the_trace_of_what_cannot_be_pickled(mode, func, arguments):
+    """It has no frames of the library, and there are no others."""
+    runner = process_runner(mp_context=mode)
+    runner.add_task(func, *arguments, label="a")
+    result = runner.run(verify=False)["a"]
+    check(result)
+    told_without_frames(result, result["error"].split(": ")[-1])
+
+
+@pytest.mark.parametrize(("func", "arguments"), VALUES)
+def test_the_trace_of_what_cannot_go_to_an_executor(func, arguments):
+    """The same; there may be frames of cloudpickle, which makes more picklable."""
+    with concurrent.futures.ProcessPoolExecutor(1) as pool:
+        runner = concurra.TaskRunner(1, executor=pool, progress_stats=False)
+        runner.add_task(func, *arguments, label="a")
+        result = runner.run(verify=False)["a"]
+    library = os.path.dirname(concurra.__file__)
+    assert result["status"] == "Successful" or library not in result["trace"]
+
+
+@pytest.mark.parametrize("mode", [m for m in START_METHODS if m != "fork"])
+def test_a_function_that_is_not_in_its_module_there(mode, monkeypatch):
+    """As one of a prompt: the error is told alone, without the one before it."""
+    made_here = lambda: 1  # noqa: E731
+    made_here.__name__ = made_here.__qualname__ = "made_here"
+    monkeypatch.setattr(sys.modules[__name__], "made_here", made_here, raising=False)
+    runner = process_runner(mp_context=mode)
+    runner.add_task(made_here, label="a")
+    result = runner.run(verify=False)["a"]
+    told_without_frames(result, result["error"])
+    assert "made_here" in result["error"]
 
 
 def test_a_nested_function_does_not_pickle():
