@@ -22,6 +22,9 @@ from __future__ import annotations
 
 from .wording import ending, name, quote, show
 
+#: Labels at each end of a way round that a message shows.
+_ENDS = 10
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Hashable, Mapping, Optional, Sequence, Union
@@ -108,7 +111,8 @@ class DuplicateLabelError(ConcurraError, ValueError):
 class CircularDependencyError(ConcurraError, ValueError):
     """The caller added a task that would wait for itself.
 
-    ``.cycle`` is the way round, from the task that closed it back to itself.
+    ``.cycle`` is the way round, from the task that closed it back to itself. Where it
+    is long, the message has its two ends.
     """
 
     def __init__(self, cycle: Sequence[Hashable]) -> None:
@@ -116,12 +120,20 @@ class CircularDependencyError(ConcurraError, ValueError):
         if len(self.cycle) == 2:
             message = f"Task {quote(self.cycle[0])} cannot depend on itself."
         else:
-            path = " -> ".join(name(label) for label in self.cycle)
-            message = f"Circular dependency detected: {path}."
+            message = f"Circular dependency detected: {_path(self.cycle)}."
         super().__init__(message)
 
     def __reduce__(self) -> Any:
         return type(self), (self.cycle,)
+
+
+def _path(cycle: Sequence[Hashable]) -> str:
+    """A way round in words; of a long one both ends, and how much is left out."""
+    left_out = len(cycle) - 2 * _ENDS
+    if left_out <= 0:
+        return " -> ".join(map(name, cycle))
+    first, last = map(name, cycle[:_ENDS]), map(name, cycle[-_ENDS:])
+    return " -> ".join([*first, f"... ({left_out} more) ...", *last])
 
 
 class UnknownDependencyError(ConcurraError, ValueError):

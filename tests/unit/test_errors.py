@@ -174,6 +174,17 @@ def test_messages_name_the_labels() -> None:
     ]
 
 
+def test_a_long_way_round_is_cut_in_the_message() -> None:
+    """Beyond twenty labels it has the first and the last ten; the attribute has all."""
+    whole = CircularDependencyError([*range(19), 0])
+    assert str(whole).count(" -> ") == 19
+    error = CircularDependencyError([*range(3000), 0])
+    ends = [*map(str, range(10)), "... (2981 more) ...", *map(str, range(2991, 3000))]
+    assert str(error) == f"Circular dependency detected: {' -> '.join([*ends, '0'])}."
+    assert error.cycle == (*range(3000), 0)
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
 def test_a_taken_number_may_have_been_nobodys_choice() -> None:
     """Labels that are numbers can meet those that tasks get by themselves."""
     hint = " A task without a label is named by its number."
