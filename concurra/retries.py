@@ -36,7 +36,8 @@ class Retry:
         which the task takes up no worker. Or a function of the number of attempts so
         far that returns them.
     :param backoff: what the delay is multiplied with after each further attempt.
-    :param max_delay: seconds that no delay exceeds; None for no limit.
+    :param max_delay: seconds that no delay exceeds; None for no limit. Like ``backoff``
+        it is refused where the delay is 0, as it would have no effect.
     :param jitter: the part of each delay, from 0 to 1, up to which it is shortened at
         random, so that tasks that failed together do not start together.
     :param attempt_timeout: seconds that an attempt may take; None for no limit. One
@@ -79,6 +80,8 @@ class Retry:
         self.max_delay = max_delay
         if max_delay is not None:
             checks.seconds("max_delay", max_delay, zero=True)
+        if not callable(delay) and not delay:
+            _without_delay(self.backoff, max_delay)
         self.jitter = checks.number("jitter", jitter, 0, most=1)
         self.attempt_timeout = attempt_timeout
         if attempt_timeout is not None:
@@ -160,6 +163,19 @@ def _finite(parameter: str, number: float) -> float:
     if math.isinf(number):
         raise checks.wrong(ValueError, parameter, "finite", number)
     return number
+
+
+def _without_delay(backoff: float, max_delay: Optional[float]) -> None:
+    """Refuse what has no effect where attempts follow each other at once."""
+    for parameter, value, default in (
+        ("backoff", backoff, 1),
+        ("max_delay", max_delay, None),
+    ):
+        if value != default:
+            raise ValueError(
+                f"{parameter} has no effect without a delay: {parameter}={value!r} must "
+                "come with delay=, of more than 0 seconds"
+            )
 
 
 def _error_types(on: Any) -> Any:

@@ -68,6 +68,10 @@ def test_defaults() -> None:
         ({"jitter": -0.1}, "jitter must be from 0 to 1, not -0.1"),
         ({"jitter": 1.1}, "jitter must be from 0 to 1, not 1.1"),
         ({"jitter": True}, "jitter must be a number, not True"),
+        ({"backoff": 2}, "backoff has no effect without a delay: backoff=2.0 must"),
+        ({"delay": 0.0, "backoff": 2}, "backoff has no effect without a delay: "),
+        ({"max_delay": 5}, "max_delay has no effect without a delay: max_delay=5 must"),
+        ({"max_delay": 0}, "max_delay has no effect without a delay: "),
         ({"attempt_timeout": 0}, "attempt_timeout must be a number of seconds, more"),
         ({"attempt_timeout": "5"}, "attempt_timeout must be a number of seconds"),
     ],
@@ -122,11 +126,12 @@ def test_a_delay_beyond_all_numbers(backoff: float) -> None:
     assert Retry(9, delay=1, backoff=backoff).wait(1) == 1
     assert Retry(9, delay=1, backoff=backoff).wait(10_000) == 1e9
     assert Retry(9, delay=1, backoff=backoff, max_delay=7).wait(10_000) == 7
-    assert Retry(9, delay=0, backoff=backoff).wait(10_000) == 0
+    nothing = Retry(9, delay=lambda _: 0, backoff=backoff)
+    assert nothing.wait(10_000) == 0
 
 
 @given(
-    delay=st.floats(0, 1e9),
+    delay=st.floats(0, 1e9, exclude_min=True),
     backoff=st.floats(1, 100),
     jitter=st.floats(0, 1),
     greatest=st.none() | st.floats(0, 1e6),
