@@ -98,4 +98,7 @@ class Looking:
         from .snapshot import Snapshot
 
         at_work = self._schedulers[0].at_work() if self.begun else []
-        return Snapshot(name, self.seconds, self.counts(), at_work, self._restored)
+        counts, ended = self.counts(), self._plan.ended
+        last = ended[-1].ended if ended else None
+        quiet = 0.0 if last is None else max(0.0, monotonic() - last)
+        return Snapshot(name, self.seconds, counts, at_work, self._restored, quiet)

@@ -65,9 +65,10 @@ class Snapshot:
     :param at_work: what is at work, the longest first.
     :param restored: how many tasks have ended without being run, thanks to a
         checkpoint.
+    :param quiet: how long ago the last task has ended; 0 if none has.
     """
 
-    __slots__ = ("name", "seconds", "counts", "at_work", "restored")
+    __slots__ = ("name", "seconds", "counts", "at_work", "restored", "quiet")
 
     def __init__(
         self,
@@ -76,12 +77,14 @@ class Snapshot:
         counts: Dict[str, int],
         at_work: List[AtWork],
         restored: int = 0,
+        quiet: float = 0.0,
     ) -> None:
         self.name = name
         self.seconds = seconds
         self.counts = counts
         self.at_work = at_work
         self.restored = restored
+        self.quiet = quiet
 
     @property
     def total(self) -> int:
@@ -98,12 +101,14 @@ class Snapshot:
     def rest(self) -> Optional[float]:
         """The seconds that are left, if it goes on as it did; None if that is unknown.
 
-        It counts tasks, as nothing is known of their sizes.
+        It counts tasks, as nothing is known of their sizes. If none has ended for
+        longer than that, those that are left take longer than those before.
         """
-        done = self.ended - self.restored
+        done, left = self.ended - self.restored, self.total - self.ended
         if done <= 0:
             return None
-        return self.seconds / done * (self.total - self.ended)
+        rest = self.seconds / done * left
+        return None if left and self.quiet > rest else rest
 
 
 def at_work(slots: Collection[Slot], now: float) -> List[AtWork]:

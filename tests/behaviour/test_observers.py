@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import pytest
 
 import concurra
 from concurra import Fact, Observer, task
+from tests.helpers import wait_until
 
 from .modes import FLAKY, FUNCTIONS, MODES, SUCCEED, mode_of, runner_in
 from .support import BOUND, Gate, check
@@ -366,3 +368,31 @@ def test_one_observer_of_two_runs():
     names = [fact.name for kind, fact in observer.told if kind == "run end"]
     assert names == ["one", "two"]
     assert {fact.name for kind, fact in observer.told if kind == "end"} == {"text"}
+
+
+def test_a_look_knows_when_the_last_task_has_ended():
+    """No time has passed as long as none has; the rest is not known for ever."""
+    looks, go = [], threading.Event()
+
+    class Looking(Observer):
+        def watch(self, look):
+            looks.append(look)
+
+    runner = runner_in("thread", 2, observers=[Looking()])
+    runner.add_task(go.wait, BOUND, label="long")
+    runner.add_task(int, label="short")
+    with runner:
+        runner.execute_in_background()
+        try:
+            (short,) = (
+                label for label, _ in itertools.islice(runner.as_completed(), 1)
+            )
+            assert short == "short"
+            wait_until(lambda: looks, BOUND, "the observer")
+            first = looks[0]()
+            wait_until(lambda: looks[0]().quiet > first.quiet, BOUND, "time to pass")
+        finally:
+            go.set()
+        runner.get_background_results(verify=False)
+    assert looks[0]().rest == 0.0
+    assert 0.0 <= first.quiet <= first.seconds

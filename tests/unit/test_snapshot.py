@@ -32,13 +32,17 @@ def slot_at(
 
 
 def taken(
-    ended: int = 0, restored: int = 0, labels: tuple[Any, ...] = (), **counts: int
+    ended: int = 0,
+    restored: int = 0,
+    labels: tuple[Any, ...] = (),
+    quiet: float = 0.0,
+    **counts: int,
 ) -> Snapshot:
     """Ten seconds after the start of a run."""
     states = ("waiting", "ready", "running", "successful", "failed", "terminated")
     whole = {**dict.fromkeys(states, 0), "successful": ended, **counts}
     tasks = [AtWork(label, "task", 1, 9.0 - n) for n, label in enumerate(labels)]
-    return Snapshot("Nightly", 10.0, whole, tasks, restored)
+    return Snapshot("Nightly", 10.0, whole, tasks, restored, quiet)
 
 
 def test_what_is_at_work_comes_in_the_order_of_its_start() -> None:
@@ -90,6 +94,15 @@ def test_the_rest_is_reckoned_from_what_has_ended() -> None:
     assert taken(0, ready=15).rest is None
     assert taken(2, restored=2, ready=15).rest is None
     assert taken(5).rest == 0.0
+
+
+def test_there_is_no_rest_when_nothing_ends_for_longer_than_that() -> None:
+    """The last ones take longer than those before, and nobody knows how much."""
+    assert taken(5, ready=15, quiet=10.0).rest == 30.0
+    assert taken(100, running=9, quiet=0.8).rest == pytest.approx(0.9)
+    assert taken(100, running=9, quiet=1.0).rest is None
+    assert "left" not in status(taken(100, running=9, quiet=1.0))
+    assert taken(5, quiet=10.0).rest == 0.0
 
 
 def test_a_line_tells_what_is_at_work() -> None:
