@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,14 @@ def test_the_readme_has_its_two_commands() -> None:
     section = "\n".join(lines[start : min(ends, default=len(lines))])
     commands = [block.text for block in blocks(section) if block.language == "bash"]
     assert [text.count("\n") for text in commands] == [1, 1]
+
+
+def test_the_reference_lists_each_method_of_the_runner() -> None:
+    """In one line, for those who read the file and not the site."""
+    text = (ROOT / "docs" / "reference.md").read_text("utf-8")
+    section = text[text.index("\n### Methods\n") : text.index("\n### Attributes\n")]
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    listed = " ".join(row.split(" | ")[0] for row in rows)
+    for name in dir(concurra.TaskRunner):
+        if not name.startswith("_"):
+            assert re.search(rf"`(await |async for )?{name}\b", listed), name
