@@ -215,7 +215,8 @@ class LifeCycle(Looking):
             if next(self._starts):
                 return LifeCycleError(
                     "TaskRunner has already been started: create a new one to run "
-                    "again (get_background_results() has the results of this run)"
+                    "again (get_background_results() has the results of this run, and "
+                    "as_completed_async() where an event loop is not to be blocked)"
                 )
             first = self._engage(choose, self._check)
         except BaseException:

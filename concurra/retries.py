@@ -173,8 +173,8 @@ def _without_delay(backoff: float, max_delay: Optional[float]) -> None:
     ):
         if value != default:
             raise ValueError(
-                f"{parameter} has no effect without a delay: {parameter}={value!r} must "
-                "come with delay=, of more than 0 seconds"
+                f"{parameter} has no effect without a delay: {parameter}={value!r} "
+                "must come with delay=, of more than 0 seconds"
             )
 
 
