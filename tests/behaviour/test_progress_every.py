@@ -53,7 +53,7 @@ def fail():
 def test_a_line_comes_although_nothing_ends(lines):
     """Again and again: counts, failures, what is at work the longest.
 
-    There is an estimate as long as nothing ends for less than that.
+    There is no estimate while nothing has ended for longer than that.
     """
     runner = runner_of(lines)
     runner.add_task(lines.come.wait, BOUND, label="long")
