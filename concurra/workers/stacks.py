@@ -32,13 +32,19 @@ _coroutines: Dict[int, CoroutineType[Any, Any, Any]] = {}
 
 
 def run_coroutine(coroutine: CoroutineType[Any, Any, Any]) -> Any:
-    """Wait for a coroutine in a loop of its own; it can be looked at meanwhile."""
+    """Wait for a coroutine in a loop of its own.
+
+    It can be looked at meanwhile, and be cancelled: see `Stack`.
+    """
     import asyncio
 
+    from .cancellable import Cancellable
+
     me = get_ident()
+    awaited = Cancellable(coroutine)  # here `Stack.cancel` finds it
     _coroutines[me] = coroutine
     try:
-        return asyncio.run(coroutine)
+        return asyncio.run(awaited)
     finally:
         del _coroutines[me]
 
@@ -75,6 +81,19 @@ class Stack:
                     break
         finally:
             frames.clear()  # this one is among them, so they would hold each other
+
+    def cancel(self) -> None:
+        """Cancel the coroutine that its job waits for, if it does; for any thread."""
+        thread = self.thread or 0
+        if thread not in _coroutines or not _can_look():
+            return
+        found, frame = None, sys._current_frames().get(thread)
+        while frame is not None and not self._is_mine(frame):
+            if frame.f_code is run_coroutine.__code__:
+                found = frame.f_locals.get("awaited")
+            frame = frame.f_back
+        if frame is not None and found is not None:  # or else it is another's by now
+            found.cancel()
 
     def expect(self) -> None:
         """It is about to be captured: then, if not before, when another one is.

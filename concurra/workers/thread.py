@@ -201,9 +201,13 @@ class ThreadWorker:
         """Nothing is held."""
 
     def stop(self, force: int = TERMINATE) -> bool:
-        """See `Worker.stop`: prevents the next job; the one at hand goes on."""
+        """See `Worker.stop`: prevents the next job; the one at hand goes on.
+
+        A coroutine is cancelled, so it comes to its end if it does not refuse to.
+        """
         self._dismissed = True
         self.stack.capture()
+        self.stack.cancel()
         return False
 
     def close(self) -> None:

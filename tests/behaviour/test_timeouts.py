@@ -12,6 +12,8 @@ import time
 import pytest
 
 import concurra
+from concurra.tasks import Call
+from concurra.workers.thread import ThreadWorker
 
 from .support import (
     BOUND,
@@ -338,15 +340,73 @@ def test_commands_behind_a_terminated_one_run(tmp_path):
 def test_a_coroutine_overruns():
     """An async task has a timeout like any other."""
 
-    stop = []
-
     async def slow():
-        loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-        stop.append(lambda: loop.call_soon_threadsafe(stopped.set))
-        await stopped.wait()
+        await asyncio.Event().wait()
 
     runner = concurra.TaskRunner(timeout=0.1, progress_stats=False)
     runner.add_task(slow, label="a")
     result = runner.run(verify=False)["a"]
-    stop[0]()
     assert result["error"] == "TimeoutError: Task exceeded timeout of 0.1 seconds"
+
+
+# Coroutines -------------------------------------------------------------------
+
+
+def end_by_attempt(runner, clean):
+    one_attempt = concurra.Retry(0, attempt_timeout=0.05)
+    runner.add_task(concurra.task(clean, task_retries=one_attempt), label="a")
+
+
+#: How a task is ended: what is chosen, how it is added, and what is done then.
+ENDS = {
+    "timeout": ({"timeout": 0.05}, None, None),
+    "run_timeout": ({"run_timeout": 0.05}, None, None),
+    "attempt_timeout": ({}, end_by_attempt, None),
+    "cancel": ({}, None, lambda runner: runner.cancel("a")),
+    "abort": ({}, None, lambda runner: runner.abort(verify=False)),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_a_coroutine_in_a_thread_is_cancelled(how):
+    """By whatever ends its task: its `finally` runs, and the thread is free."""
+    waiting, cleaned = threading.Event(), threading.Event()
+    seen = []
+
+    async def clean():
+        try:
+            waiting.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as error:
+            seen.append(type(error))
+            raise
+        finally:
+            cleaned.set()
+
+    options, add, act = ENDS[how]
+    runner = concurra.TaskRunner(1, progress_stats=False, **options)
+    add = add or (lambda runner, clean: runner.add_task(clean, label="a"))
+    add(runner, clean)
+    runner.execute_in_background()
+    assert waiting.wait(BOUND)
+    if act is not None:
+        act(runner)
+    result = runner.get_background_results(verify=False)["a"]
+    assert cleaned.wait(BOUND)
+    status = "Failed" if how == "attempt_timeout" else "Terminated"
+    assert (result["status"], seen) == (status, [asyncio.CancelledError])
+
+
+def test_the_coroutine_of_another_task_is_not_cancelled():
+    """That a thread has taken up meanwhile: it is found by the job that it is at."""
+    ended = threading.Event()
+    stopped = ThreadWorker()
+    stopped.thread = threading.get_ident()
+
+    async def look():
+        stopped.stop()  # its own job has ended long ago
+        await asyncio.sleep(0.01)
+        ended.set()
+
+    outcome = ThreadWorker().begin(Call(look))
+    assert (outcome.error, ended.is_set()) == (None, True)
