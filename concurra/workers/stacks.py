@@ -114,11 +114,13 @@ class Stack:
         if frame is None:  # the job has ended; the thread may be at another worker's
             frames.clear()
         coroutine = _coroutines.get(thread)
-        if coroutine is not None and not coroutine.cr_running:
-            for n, each in enumerate(frames):
-                if each.f_code is run_coroutine.__code__:
-                    frames[:n] = _awaiting(coroutine)
-                    break
+        codes = [each.f_code for each in frames]
+        if coroutine is not None and run_coroutine.__code__ in codes:
+            loop = codes.index(run_coroutine.__code__)  # where its own frames end
+            if not coroutine.cr_running:
+                frames[:loop] = _awaiting(coroutine)
+            elif coroutine.cr_frame in frames:
+                frames[frames.index(coroutine.cr_frame) + 1 : loop] = []
         self._found = [(each.f_code, each.f_lineno) for each in frames]
 
     def _is_mine(self, frame: FrameType) -> bool:

@@ -135,13 +135,22 @@ async def outer(ready):
     await innermost(ready)
 
 
-def test_a_coroutine_in_a_thread_is_told_by_its_own_stack(tmp_path):
-    """The thread is in the event loop, which says nothing."""
+async def busy(ready):
+    write(ready)
+    while not os.path.exists(f"{ready}.over"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("task", "told"), [(outer, ["outer", "innermost"]), (busy, ["busy"])]
+)
+def test_a_coroutine_in_a_thread_is_told_by_its_own_stack(tmp_path, task, told):
+    """Whether it waits or computes: the event loop around it says nothing."""
     ready = str(tmp_path / "ready")
     runner = concurra.TaskRunner(1, progress_stats=False)
-    runner.add_task(outer, ready, label="a")
+    runner.add_task(task, ready, label="a")
     trace = end_when_ready(runner, ready)["a"]["trace"]
-    assert functions_of(trace)[:2] == ["outer", "innermost"]
+    assert functions_of(trace)[: len(told)] == told
     assert "run_forever" not in trace
 
 
