@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import concurra
-from concurra import reports
 
 from .measure import ROOT
 from .rows import OURS, Faster, Measured, Row, System, Within, expect, run, values
@@ -99,6 +98,8 @@ def noop() -> None:
 
 def junit(n: int) -> Measured:
     """Tasks and their JUnit report, with concurra."""
+    from concurra import reports
+
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         runner = concurra.TaskRunner(WORKERS)
