@@ -219,7 +219,7 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
             call, or this is a daemonic process, which cannot have any.
         """
         wanted = checks.report_options(verify, raise_exception, error_message)
-        self._life.run(self._choose, self._break, *self._meanwhile(*wanted))
+        self._life.run(self._choose, self._break, self._expecting(wanted[0]))
         return self._conclude(*wanted)
 
     def execute(
@@ -250,7 +250,7 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         """
         self._life.check_begun("Nothing runs yet: call execute_in_background() first")
         wanted = checks.report_options(verify, raise_exception, error_message)
-        self._life.wait(self._break, *self._meanwhile(*wanted))
+        self._life.wait(self._break, self._expecting(wanted[0]))
         return self._conclude(*wanted)
 
     def is_running(self) -> bool:
@@ -320,14 +320,15 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
             self.verify(raises, message)
         return self._registry.complete()
 
-    def _meanwhile(self, verify: bool, *_: object) -> List[Callable[[], None]]:
+    def _expecting(self, verify: bool) -> Callable[[], None]:
         """What is to be done before the wait for the end."""
-        return [self._expect_report] if verify else []
 
-    def _expect_report(self) -> None:
-        # Workers that are forked would wait for the end of that.
-        if not self._life.forks and logs.is_report_wanted(self.log):
-            load_report_soon()
+        def expect() -> None:
+            # Workers that are forked would wait for the end of that.
+            if verify and not self._life.forks and logs.is_report_wanted(self.log):
+                load_report_soon()
+
+        return expect
 
     def _break(self, error: BaseException, reports: bool = True) -> Tuple[Done, Done]:
         """Something cuts the run short: show no more progress, and tell of it.

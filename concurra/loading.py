@@ -21,7 +21,7 @@ TURN: Final = 1e-5
 _loading = threading.Lock()
 _loaded = False
 #: Held by who imports beside tasks, and by who forks: see `load_report_soon`.
-_forking = threading.RLock()
+_importing = threading.RLock()
 
 
 def load_engine() -> None:
@@ -64,7 +64,7 @@ def load_report_soon() -> None:
 
 
 def _load_report() -> None:
-    with _forking:
+    with _importing:
         from . import summary  # noqa: F401
 
         try:
@@ -75,7 +75,7 @@ def _load_report() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_forking.acquire,
-        after_in_parent=_forking.release,
-        after_in_child=_forking.release,
+        before=_importing.acquire,
+        after_in_parent=_importing.release,
+        after_in_child=_importing.release,
     )

@@ -30,8 +30,7 @@ def runner(title: str, look: Snapshot, tasks: Iterable[Task]) -> str:
 
     What went wrong comes first, then what is at work, then the others.
     """
-    times = {each.label: each.seconds for each in look.at_work}
-    items = {each.label: each.items for each in look.at_work if each.items}
+    at_work = {each.label: each for each in look.at_work}
     found: List[Tuple[int, Sequence[object]]] = []
     for task in tasks:
         outcome = task.outcome
@@ -39,10 +38,11 @@ def runner(title: str, look: Snapshot, tasks: Iterable[Task]) -> str:
             seconds = (task.ended or 0.0) - (task.started or 0.0)
             rank = 2 if outcome.ok else 0
             state, took = str(outcome.status), rounded(seconds)
-        elif task.label in times:
-            rank, state, took = 1, "at work", rounded(times[task.label])
-            if task.label in items:
-                state += f", {counted(items[task.label])}"
+        elif task.label in at_work:
+            busy = at_work[task.label]
+            rank, state, took = 1, "at work", rounded(busy.seconds)
+            if busy.items:
+                state += f", {counted(busy.items)}"
         else:
             rank, state, took = 3, "waiting", ""
         found.append((rank, (task.label, task.name, state, took)))

@@ -259,7 +259,8 @@ class DispatchedWorker(ProcessWorker):
         """
         with self._lock:
             job, ready = self._job, self._ready
-            self._ready = self._starts.good = True
+            if not ready:
+                self._ready = self._starts.good = True
             if job is None:
                 if ready:
                     self.retire()  # it has answered what nobody asked

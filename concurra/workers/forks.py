@@ -169,6 +169,20 @@ def close_unshared(end: Closeable) -> None:
         end.close()
 
 
+def rehearse_start() -> None:
+    """Open as many descriptors as the start of a process takes, and close them.
+
+    `multiprocessing` leaves its first pipe open if there is none for the second.
+    """
+    ends: List[int] = []
+    try:
+        for _ in range(3):
+            ends += os.pipe()
+    finally:
+        for end in ends:
+            os.close(end)
+
+
 def refuse_starts() -> None:
     """The program is ending: from now on `starting` and `forking` raise.
 
@@ -231,17 +245,3 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child
     )
-
-
-def rehearse_start() -> None:
-    """Open as many descriptors as the start of a process takes, and close them.
-
-    `multiprocessing` leaves its first pipe open if there is none for the second.
-    """
-    ends: List[int] = []
-    try:
-        for _ in range(3):
-            ends += os.pipe()
-    finally:
-        for end in ends:
-            os.close(end)

@@ -352,8 +352,10 @@ class ProcessWorker:
         when = "during the task" if began else "before the task"
         if not self._ready:
             when = "before it was ready" + ("" if self._forked else f" ({doubt()})")
-            self._starts.failed(f"{ending(code)} {when}", code)
-        return Outcome.lost(mode, f"{ending(code)} {when}")
+        how = f"{ending(code)} {when}"
+        if not self._ready:
+            self._starts.failed(how, code)
+        return Outcome.lost(mode, how)
 
     def _reap(self) -> Optional[int]:
         """Reap the process, and close all files; its exit code, if known."""

@@ -87,13 +87,13 @@ class Stack:
         thread = self.thread or 0
         if thread not in _coroutines or not _can_look():
             return
-        found, frame = None, sys._current_frames().get(thread)
-        while frame is not None and not self._is_mine(frame):
-            if frame.f_code is run_coroutine.__code__:
-                found = frame.f_locals.get("awaited")
-            frame = frame.f_back
-        if frame is not None and found is not None:  # or else it is another's by now
-            found.cancel()
+        frames = self._frames(sys._current_frames())
+        try:
+            for each in frames:
+                if each.f_code is run_coroutine.__code__ and "awaited" in each.f_locals:
+                    each.f_locals["awaited"].cancel()
+        finally:
+            frames.clear()  # as above
 
     def expect(self) -> None:
         """It is about to be captured: then, if not before, when another one is.
@@ -105,15 +105,8 @@ class Stack:
     def _find(self, all_frames: Mapping[int, FrameType]) -> None:
         if self._found is not None:
             return
-        thread = self.thread or 0
-        frames: List[FrameType] = []
-        frame = all_frames.get(thread)
-        while frame is not None and not self._is_mine(frame):
-            frames.append(frame)
-            frame = frame.f_back
-        if frame is None:  # the job has ended; the thread may be at another worker's
-            frames.clear()
-        coroutine = _coroutines.get(thread)
+        frames = self._frames(all_frames)
+        coroutine = _coroutines.get(self.thread or 0)
         codes = [each.f_code for each in frames]
         if coroutine is not None and run_coroutine.__code__ in codes:
             loop = codes.index(run_coroutine.__code__)  # where its own frames end
@@ -122,6 +115,18 @@ class Stack:
             elif coroutine.cr_frame in frames:
                 frames[frames.index(coroutine.cr_frame) + 1 : loop] = []
         self._found = [(each.f_code, each.f_lineno) for each in frames]
+
+    def _frames(self, all_frames: Mapping[int, FrameType]) -> List[FrameType]:
+        """Those of the job, the innermost first.
+
+        None if it has ended; the thread may be at another worker's.
+        """
+        frames: List[FrameType] = []
+        frame = all_frames.get(self.thread or 0)
+        while frame is not None and not self._is_mine(frame):
+            frames.append(frame)
+            frame = frame.f_back
+        return [] if frame is None else frames
 
     def _is_mine(self, frame: FrameType) -> bool:
         return frame.f_code is self._owner and frame.f_locals["self"].stack is self
