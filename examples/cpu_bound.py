@@ -11,7 +11,7 @@ import time
 
 import concurra
 
-WIDTH, HEIGHT, DEPTH = 76, 24, 20_000
+WIDTH, HEIGHT, DEPTH = 76, 24, 5_000
 SHADES = " .:-=+*%#@"
 
 
