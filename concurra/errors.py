@@ -20,14 +20,17 @@ Wrong arguments are plain ``TypeError`` and ``ValueError``.
 
 from __future__ import annotations
 
+from itertools import islice
+
 from .wording import ending, name, quote, show
 
-#: Labels at each end of a way round that a message shows.
-_ENDS = 10
+#: How many labels a message shows at the most, of a way round at each end.
+_SHOWN = 10
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Hashable, Mapping, Optional, Sequence, Union
+    from typing import Any, Callable, Collection, Dict, Hashable, Mapping, Optional
+    from typing import Sequence, Union
 
     from .types import Result
 
@@ -129,18 +132,19 @@ class CircularDependencyError(ConcurraError, ValueError):
 
 def _path(cycle: Sequence[Hashable]) -> str:
     """A way round in words; of a long one both ends, and how much is left out."""
-    left_out = len(cycle) - 2 * _ENDS
+    left_out = len(cycle) - 2 * _SHOWN
     if left_out <= 0:
         return " -> ".join(map(name, cycle))
-    first, last = map(name, cycle[:_ENDS]), map(name, cycle[-_ENDS:])
+    first, last = map(name, cycle[:_SHOWN]), map(name, cycle[-_SHOWN:])
     return " -> ".join([*first, f"... ({left_out} more) ...", *last])
 
 
 class UnknownDependencyError(ConcurraError, ValueError):
     """The caller started a run in which tasks wait for labels that do not exist.
 
-    ``.unknown`` maps each such task's label to the labels that are missing. The
-    runner has not started: add what is missing and start it again.
+    ``.unknown`` maps each such task's label to the labels that are missing; where
+    these are many, the message has the first. The runner has not started: add what is
+    missing and start it again.
 
     :param hint: a sentence on what may have been meant; "" for none.
     """
@@ -150,15 +154,28 @@ class UnknownDependencyError(ConcurraError, ValueError):
     ) -> None:
         self.unknown = dict(unknown)
         self._hint = hint
-        told = "; ".join(
-            f"{name(label)} depends on [{', '.join(map(show, missing))}]"
-            for label, missing in self.unknown.items()
+        told = _first(
+            "; ",
+            self.unknown,
+            lambda label: (
+                f"{name(label)} depends on [{_first(', ', unknown[label], show)}]"
+            ),
         )
         message = f"Unknown task dependency label(s): {told}."
         super().__init__(f"{message} {hint}" if hint else message)
 
     def __reduce__(self) -> Any:
         return type(self), (self.unknown, self._hint)
+
+
+def _first(
+    separator: str, labels: Collection[Hashable], tell: Callable[[Hashable], str]
+) -> str:
+    """The first of some labels in words, and how many are left out."""
+    told = [tell(label) for label in islice(labels, _SHOWN)]
+    if len(labels) > _SHOWN:
+        told.append(f"... ({len(labels) - _SHOWN} more)")
+    return separator.join(told)
 
 
 class LifeCycleError(ConcurraError, RuntimeError):

@@ -109,7 +109,7 @@ def test_extras_are_what_they_say() -> None:
     extras = set(installed().metadata.get_all("Provides-Extra", []))
     assert extras == {
         *("test", "browser", "dev", "docs", "benchmarks"),
-        *("wide", "report", "dask"),
+        *("wide", "report", "dask", "environments"),
     }
     assert required("test") == [
         "anyio",

@@ -94,7 +94,7 @@ gate = threading.Event()
 
 def main(mode):
     filters = list(warnings.filters)
-    for options in ({}, {"task_retries": 1}, {"max_tasks_per_child": 2}):
+    for options in ({}, {"task_retries": 1, "max_tasks_per_child": 2}):
         runner = make(mode, **options)
         fill(runner, mode)
         check(runner.run())

@@ -161,6 +161,19 @@ def test_a_question_follows_the_labels() -> None:
         )
 
 
+def test_many_unknown_labels_are_cut() -> None:
+    """Of tasks, and of what one of them depends on; ``unknown`` has them all."""
+    numbers = list(range(3000))
+    error = UnknownDependencyError({number: [f"x{number}"] for number in numbers})
+    assert str(error).endswith("; 9 depends on ['x9']; ... (2990 more).")
+    assert list(error.unknown) == numbers
+    error = UnknownDependencyError({"a": numbers[:11]})
+    told = "a depends on [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ... (1 more)]"
+    assert str(error) == f"Unknown task dependency label(s): {told}."
+    error = UnknownDependencyError({"a": numbers[:10]})
+    assert str(error).endswith(" 8, 9].")
+
+
 UNIQUE = "labels must be unique."
 
 
