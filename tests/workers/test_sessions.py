@@ -134,10 +134,11 @@ def test_each_group_gets_each_signal_once(
         ),
     )
     read(tmp_path / "pid"), read(tmp_path / "there")
-    for _ in range(3):
-        worker.stop()
+    wait_until(lambda: worker._group, what="the end of its start")
     group = worker._group
     assert group is not None
+    for _ in range(3):
+        worker.stop()
     for _ in range(3):
         group.sweep()
 
