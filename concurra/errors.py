@@ -156,10 +156,8 @@ class UnknownDependencyError(ConcurraError, ValueError):
         self._hint = hint
         told = _first(
             "; ",
-            self.unknown,
-            lambda label: (
-                f"{name(label)} depends on [{_first(', ', unknown[label], show)}]"
-            ),
+            self.unknown.items(),
+            lambda item: f"{name(item[0])} depends on [{_first(', ', item[1], show)}]",
         )
         message = f"Unknown task dependency label(s): {told}."
         super().__init__(f"{message} {hint}" if hint else message)
@@ -168,13 +166,11 @@ class UnknownDependencyError(ConcurraError, ValueError):
         return type(self), (self.unknown, self._hint)
 
 
-def _first(
-    separator: str, labels: Collection[Hashable], tell: Callable[[Hashable], str]
-) -> str:
-    """The first of some labels in words, and how many are left out."""
-    told = [tell(label) for label in islice(labels, _SHOWN)]
-    if len(labels) > _SHOWN:
-        told.append(f"... ({len(labels) - _SHOWN} more)")
+def _first(separator: str, items: Collection[Any], tell: Callable[[Any], str]) -> str:
+    """The first of some items in words, and how many are left out."""
+    told = [tell(item) for item in islice(items, _SHOWN)]
+    if len(items) > _SHOWN:
+        told.append(f"... ({len(items) - _SHOWN} more)")
     return separator.join(told)
 
 
