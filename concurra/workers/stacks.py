@@ -13,6 +13,8 @@ from collections import deque
 from threading import get_ident
 from types import CoroutineType
 
+from ..collector import MANY, collection_paused
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType, FrameType
@@ -71,29 +73,33 @@ class Stack:
         """Look where it is, unless that was done; for any thread, never blocks."""
         if self._found is not None or not _can_look():
             return
-        frames = sys._current_frames()
-        try:
-            self._find(frames)
-            while _expected:
-                try:
-                    _expected.popleft()._find(frames)
-                except IndexError:  # another thread was faster
-                    break
-        finally:
-            frames.clear()  # this one is among them, so they would hold each other
+        with _frames_hold_still():
+            frames = sys._current_frames()
+            try:
+                self._find(frames)
+                while _expected:
+                    try:
+                        _expected.popleft()._find(frames)
+                    except IndexError:  # another thread was faster
+                        break
+            finally:
+                frames.clear()  # this one is among them: they would hold each other
 
     def cancel(self) -> None:
         """Cancel the coroutine that its job waits for, if it does; for any thread."""
         thread = self.thread or 0
         if thread not in _coroutines or not _can_look():
             return
-        frames = self._frames(sys._current_frames())
-        try:
+        found = []
+        with _frames_hold_still():
+            frames = self._frames(sys._current_frames())
             for each in frames:
-                if each.f_code is run_coroutine.__code__ and "awaited" in each.f_locals:
-                    each.f_locals["awaited"].cancel()
-        finally:
+                if each.f_code is run_coroutine.__code__:
+                    found.append(each.f_locals.get("awaited"))
             frames.clear()  # as above
+        for awaited in found:
+            if awaited is not None:
+                awaited.cancel()
 
     def expect(self) -> None:
         """It is about to be captured: then, if not before, when another one is.
@@ -150,6 +156,16 @@ def _can_look() -> bool:
     """
     enabled = getattr(sys, "_is_gil_enabled", None)
     return enabled is None or bool(enabled())
+
+
+def _frames_hold_still() -> collection_paused:
+    """While others' frames are looked at, no step of that lets other threads run.
+
+    Objects for frames and their variables are made meanwhile. Up to Python 3.11 that
+    can call the garbage collector, and it finalizers: the other thread may leave the
+    frame in between, and the interpreter crashes.
+    """
+    return collection_paused(MANY)
 
 
 def _awaiting(coroutine: Any) -> Iterator[FrameType]:

@@ -16,8 +16,11 @@ import weakref
 import pytest
 
 import concurra
+from concurra.tasks import Call
 from concurra.workers.places import UNSEEN
 from concurra.workers.process import ProcessWorker
+from concurra.workers.stacks import Stack
+from concurra.workers.thread import ThreadWorker
 from tests.helpers import START_METHODS, wait_until
 
 from .modes import runner_in
@@ -503,3 +506,31 @@ def test_commands_keep_their_transcript(tmp_path):
     runner.add_shell_command(f"echo so far; touch {ready}; sleep 20", label="a")
     result = end_when_ready(runner, ready)["a"]
     assert result["trace"] == "stdout:\nso far\n"
+
+
+def test_the_collector_does_not_come_by_while_frames_are_looked_at():
+    """It would let the other thread go on, and Python 3.11 crashes then."""
+    came, kept = [], []
+    worker = ThreadWorker()
+
+    def come(phase, info):
+        frame = sys._getframe(1)
+        came.append(frame.f_code.co_name)
+
+    def look():
+        worker.stack = stack = Stack(ThreadWorker.begin.__code__)
+        stack.thread = threading.get_ident()
+        stack.capture()
+        kept.append(stack)
+
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(come)
+    try:
+        for number in range(200):
+            gc.set_threshold(1 + number % 12)  # it comes by after so many objects
+            assert worker.begin(Call(look)).ok
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(come)
+    assert came
+    assert not {"_find", "_frames", "_is_mine", "<listcomp>"} & set(came)
