@@ -1,4 +1,4 @@
-"""When the garbage collector is of no use."""
+"""When the garbage collector is of no use, or does harm: see `stacks`."""
 
 from __future__ import annotations
 
