@@ -16,7 +16,7 @@ class collection_paused:
     and so it is where the program has switched it off.
     """
 
-    def __init__(self, objects: int) -> None:
+    def __init__(self, objects: int = MANY) -> None:
         self._paused = objects >= MANY and gc.isenabled()
 
     def __enter__(self) -> None:

@@ -13,7 +13,7 @@ from collections import deque
 from threading import get_ident
 from types import CoroutineType
 
-from ..collector import MANY, collection_paused
+from ..collector import collection_paused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _frames_hold_still() -> collection_paused:
     can call the garbage collector, and it finalizers: the other thread may leave the
     frame in between, and the interpreter crashes.
     """
-    return collection_paused(MANY)
+    return collection_paused()
 
 
 def _awaiting(coroutine: Any) -> Iterator[FrameType]:
