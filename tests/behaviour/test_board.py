@@ -331,14 +331,20 @@ def test_nothing_is_imported_by_who_has_no_board():
 
 def test_a_runner_says_how_far_it_has_come():
     """Its name, state and counts."""
-    gate = threading.Event()
+    started, gate = threading.Event(), threading.Event()
+
+    def stay():
+        started.set()
+        return gate.wait(BOUND)
+
     runner = concurra.TaskRunner(2, "Nightly", progress_stats=False)
     runner.add_task(int, "x", label="bad")
-    runner.add_task(gate.wait, BOUND, label="long")
+    runner.add_task(stay, label="long")
     assert repr(runner) == "<TaskRunner 'Nightly' not started: 0 of 2 ended>"
     runner.execute_in_background()
     for label, _ in runner.as_completed():
         if label == "bad":
+            assert started.wait(BOUND)
             running = "<TaskRunner 'Nightly' running: 1 of 2 ended, 1 failed>"
             assert repr(runner) == running
             assert "<td" in runner._repr_html_() and "at work" in runner._repr_html_()
