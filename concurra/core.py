@@ -11,8 +11,8 @@ from .command_adders import CommandAdders
 from .errors import CommandExecutionError, hidden
 from .following import Following
 from .function_adders import FunctionAdders
-from .loading import load_engine, load_report_soon
 from .options import Options
+from .preloading import load_engine, load_report_soon
 from .tasks import EMPTY
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Self = TypeVar("Self", bound="TaskRunner")
 
     Results = Dict[Any, Result]
-    Done = Callable[[], None]
+    Action = Callable[[], None]
 
 __all__ = ["CommandExecutionError", "TaskRunner"]
 
@@ -320,7 +320,7 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
             self.verify(raises, message)
         return self._registry.complete()
 
-    def _expecting(self, verify: bool) -> Callable[[], None]:
+    def _expecting(self, verify: bool) -> Action:
         """What is to be done before the wait for the end."""
 
         def expect() -> None:
@@ -330,7 +330,9 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
 
         return expect
 
-    def _break(self, error: BaseException, reports: bool = True) -> Tuple[Done, Done]:
+    def _break(
+        self, error: BaseException, reports: bool = True
+    ) -> Tuple[Action, Action]:
         """Something cuts the run short: show no more progress, and tell of it.
 
         An interrupt or a cancel that comes when all tasks have ended does not.

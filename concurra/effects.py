@@ -16,5 +16,5 @@ STOP: Final = "stop"  # ask its worker to stop, or force it
 ABANDON: Final = "abandon"  # nobody waits for its worker any more
 DELAY: Final = "delay"  # find out how long a task waits for its next attempt
 AT: Final = "at"  # look again at the moment
-KILL: Final = "kill"  # kill all that is left, without any grace
+KILL_ALL: Final = "kill"  # kill all that is left, without any grace
 FINISH: Final = "finish"  # everything has ended

@@ -226,6 +226,18 @@ class Events:
             attempt = 0 if task is None else task.attempts
             self._append(Event(kind, moment, task, self.ended, attempt))
 
+    def note_look(self, moment: float) -> None:
+        """Record that it is time to look, for those who have read all; under the lock.
+
+        If reading took longer than the time between two looks, whoever reads would
+        never come to an end.
+        """
+        if LOOK in self.kinds:
+            event = Event(LOOK, moment, None, self.ended)
+            self._append(
+                event, [c for c in self._cursors if not (c.unread or c.thread)]
+            )
+
     def record(self, tasks: Sequence[Task], moment: float) -> None:
         """Take over who has ended since the last time; called under the lock.
 
@@ -243,10 +255,10 @@ class Events:
                 if ended == self.next:
                     self.next = self._milestone()
 
-    def _append(self, event: Event) -> None:
-        for cursor in self._cursors:
+    def _append(self, event: Event, cursors: Optional[List[_Cursor]] = None) -> None:
+        for cursor in self._cursors if cursors is None else cursors:
             cursor.unread.append(event)
-        self.unread = True
+            self.unread = True
 
     def tell(self) -> None:
         """Let everybody read on; not under the lock."""

@@ -8,7 +8,7 @@ from types import FunctionType
 from . import checks, logs
 from .adding import Adding
 from .errors import hidden
-from .options import ATTRIBUTE, NOTHING, Chosen, choose, split
+from .options import ATTRIBUTE, NO_CHOICE, Chosen, choose, split
 from .tasks import EMPTY, REFERENCES, Call, Task, TaskRef, referred
 from .wording import quote
 
@@ -63,7 +63,7 @@ class FunctionAdders(Adding):
         chosen: Chosen
         title: Optional[str] = None
         if type(task) is FunctionType:  # by far the most: no more calls than needed
-            found: Any = getattr(task, ATTRIBUTE, NOTHING)
+            found: Any = getattr(task, ATTRIBUTE, NO_CHOICE)
             chosen, title = found, task.__name__
         else:
             task, chosen = split(checks.function(task))

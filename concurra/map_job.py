@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 TARGET = 0.02
 
 #: Items of a chunk whose size is chosen by that, at the most.
-MOST = 20_000
+MOST_ITEMS = 20_000
 
 #: How many times larger than those before a chunk may become.
 GROWTH = 8
@@ -208,7 +208,7 @@ class MapJob(Call):
         values, width = self.values, self.order.width
         if not values.largest:
             return 1
-        most = min(MOST, GROWTH * values.largest)
+        most = min(MOST_ITEMS, GROWTH * values.largest)
         in_time = int(TARGET / values.pace) if values.pace else most
         size = min(most, in_time)
         if self._total is not None:  # towards the end all are to have some

@@ -270,7 +270,7 @@ def _decorate(chosen: Chosen, function: F) -> F:
 
 
 #: What is chosen if nothing is.
-NOTHING = Chosen()
+NO_CHOICE = Chosen()
 
 
 def split(function: Any) -> Tuple[Any, Chosen]:
@@ -280,8 +280,8 @@ def split(function: Any) -> Tuple[Any, Chosen]:
     """
     kind = type(function)
     if kind is FunctionType or kind is MethodType or kind is type:
-        found = getattr(function, ATTRIBUTE, NOTHING)
-        return function, found if type(found) is Chosen else NOTHING
+        found = getattr(function, ATTRIBUTE, NO_CHOICE)
+        return function, found if type(found) is Chosen else NO_CHOICE
     if kind is _Configured:
         return function.__wrapped__, function.options
     if kind is partial:
@@ -296,12 +296,12 @@ def split(function: Any) -> Tuple[Any, Chosen]:
             function = partial(inner, *function.args, **function.keywords)
         return function, found
     if kind is BuiltinFunctionType:
-        return function, NOTHING
+        return function, NO_CHOICE
     try:
         found = object.__getattribute__(function, ATTRIBUTE)
     except AttributeError:
-        return function, NOTHING
-    return function, found if type(found) is Chosen else NOTHING
+        return function, NO_CHOICE
+    return function, found if type(found) is Chosen else NO_CHOICE
 
 
 def check_resources(asked: Mapping[str, int], there_is: Mapping[str, int]) -> None:

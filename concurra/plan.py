@@ -211,7 +211,7 @@ class Plan:
             if again:
                 self.tries.failed(task, now)
                 retry = task.options.retry
-                if delay or (retry is not None and retry.delay):
+                if delay or (retry is not None and retry.delays):
                     self.delayed[task] = None
                 else:
                     self.ready.add_again(task)

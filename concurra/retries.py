@@ -80,7 +80,7 @@ class Retry:
         self.max_delay = max_delay
         if max_delay is not None:
             checks.seconds("max_delay", max_delay, zero=True)
-        if not callable(delay) and not delay:
+        if not self.delays:
             _without_delay(self.backoff, max_delay)
         self.jitter = checks.number("jitter", jitter, 0, most=1)
         self.attempt_timeout = attempt_timeout
@@ -101,6 +101,11 @@ class Retry:
             self.retries,
             {name: getattr(self, name) for name in _DEFAULTS},
         )
+
+    @property
+    def delays(self) -> bool:
+        """Whether attempts may have to wait: without it, `wait` is not called."""
+        return callable(self.delay) or bool(self.delay)
 
     def wait(self, attempts: int) -> float:
         """Seconds until the next attempt, after so many.
@@ -145,14 +150,8 @@ def refusal(on: Any, error: BaseException) -> Optional[str]:
     return None if applies else ""
 
 
-_DEFAULTS = {
-    "on": Exception,
-    "delay": 0,
-    "backoff": 1,
-    "max_delay": None,
-    "jitter": 0,
-    "attempt_timeout": None,
-}
+#: What can be given by name, as the signature has it.
+_DEFAULTS = dict(Retry.__init__.__kwdefaults__ or ())
 
 
 def _retry(kind: Type[Retry], retries: int, rest: Any) -> Retry:

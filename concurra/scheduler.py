@@ -22,7 +22,7 @@ from . import steps
 from .clock import clock
 from .completion import Completion, refuse
 from .decisions import Decisions
-from .effects import ABANDON, AT, DELAY, FINISH, KILL, START
+from .effects import ABANDON, AT, DELAY, FINISH, KILL_ALL, START
 from .errors import LifeCycleError
 from .questions import Questions
 from .serving import Serving
@@ -209,6 +209,8 @@ class Scheduler(Serving):
 
     def _open(self) -> None:
         """Begin the run; on its first thread."""
+        if self._halting:  # asked for before: nothing is run
+            self._halt()
         if not self._decisions.make(self._state.open, self._clock()):
             return self._perform()
         if self._state.timed:
@@ -257,7 +259,7 @@ class Scheduler(Serving):
                 self._ask_delay(*how)
             elif kind == FINISH:
                 self._finish()
-            elif kind == KILL:
+            elif kind == KILL_ALL:
                 self._workers.kill()
             elif slot is not None:
                 self._end_job(slot, slot.worker, kind, how)

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 TAKEN = ("label", "depends_on", "task_retries")
 
 #: Options of `task` whose names mean little else.
-OPTIONS = ("timeout", "priority", "resources", "trigger_rule")
+MISTAKABLE = ("timeout", "priority", "resources", "trigger_rule")
 
 #: What is meant where the function takes no such keyword, and would raise.
-MISPLACED = {**{name: name for name in OPTIONS}, "retries": "task_retries"}
+MISPLACED = {**{name: name for name in MISTAKABLE}, "retries": "task_retries"}
 
 #: Among so many labels others are looked for that are like one; it takes 10 ms each.
-MOST = 10_000
+MOST_LABELS = 10_000
 
 
 def suspects(func: Any, keywords: Iterable[str], own: str) -> Iterator[Tuple[str, str]]:
@@ -49,7 +49,7 @@ def suspects(func: Any, keywords: Iterable[str], own: str) -> Iterator[Tuple[str
 def hints(func: Any, keywords: Iterable[str], own: str) -> Iterator[Tuple[str, str]]:
     """See `suspects`; with a question or an advice."""
     for keyword, meant in suspects(func, keywords, own):
-        option = "the option " if meant in OPTIONS else ""
+        option = "the option " if meant in MISTAKABLE else ""
         hint = f"did you mean {option}'{meant}'{' of task()' if option else ''}?"
         if not option and own == "add_func" and meant != "key":
             hint = f"add_func() takes 'key' alone, add_task() takes '{meant}'"
@@ -58,7 +58,7 @@ def hints(func: Any, keywords: Iterable[str], own: str) -> Iterator[Tuple[str, s
 
 @lru_cache(maxsize=512)
 def _meant(keyword: str, own: str) -> Optional[str]:
-    for name in TAKEN + OPTIONS:
+    for name in TAKEN + MISTAKABLE:
         exact = own == "add_func" and keyword == name and name in TAKEN
         if exact or _are_close(keyword, name):
             return name
@@ -131,7 +131,7 @@ def question(
         whole = tuple(tasks[label].depends_on)
         if len(whole) > 1 and whole in tasks:
             return f"A label that is a tuple has to be in a list: [{show(whole)}]."
-        for each in missing if len(texts) <= MOST else ():
+        for each in missing if len(texts) <= MOST_LABELS else ():
             if type(each) in (str, int) and len(meant) < 3:
                 for text in get_close_matches(str(each), texts, 1, 0.75):
                     meant[texts[text]] = None

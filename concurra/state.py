@@ -8,7 +8,7 @@
           plan + slots + deadlines + limit
                           │
                           v
-    START slot · STOP slot · ABANDON slot · DELAY task · AT moment · KILL · FINISH
+    START slot · STOP slot · ABANDON slot · DELAY task · AT moment · KILL_ALL · FINISH
 
 It knows no thread, lock, clock or log. Whoever owns it holds a lock meanwhile, and does
 the effects after that, in order. Of a worker it asks only what takes no time and calls
@@ -335,7 +335,7 @@ class RunState(Stopping):
     def _retry(self, task: Task, now: float) -> None:
         """Have a task wait for its next attempt, as long as it is to."""
         retry = task.options.retry
-        if retry is None or not retry.delay:
+        if retry is None or not retry.delays:
             self.plan.resume(task)
         elif task in self.plan.delayed:
             self.effects.append((DELAY, None, (task, now)))

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from . import steps
 from .deadlines import ATTEMPT, GRACE, RETRY, TICK, TIMEOUT
-from .effects import ABANDON, KILL, STOP
-from .events import LOOK, RUN_START
+from .effects import ABANDON, KILL_ALL, STOP
+from .events import RUN_START
 from .options import seconds_of
 from .outcomes import NOTHING, AtHand, Outcome
 from .slots import AT_WORK, COMING, PARKED, STOPPING
@@ -138,7 +138,7 @@ class Stopping:
             elif kind == RETRY:
                 self.plan.resume(what)
             elif kind == TICK:
-                self.events.note(LOOK, None, now)
+                self.events.note_look(now)
                 self._look_later(now)
             elif self.plan.remaining and not (ending and self._spare(None, now)):
                 self._time_out_run(now)
@@ -207,7 +207,7 @@ class Stopping:
         self._terminate(now, force)
         self.events.record(self.plan.ended, now)
         if force == steps.KILL:
-            self.effects.append((KILL, None, None))
+            self.effects.append((KILL_ALL, None, None))
         self._check_end()
 
     def _spare(

@@ -23,7 +23,7 @@ BAR: Final = 20
 LABEL: Final = 40
 
 #: Characters of a text that are looked at: no terminal shows more in a line.
-MOST: Final = 1000
+LONGEST: Final = 1000
 
 #: Styles as terminals know them.
 STYLES: Final[Dict[str, str]] = {
@@ -94,7 +94,7 @@ def last_line(output: object) -> str:
 
 
 def _plain(text: object) -> str:
-    return one_line(name(text)[:MOST])
+    return one_line(name(text)[:LONGEST])
 
 
 def cut(line: Line, width: int) -> Line:

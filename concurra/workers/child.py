@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 DONE, RECEIVING, CALLING, ANSWERING = range(4)
 
 #: What a message begins with that is a log record, or was printed, and is no reply.
-RECORD = "record"
+LOGGED = "record"
 PRINTED = "printed"
 
 RESULT_HINT = """\
@@ -131,7 +131,7 @@ def _forward(outbox: Outbox, pipe: Channel, levels: Levels) -> None:
     from .awaited import when_imported
 
     def send(packed: Packed) -> None:
-        outbox.send_whole(pipe.pack_record((RECORD, *packed)))
+        outbox.send_whole(pipe.pack_record((LOGGED, *packed)))
 
     def install() -> None:
         from . import log_records

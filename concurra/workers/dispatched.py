@@ -28,7 +28,7 @@ from ..wording import describe
 from .pieces import CHUNK
 from .plain import Names
 from .process import ProcessWorker
-from .transfer import PART, Ended, SocketChannel
+from .transfer import INCOMPLETE, Ended, SocketChannel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class DispatchedWorker(ProcessWorker):
             return self._see_end()
         except BaseException as error:
             return self._give_up(self._job, error, True)
-        if message is PART:
+        if message is INCOMPLETE:
             self._dispatcher.forget(self)
             self._elsewhere(self._receive, job)
         elif message is not None:

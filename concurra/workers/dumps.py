@@ -34,7 +34,7 @@ SILENCE: Final = "(Where it was is not known: its process did not tell.)\n"
 PATIENCE: Final = 0.2
 
 #: Bytes of a dump that are looked at. The main thread's stack is the last.
-MOST: Final = 1 << 16
+LONGEST: Final = 1 << 16
 
 
 def can_dump() -> bool:
@@ -110,7 +110,7 @@ class Dump:
             return self._text
         try:
             size = os.fstat(self._fd).st_size
-            raw = os.pread(self._fd, MOST, max(0, size - MOST))
+            raw = os.pread(self._fd, LONGEST, max(0, size - LONGEST))
         except OSError:
             return self._text
         if not raw:

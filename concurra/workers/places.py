@@ -20,7 +20,7 @@ STARTING: Final = "(It had not begun: its process was still starting.)\n"
 INITIALIZING: Final = "(It had not begun: the initializer was at work.)\n"
 UNPICKLING: Final = "(It had not begun: what was sent for it was being unpickled.)\n"
 WAITING: Final = "(It had not begun.)\n"
-ANSWERING: Final = "(It had returned: its result was being sent.)\n"
+RETURNED: Final = "(It had returned: its result was being sent.)\n"
 DESCRIBING: Final = "(It had ended with an error, which was being described.)\n"
 ASKING: Final = "(It had ended with an error: `on` was asked whether to retry.)\n"
 BETWEEN: Final = "(It was about to begin, or had just ended.)\n"
@@ -51,10 +51,10 @@ _STAGES: Final = {
     ("workers/child.py", "_failed"): DESCRIBING,
     ("workers/child.py", "not_recorded"): DESCRIBING,
     ("wording.py", "describe"): DESCRIBING,
-    ("workers/transfer.py", "pack"): ANSWERING,
-    ("workers/transfer.py", "send"): ANSWERING,
-    ("workers/surroundings.py", "restore"): ANSWERING,
-    ("workers/thread.py", "flush"): ANSWERING,
+    ("workers/transfer.py", "pack"): RETURNED,
+    ("workers/transfer.py", "send"): RETURNED,
+    ("workers/surroundings.py", "restore"): RETURNED,
+    ("workers/thread.py", "flush"): RETURNED,
 }
 
 

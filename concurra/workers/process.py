@@ -31,7 +31,7 @@ from ..steps import KILL, TERMINATE
 from ..tasks import Call
 from ..wording import describe, ending
 from .child import ANSWERING, CALLING, CUT_OFF, DONE, LAST, PRINTED, RECEIVING
-from .child import RECORD, not_recorded, serve
+from .child import LOGGED, not_recorded, serve
 from .dumps import Dump, can_dump
 from .exits import Exit
 from .forks import POSIX, close_unshared, forking, rehearse_start, starting, unshared
@@ -291,7 +291,7 @@ class ProcessWorker:
 
     def _is_aside(self, message: Any) -> bool:
         """Whether a message was logged or printed; it is passed on, or shown, then."""
-        if type(message) is not tuple or message[0] not in (RECORD, PRINTED):
+        if type(message) is not tuple or message[0] not in (LOGGED, PRINTED):
             return False
         if message[0] == PRINTED:
             if self._receiver is not None:

@@ -46,10 +46,10 @@ PROTOCOL = 5
 
 #: Pieces, and bytes, that one system call can move on every system.
 PIECES = 1000
-MOST = 1 << 30
+MOST_BYTES = 1 << 30
 
 #: What stands for a message that has not come as a whole, or is not plain.
-PART = object()
+INCOMPLETE = object()
 
 _UNKNOWN = -1
 _HEAD = HEAD.size
@@ -171,8 +171,8 @@ class SocketChannel:
                     if count == len(piece):
                         message.clear()
                         return
-                elif len(message) == 1 or sum(map(len, message[:PIECES])) > MOST:
-                    count = self.source.send(memoryview(piece)[:MOST], _NO_SIGNAL)
+                elif len(message) == 1 or sum(map(len, message[:PIECES])) > MOST_BYTES:
+                    count = self.source.send(memoryview(piece)[:MOST_BYTES], _NO_SIGNAL)
                 else:
                     count = self.source.sendmsg(message[:PIECES], (), _NO_SIGNAL)
                 begun = True
@@ -206,8 +206,8 @@ class SocketChannel:
     def arrive(self, wait: bool = False) -> Any:
         """Take in what has come; the message, if that is all of a plain one.
 
-        Called between two messages. None if nothing has come yet. `PART` if `receive`
-        is to be called for what has come, which may wait for more.
+        Called between two messages. None if nothing has come yet. `INCOMPLETE` if
+        `receive` is to be called for what has come, which may wait for more.
 
         :raises Ended: no message will come, or one was left that nobody asked for.
         """
@@ -228,13 +228,13 @@ class SocketChannel:
                 self.received += 1
                 return pickle.loads(chunk[_HEAD:count])
         self._start, self._end = 0, count
-        return PART
+        return INCOMPLETE
 
     def receive(self) -> Any:
         """See `Channel.receive`."""
         if self._start == self._end:
             message = self.arrive(True)
-            if message is not PART:
+            if message is not INCOMPLETE:
                 return message
         return self._next()
 
@@ -311,7 +311,7 @@ class SocketChannel:
         """Read something, without a detour if much is wanted."""
         if self._start == self._end:
             if len(view) >= CHUNK:
-                return self._receive_into(view[:MOST], socket.MSG_WAITALL)
+                return self._receive_into(view[:MOST_BYTES], socket.MSG_WAITALL)
             self._fill()
         start = self._start
         self._start = min(start + len(view), self._end)

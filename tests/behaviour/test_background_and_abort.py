@@ -436,12 +436,16 @@ def test_abort_from_inside_a_task(background, timeout):
 def test_abort_after_a_start_that_failed(monkeypatch):
     """The results are complete all the same; who waits gets the error."""
 
+    refused = threading.Event()
+
     def refuse(pool, stopped):
+        refused.set()
         raise OSError("no workers today")
 
     monkeypatch.setattr(Pool, "prepare", refuse)
     runner = runner_with(stay, stay)
     runner.execute_in_background()
+    assert refused.wait(BOUND)
     assert statuses(runner.abort()) == {"a": "Terminated", "b": "Terminated"}
     with pytest.raises(OSError, match="no workers today"):
         runner.get_background_results()

@@ -79,8 +79,8 @@ def main() -> None:
         system = row.system(each)
         try:
             if system.name == OURS:  # which the published one has not
-                loading = importlib.import_module("concurra.loading")
-                loading.load_engine()  # as peers' modules: see `System.needs`
+                preloading = importlib.import_module("concurra.preloading")
+                preloading.load_engine()  # as peers' modules: see `System.needs`
             for module in system.needs:
                 importlib.import_module(module)
             found = how(row, system, int(tasks))

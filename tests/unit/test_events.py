@@ -415,3 +415,33 @@ def test_it_is_due_to_tell_as_long_as_nobody_reads() -> None:
     blocking.leave.set()
     thread.join(BOUND)
     assert numbers(blocking) == numbers(other) == [1, 2]
+
+
+def test_nobody_is_to_look_again_who_has_not_come_to_look() -> None:
+    """Reading that takes longer than the time between two looks comes to an end."""
+
+    class Looking(Everything):
+        kinds = ("look",)
+
+        def read(self, event: Event) -> None:
+            super().read(event)
+            events.note_look(1.0)  # it is time again
+
+    reader, other = Looking(), Looking()
+    events = Events(1, [reader])
+    events.note_look(0.0)
+    events.note_look(0.0)
+    events.attach(other)
+    events.note_look(0.0)
+    events.tell()
+    assert reader.told == other.told == [("look", 0)]
+    assert events.waiting, "the first had read all when the other one began"
+    events.tell()
+    assert reader.told == [("look", 0)] * 2
+
+
+def test_nobody_looks_who_does_not_want_to() -> None:
+    """It costs a look."""
+    events = Events(1, [Reader(step=1)])
+    events.note_look(0.0)
+    assert not (events.unread or events.waiting)

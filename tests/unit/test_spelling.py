@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from concurra.spelling import MOST, question, suspects
+from concurra.spelling import MOST_LABELS, question, suspects
 
 
 def takes_all(*args: Any, **kwargs: Any) -> None: ...
@@ -134,5 +134,5 @@ def test_a_tuple_that_is_a_label() -> None:
 
 def test_there_are_too_many_to_look_through() -> None:
     """It would take longer than anybody waits for an error."""
-    labels = [f"load {number}" for number in range(MOST)]
+    labels = [f"load {number}" for number in range(MOST_LABELS)]
     assert question({"w": ["lod"]}, tasks("w", *labels)) == ""

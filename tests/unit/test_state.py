@@ -19,7 +19,7 @@ from concurra.outcomes import (
     Outcome,
 )
 from concurra.slots import AT_WORK, COMING, GONE, PARKED, STOPPING, Slot
-from concurra.effects import ABANDON, AT, FINISH, KILL, START, STOP
+from concurra.effects import ABANDON, AT, FINISH, KILL_ALL, START, STOP
 from concurra.steps import INTERRUPT, TERMINATE
 from concurra.timers import FOREVER
 from tests.unit.replay import Replay, play_to_the_end, struck_at
@@ -170,7 +170,7 @@ def test_a_stop_in_every_state(force: bool) -> None:
     stops = [effect for effect in effects if effect[0] == STOP]
     assert {(STOP, number, force) for number in (1, 2, 3)} <= set(stops)
     assert ((STOP, 0, True) in stops) is force
-    assert ((KILL,) in effects) is force
+    assert ((KILL_ALL,) in effects) is force
     assert {run.state.slots.count[AT_WORK], run.state.slots.count[COMING]} == {0}
     assert None not in run.statuses().values()
     run.state.stop(10.0, force)
@@ -394,7 +394,7 @@ def test_a_stop_that_is_forced_later_begins_a_new_period() -> None:
     run.state.stop(10.0)
     run.effects()
     run.state.stop(10.5, force=True)
-    assert run.effects() == [(STOP, 0, True), (KILL,)]
+    assert run.effects() == [(STOP, 0, True), (KILL_ALL,)]
     run.state.expire(11.0)
     assert run.effects() == []
     run.state.expire(11.5)

@@ -51,6 +51,14 @@ class Hired(PooledWorker):
     outcomes: queue.Queue[Outcome]
 
 
+def close_threads(threads: ThreadCache) -> None:
+    """Those at work, too, have ended then: nothing of them reaches the next test."""
+    working = [each.thread for each in threads._all if each.thread is not None]
+    threads.close()
+    for thread in working:
+        thread.join(BOUND)
+
+
 class TestPool(Pool):
     """A pool with threads of its own, closed with it."""
 
@@ -70,7 +78,7 @@ class TestPool(Pool):
 
     def close(self) -> None:
         super().close()
-        self.threads.close()
+        close_threads(self.threads)
 
 
 class Dispatched(DispatchedWorker):
@@ -84,7 +92,7 @@ class Dispatched(DispatchedWorker):
     def close(self) -> None:
         super().close()
         self._dispatcher.close()
-        self.threads.close()
+        close_threads(self.threads)
 
 
 class Executors(ExecutorWorker):

@@ -420,6 +420,7 @@ def strike(
     return struck
 
 
+@pytest.mark.usefixtures("escaped")  # until its threads have ended
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize(
     "name", ["_receive", "_read", "_accept", "_finish", "_proceed", "retire"]
@@ -427,7 +428,6 @@ def strike(
 def test_a_strike_while_a_reply_is_received(
     hire: Callable[[Told], Hired],
     monkeypatch: pytest.MonkeyPatch,
-    escaped: object,
     name: str,
     after: bool,
 ) -> None:
@@ -451,12 +451,12 @@ def test_a_strike_while_a_reply_is_received(
     assert told.calls.empty()
 
 
+@pytest.mark.usefixtures("escaped")  # until its threads have ended
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("name", ["_tell_end", "_lost", "_reap"])
 def test_a_strike_while_an_end_is_told(
     hire: Callable[[Told], Hired],
     monkeypatch: pytest.MonkeyPatch,
-    escaped: object,
     tmp_path: Any,
     name: str,
     after: bool,
@@ -476,13 +476,13 @@ def test_a_strike_while_an_end_is_told(
     assert told.calls.empty()
 
 
+@pytest.mark.usefixtures("escaped")  # until its threads have ended
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("name", ["_deliver", "send"])
 @pytest.mark.parametrize("ready", [False, True], ids=["early", "ready"])
 def test_a_strike_while_a_job_is_sent(
     pool: TestPool,
     monkeypatch: pytest.MonkeyPatch,
-    escaped: object,
     ready: bool,
     name: str,
     after: bool,

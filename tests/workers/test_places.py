@@ -46,9 +46,9 @@ STAGES = [
     ([DO, RECEIVE, FROZEN, USER, PYTHON], places.UNPICKLING, [USER, PYTHON]),
     ([DO, RECEIVE, INSTALLED], places.UNPICKLING, [INSTALLED]),
     ([DO, FIND, FROZEN, USER], places.UNPICKLING, [USER]),
-    ([DO, PACK, PYTHON], places.ANSWERING, []),
+    ([DO, PACK, PYTHON], places.RETURNED, []),
     ([DO, REFUSAL, DO, USER], places.ASKING, [USER]),
-    ([DO, PACK, PYTHON, USER], places.ANSWERING, [USER]),
+    ([DO, PACK, PYTHON, USER], places.RETURNED, [USER]),
     ([DO, FAILED, PYTHON, USER, PYTHON], places.DESCRIBING, [USER, PYTHON]),
     ([DO], places.BETWEEN, []),
 ]

@@ -175,7 +175,7 @@ def test_more_than_a_system_call_takes(
     ends: Ends, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     """What takes several is the same in the end."""
-    monkeypatch.setattr("concurra.workers.transfer.MOST", most)
+    monkeypatch.setattr("concurra.workers.transfer.MOST_BYTES", most)
     value = [block(2 * CHUNK), "text"]
     assert carry(ends, value) == value
 

@@ -119,7 +119,7 @@ def test_what_a_report_needs_is_loaded_beside_the_tasks(
 def test_workers_that_are_forked_do_not_wait_for_that() -> None:
     """It is loaded with the report then."""
     program = BESIDE.format(
-        run="concurra.loading._load_report = None\n    runner.run()",
+        run="concurra.preloading._load_report = None\n    runner.run()",
         level="INFO",
         options="use_multiprocessing=True, mp_context='fork'",
         patience=0,
