@@ -136,7 +136,7 @@ class Following:
         return int(bool(self._plan.remaining or self._plan.failures))
 
     def partial(self, label: Hashable) -> Dict[int, Any]:
-        """The values of a task of `map` so far, by the places of its items, in order.
+        """The values of a task of `map` so far, by the indexes of its items, in order.
 
         At any time, also after it has failed: those of all items that have succeeded.
 

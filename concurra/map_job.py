@@ -95,7 +95,7 @@ class MapJob(Call):
 
     __slots__ = (
         *("source", "chunksize", "exceptions", "values", "order"),
-        *("_iterator", "_total", "_count", "_all", "_places", "_ended"),
+        *("_iterator", "_total", "_count", "_all", "_indexes", "_ended"),
         "_broken",
     )
 
@@ -117,7 +117,7 @@ class MapJob(Call):
         self._iterator: Optional[Iterator[Any]] = None
         self._total: Optional[int] = None
         self._count = self._all = 0  # items; of this attempt, and of the first
-        self._places: Optional[List[int]] = None  # of what is tried again
+        self._indexes: Optional[List[int]] = None  # of what is tried again
         self._ended = False
         self._broken: Optional[Outcome] = None
 
@@ -163,7 +163,7 @@ class MapJob(Call):
 
         One that is to be tried again is not done; for any thread.
         """
-        total = self._total if self._places is None else self._all
+        total = self._total if self._indexes is None else self._all
         return self.values.done, total
 
     def step(self) -> Union[Fed, Outcome]:
@@ -219,18 +219,18 @@ class MapJob(Call):
     def _chunk(self, items: List[Any]) -> Chunk:
         order, first = self.order, self._count
         self._count += len(items)
-        places: Sequence[int] = range(first, self._count)
-        if self._places is not None:
-            places = self._places[first : self._count]
+        indexes: Sequence[int] = range(first, self._count)
+        if self._indexes is not None:
+            indexes = self._indexes[first : self._count]
         return Chunk(
             self.source.func,
             items,
-            places,
+            indexes,
             self.context,
             on=order.retry.on if order.retry is not None and order.again else None,
             exceptions=self.exceptions,
             again=order.again,
-            fresh=self._places is None,
+            fresh=self._indexes is None,
             here=order.here,
         )
 
@@ -256,12 +256,12 @@ class MapJob(Call):
 
     def _failed(self) -> Outcome:
         values = self.values
-        failures = {place: values.failures[place] for place in sorted(values.failures)}
+        failures = {index: values.failures[index] for index in sorted(values.failures)}
         if self.exceptions:  # what was raised is no failure, but what befell a chunk is
             lost = {at: each for at, each in failures.items() if not each.raised}
             failures = lost or failures
         first = next(iter(failures.values()))
-        if self._places is None:
+        if self._indexes is None:
             whole = self._ended or self._total is None  # or else some were not begun
             self._all = self._count if whole else self._total or 0
         texts = {each: failure.text for each, failure in failures.items()}
@@ -276,8 +276,8 @@ class MapJob(Call):
         """From here on the items are those that failed, if it is begun once more."""
         items, self.values.items = self.values.items, {}
         self.values.again = set(items)
-        self._places = sorted(items)
-        self._iterator = iter([items[place] for place in self._places])
+        self._indexes = sorted(items)
+        self._iterator = iter([items[index] for index in self._indexes])
         self._total, self._count, self._ended = len(items), 0, False
 
 

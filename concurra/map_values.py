@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contextvars import Context
     from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Set, Tuple
 
-    #: The places of items, whether this was their first attempt, the items, if they
+    #: The indexes of items, whether this was their first attempt, the items, if they
     #: may be tried again, and their number.
     Arrival = Tuple[Sequence[int], bool, Optional[List[Any]], int]
 
@@ -26,20 +26,20 @@ class Chunk(Call):
 
     Its ``items`` stay; it is called with a list of its own, see `halt`.
 
-    :param places: those of the items among all.
+    :param indexes: those of the items among all.
     :param exceptions: whether what items raise has its place among the values.
     :param again: whether there is another attempt for those that fail.
     :param fresh: whether this is the first attempt.
     :param here: see `Call`.
     """
 
-    __slots__ = ("items", "places", "again", "fresh", "here", "exceptions")
+    __slots__ = ("items", "indexes", "again", "fresh", "here", "exceptions")
 
     def __init__(
         self,
         func: Callable[[Any], Any],
         items: List[Any],
-        places: Sequence[int],
+        indexes: Sequence[int],
         context: Context,
         *,
         on: Any = None,
@@ -51,7 +51,7 @@ class Chunk(Call):
         args = func, list(items), on, exceptions
         super().__init__(perform_chunk, args, None, context)
         self.items = items
-        self.places = places
+        self.indexes = indexes
         self.exceptions = exceptions
         self.again = again
         self.fresh = fresh
@@ -69,13 +69,13 @@ class Values:
         #: Chunks that have ended, how, and the seconds that they took. Put here under
         #: the lock of the run, and looked at outside of it.
         self.arrived: Deque[Tuple[Arrival, Outcome, float]] = deque()
-        #: By their places, items that failed and may be tried again.
+        #: By their indexes, items that failed and may be tried again.
         self.items: Dict[int, Any] = {}
-        #: The places of those that are being tried again.
+        #: The indexes of those that are being tried again.
         self.again: Set[int] = set()
         #: Whether nothing more is to be done.
         self.closed = False
-        #: By their places.
+        #: By their indexes.
         self.failures: Dict[int, Failure] = {}
         #: What the run makes known of it.
         self.warning: Optional[object] = None
@@ -83,7 +83,7 @@ class Values:
         self._seconds = self._many = 0.0
         #: The number of items of the largest chunk that has come.
         self.largest = 0
-        self._rows: Dict[int, List[Any]] = {}  # by the place of the first
+        self._rows: Dict[int, List[Any]] = {}  # by the index of the first
         self._later: Dict[int, Any] = {}  # of those that were tried again
         self._lock = threading.Lock()
 
@@ -91,7 +91,7 @@ class Values:
         """A chunk has ended; takes no time, and may be told twice."""
         items, many = chunk.items, len(chunk.items)
         kept = chunk.again and not (outcome.cause is PART and not outcome.value[1])
-        arrival = chunk.places, chunk.fresh, items if kept else None, many
+        arrival = chunk.indexes, chunk.fresh, items if kept else None, many
         self.arrived.append((arrival, outcome, seconds))
 
     @property
@@ -107,7 +107,7 @@ class Values:
                 self.arrived.popleft()  # the last: it may be done twice
 
     def _take_over(self, arrival: Arrival, outcome: Outcome, seconds: float) -> None:
-        places, fresh, items, many = arrival
+        indexes, fresh, items, many = arrival
         failures: Dict[int, Failure]
         if outcome.cause is PART:
             values, failures, generators = outcome.value
@@ -121,17 +121,17 @@ class Values:
             failures = dict.fromkeys(range(many), _failure(outcome))
         self.warning = outcome.warning or self.warning
         if fresh:
-            self._rows[places[0]] = values
+            self._rows[indexes[0]] = values
         else:
-            self.again.difference_update(places)
-            for place, value in zip(places, values):
-                self._later[place] = value
-                self.failures.pop(place, None)
+            self.again.difference_update(indexes)
+            for index, value in zip(indexes, values):
+                self._later[index] = value
+                self.failures.pop(index, None)
         for number, failure in failures.items():
-            place = places[number]
-            self.failures[place] = failure
+            index = indexes[number]
+            self.failures[index] = failure
             if items is not None and not failure.final:
-                self.items[place] = items[number]
+                self.items[index] = items[number]
 
     def all(self, exceptions: bool) -> List[Any]:
         """The values of all items, in order.
@@ -141,25 +141,25 @@ class Values:
         found: List[Any] = []
         for first in sorted(self._rows):
             found += self._rows[first]
-        for place, value in self._later.items():
-            found[place] = value
-        for place, failure in self.failures.items() if exceptions else ():
-            found[place] = exception(failure)
+        for index, value in self._later.items():
+            found[index] = value
+        for index, failure in self.failures.items() if exceptions else ():
+            found[index] = exception(failure)
         return found
 
     def known(self) -> Dict[int, Any]:
-        """The values of those that have succeeded so far, by their places, in order."""
+        """Values of what has succeeded so far, by their indexes, in order."""
         self.absorb()
         with self._lock:
             rows = self._rows
             found = {
-                place: value
+                index: value
                 for first in sorted(rows)
-                for place, value in enumerate(rows[first], first)
+                for index, value in enumerate(rows[first], first)
             }
             found.update(self._later)
-            for place in self.failures:
-                found.pop(place, None)
+            for index in self.failures:
+                found.pop(index, None)
         return found
 
     @property

@@ -102,7 +102,8 @@ def _pieces(run: RunRecord, suite: str, hostname: Optional[str]) -> Iterator[str
         "errors": str(found.count(FAULT)),
     }
     skipped = str(found.count(SKIPPED))
-    name, time = {"name": line(suite)}, {"time": _seconds(_took(run))}
+    took = 0.0 if run.started is None else run.until - run.started
+    name, time = {"name": line(suite)}, {"time": _seconds(took)}
     more: Dict[str, str] = {}
     if run.started is not None and (moment := iso(run.started)):
         more["timestamp"] = moment
@@ -116,12 +117,6 @@ def _pieces(run: RunRecord, suite: str, hostname: Optional[str]) -> Iterator[str
     for task, label, verdict in zip(run.tasks, names, found):
         yield _case(task, name["name"], label, verdict)
     yield "</testsuite>\n</testsuites>\n"
-
-
-def _took(run: RunRecord) -> float:
-    if run.started is None:
-        return 0.0
-    return (run.moment if run.ended is None else run.ended) - run.started
 
 
 def _case(task: TaskRecord, suite: str, label: str, verdict: str) -> str:

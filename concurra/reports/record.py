@@ -194,6 +194,11 @@ class RunRecord(_Value):
         self.counts = counts
         self.concurra_version = concurra_version
 
+    @property
+    def until(self) -> float:
+        """Up to when it knows of the run: its end, or when the record was made."""
+        return self.moment if self.ended is None else self.ended
+
     def __repr__(self) -> str:
         return f"<RunRecord {self.name!r}: {self.state}, {len(self.tasks)} tasks>"
 

@@ -17,11 +17,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
-    #: The values, with None for what has failed; the failures by their places; and
+    #: The values, with None for what has failed; the failures by their indexes; and
     #: whether a value is a generator.
     Done = Tuple[List[Any], Dict[int, "Failure"], bool]
 
-    #: Is told what was raised for the item in a place.
+    #: Is told what was raised for the item of an index.
     Fail = Callable[[int, BaseException], None]
 
 _GENERATORS = {GeneratorType, AsyncGeneratorType}
@@ -81,10 +81,10 @@ def perform_chunk(
     values: List[Any] = []
     failures: Dict[int, Failure] = {}
 
-    def fail(place: int, error: BaseException) -> None:
+    def fail(index: int, error: BaseException) -> None:
         told = None if on is None else refusal(on, error)
         text, trace = describe(error)
-        failures[place] = Failure(
+        failures[index] = Failure(
             f"{text}{told or ''}",
             trace if all_traces or not failures else None,
             stripped(error),
@@ -122,19 +122,19 @@ def _call(
 
 
 def _await(items: List[Any], values: List[Any], fail: Fail) -> None:
-    for place, value in enumerate(values):
+    for index, value in enumerate(values):
         if type(value) is not CoroutineType:
             continue
         if not items:
             value.close()
             continue
         try:
-            values[place] = run_coroutine(value)
+            values[index] = run_coroutine(value)
         except BaseException as error:
             if not items:
                 raise
-            fail(place, error)
-            values[place] = None
+            fail(index, error)
+            values[index] = None
 
 
 def _take_all_away() -> None:

@@ -63,7 +63,7 @@ def test_a_step_takes_one_chunk() -> None:
     made = job(items, 3)
     chunk = fed(made)
     assert chunk is not None
-    assert (chunk.args[1], list(chunk.places)) == ([0, 1, 2], [0, 1, 2])
+    assert (chunk.args[1], list(chunk.indexes)) == ([0, 1, 2], [0, 1, 2])
     assert next(items) == 3
 
 

@@ -29,15 +29,10 @@ def run_data(record: RunRecord) -> Dict[str, Any]:
     return {
         "state": record.state,
         "concurrency": record.max_concurrency,
-        "end": None if record.started is None else task.time(end_of(record)),
+        "end": None if record.started is None else task.time(record.until),
         "tasks": [task.data(each) for each in record.tasks],
         "graph": drawing(record),
     }
-
-
-def end_of(record: RunRecord) -> float:
-    """Up to when the record knows of the run."""
-    return record.moment if record.ended is None else record.ended
 
 
 class _Tasks:

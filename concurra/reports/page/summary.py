@@ -7,7 +7,6 @@ import time
 
 from ..graph import longest_path
 from ..texts import block
-from .data import end_of
 from .graph import is_fault
 from .texts import beginning_and_end, brief, seconds
 
@@ -73,7 +72,7 @@ def _failed(record: RunRecord) -> str:
 def _facts(record: RunRecord) -> List[List[str]]:
     facts = [["Tasks", f"{len(record.tasks):,}"]]
     if record.started is not None:
-        facts.append(["Took", seconds(end_of(record) - record.started)])
+        facts.append(["Took", seconds(record.until - record.started)])
         facts.append(["Started", moment(record.started)])
         if record.ended is not None:
             facts.append(["Ended", moment(record.ended)])
@@ -193,7 +192,7 @@ def _longest(record: RunRecord) -> Optional[Dict[str, Any]]:
     total = sum(task.duration or 0.0 for task in path)
     note = f"{len(path):,} tasks in a row"
     if total and record.started is not None:
-        elapsed = end_of(record) - record.started
+        elapsed = record.until - record.started
         share = f", {min(1.0, total / elapsed):.0%} of the run" if elapsed > 0 else ""
         note = f"{note}, {seconds(total)}{share}"
     links = path
