@@ -201,7 +201,7 @@ class LifeCycle(Looking):
             first = INTERRUPT if isinstance(error, KeyboardInterrupt) else TERMINATE
             try:
                 self._terminate(partial(broken, error), first)
-            except BaseException:  # the next one comes before that has even begun
+            except BaseException:  # a second Ctrl-C, before the stop has begun
                 self._terminate(partial(broken, error), first)
             raise
         try:
