@@ -11,6 +11,8 @@ import os
 import sys
 import threading
 
+from ..output.streams import stand_ins
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
@@ -42,11 +44,20 @@ class Screen:
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             if is_terminal(stream):
-                proxy = Above(stream, self)
+                proxy = self._above(stream)
                 self._proxies.append(proxy)
                 setattr(sys, name, proxy)
         if self._proxies and "logging" in sys.modules:
             self._take_handlers()
+
+    def _above(self, stream: Any) -> Above:
+        kept = stand_ins(stream)
+        for each in kept:
+            if type(each) is Above and not each.screen.is_open:
+                each.serve(self)
+                return each
+        kept.append(Above(stream, self))
+        return kept[-1]  # type: ignore[no-any-return]
 
     def _take_handlers(self) -> None:
         import logging
@@ -116,16 +127,20 @@ class Above:
 
     def __init__(self, stream: Any, screen: Screen) -> None:
         self.stream = stream
-        self._screen = screen
-        self._pid = os.getpid()
         self._begun: Dict[int, str] = {}  # lines, by the thread
+        self.serve(screen)
+
+    def serve(self, screen: Screen) -> None:
+        """From now on, stand above this screen."""
+        self.screen = screen
+        self._pid = os.getpid()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
         """Write what is whole of it; the rest waits for the end of its line."""
-        if not self._screen.is_open or os.getpid() != self._pid:
+        if not self.screen.is_open or os.getpid() != self._pid:
             written: int = self.stream.write(text)
             return written
         me = threading.get_ident()
@@ -133,7 +148,7 @@ class Above:
         if rest:
             self._begun[me] = rest
         if newline:
-            self._screen.above(self.stream, whole + newline)
+            self.screen.above(self.stream, whole + newline)
         return len(text)
 
     def writelines(self, lines: Sequence[str]) -> None:
@@ -143,7 +158,7 @@ class Above:
 
     def flush(self) -> None:
         """What is whole has been flushed already."""
-        if not self._screen.is_open or os.getpid() != self._pid:
+        if not self.screen.is_open or os.getpid() != self._pid:
             self.stream.flush()
 
     def finish(self) -> None:

@@ -14,7 +14,7 @@ import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Iterable, Optional
+    from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
     #: Takes what was written to a stream, of which it gets the number.
     Write = Callable[[int, str], None]
@@ -31,6 +31,12 @@ _leading: Optional[Write] = None
 _changing = threading.Lock()
 _users = 0
 
+#: The attribute of a stream for what has stood in for it.
+_KEPT = "_concurra_stand_ins"
+
+#: The same for streams that can have no attribute, by their identities.
+_others: Dict[int, Tuple[Any, List[Any]]] = {}
+
 
 class StandIn:
     """Stands in for a standard stream.
@@ -40,7 +46,7 @@ class StandIn:
     """
 
     def __init__(self, number: int, beneath: Any) -> None:
-        self._number = number
+        self.number = number
         self.beneath = beneath
 
     def write(self, text: str) -> int:
@@ -52,7 +58,7 @@ class StandIn:
         if not isinstance(text, str):
             kind = type(text).__name__
             raise TypeError(f"write() argument must be str, not {kind}")
-        writer(self._number, text)
+        writer(self.number, text)
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -62,6 +68,29 @@ class StandIn:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.beneath, name)
+
+
+def stand_ins(stream: Any) -> List[Any]:
+    """All that has stood in for a stream, to be used again: it lives as long as that.
+
+    Up to Python 3.13.2, `print` writes to the stream that it has found without holding
+    it. If that was taken away and freed meanwhile, the interpreter crashes:
+    https://github.com/python/cpython/issues/130163
+    """
+    try:
+        kept: List[Any] = vars(stream).setdefault(_KEPT, [])
+    except (TypeError, AttributeError):
+        kept = _others.setdefault(id(stream), (stream, []))[1]
+    return kept
+
+
+def _stand_in(number: int, stream: Any) -> StandIn:
+    kept = stand_ins(stream)
+    for each in kept:
+        if type(each) is StandIn and each.number == number:
+            return each
+    kept.append(StandIn(number, stream))
+    return kept[-1]  # type: ignore[no-any-return]
 
 
 def real(number: int) -> Any:
@@ -101,7 +130,7 @@ def install() -> None:
         for number, name in enumerate(NAMES):
             stream = getattr(sys, name)
             if stream is not None and type(stream) is not StandIn:
-                setattr(sys, name, StandIn(number, stream))
+                setattr(sys, name, _stand_in(number, stream))
 
 
 def uninstall() -> None:

@@ -276,6 +276,28 @@ def test_lines_of_many_threads_come_whole(monkeypatch):
     assert lines[200:] == ["board", "no end"]
 
 
+def test_what_stands_above_a_board_serves_the_next_one(monkeypatch):
+    """It outlives the board, as another thread may print to it just then."""
+    stream, other = Stream(), Stream()
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stderr", other)
+    first, second, third = BottomLines(stream), BottomLines(stream), BottomLines(stream)
+    first.open()
+    proxy = sys.stdout
+    first.close()
+    second.open()
+    assert sys.stdout is proxy is not sys.stderr
+    monkeypatch.setattr(sys, "stdout", stream)  # by somebody else, meanwhile
+    third.open()
+    assert sys.stdout is not proxy
+    third.draw(["board"])
+    second.close()
+    print("above")
+    assert stream.seen.lines == ["above", "board", ""]
+    third.close()
+    assert sys.stdout is stream
+
+
 def test_in_a_notebook_a_table_is_changed_in_place(monkeypatch):
     """The output of the cell in which the run was started."""
     shown = []

@@ -182,6 +182,67 @@ def test_a_thread_that_is_left_behind(monkeypatch):
         assert shown.text == "[it] before\nafter\n"
 
 
+def test_a_print_that_is_at_work_when_the_streams_are_put_back():
+    """It goes on: what it has found there is there still, and is used again."""
+    code = """
+import gc, sys, threading
+import concurra
+
+entered, leave = threading.Event(), threading.Event()
+
+class Slow:
+    def __str__(self):
+        entered.set()
+        assert leave.wait(20)
+        return "late"
+
+def stay():
+    found.append(id(sys.stdout))
+    print(Slow(), "and more")
+
+def run(function):
+    runner = concurra.TaskRunner(1, output="prefixed", progress_stats=False)
+    runner.add_task(function, label="it")
+    runner.execute_in_background()
+    return runner
+
+found = []
+runner = run(stay)
+assert entered.wait(20)
+runner.abort(verify=False)
+gc.collect()
+blank = [bytes(48) for _ in range(10_000)]  # in the place of what was freed
+leave.set()
+for thread in set(threading.enumerate()) - {threading.current_thread()}:
+    thread.join(20)
+run(lambda: found.append(id(sys.stdout))).get_background_results(verify=False)
+assert len(found) == 2 and found[0] == found[1] != id(sys.stdout), found
+"""
+    done = run_script(code, env=SAME_LIBRARY)
+    assert (done.returncode, done.stdout) == (0, "[it] late and more\n"), done.stderr
+
+
+def test_streams_that_take_no_attributes(monkeypatch):
+    """What stands in for one is the same in each run, too."""
+
+    class Small:
+        __slots__ = ("found",)
+
+        def write(self, text):
+            self.found.append(text)
+
+        def flush(self):
+            pass
+
+    stream, seen = Small(), []
+    stream.found = []
+    monkeypatch.setattr(sys, "stdout", stream)
+    for _ in range(2):
+        run("thread", "prefixed", lambda: [print("x"), seen.append(sys.stdout)])
+    assert "".join(stream.found) == "[it] x\n" * 2
+    assert seen[0] is seen[1] is not stream
+
+
 def test_a_task_that_was_ended_before_it_began(monkeypatch):
     """Goes on unheeded, and what it prints has no label."""
     from concurra.tasks import Call
