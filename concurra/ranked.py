@@ -142,7 +142,7 @@ class Ranked:
                 continue
             if self._order[rank[1]] not in self._waiting:  # it has ended
                 self._pop(group)
-                for kind in () if group.heap else group.needs:
+                for kind in group.needs:
                     self._offer(kind)  # others can have what was offered to it
                 continue
             lacking = self._lacking(group.needs)

@@ -267,6 +267,23 @@ def test_what_one_cannot_use_is_seen_at_once() -> None:
     assert not run.ready.more_than(0)
 
 
+def test_what_was_offered_to_a_task_that_has_ended_is_the_next_ones() -> None:
+    """Though its group has more: those are of a lower priority."""
+    run = Replay(
+        ranked("first", 2, db=2),
+        ranked("ended", 1, db=1),
+        ranked("greedy", 1, db=2),
+        ranked("low", 0, db=1),
+        capacity={"db": 2},
+    )
+    assert run.take_all() == ["first"]
+    run.end("ended", waiting=True)
+    run.release("first")
+    assert run.take() == "greedy"
+    run.release("greedy")
+    assert run.take() == "low"
+
+
 def test_nothing_is_ready_any_more() -> None:
     """What is held then is not free; what is ready later is found."""
     run = Replay(
