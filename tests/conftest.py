@@ -26,7 +26,7 @@ def pytest_configure() -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """More than there are cores: most of the time, tests wait for something."""
-    return min(3 * (os.cpu_count() or 1), 32)
+    return min(4 * (os.cpu_count() or 1), 32)
 
 
 @pytest.fixture

@@ -211,7 +211,7 @@ KINDS = {"plain": add_plain, "options": add_with_options, "maps": add_maps}
 
 #: Of so many lines one is struck here, and each in the catalogue of faults. What
 #: is done for each item of a map is many times the same lines.
-STRIDES = {"plain": 13, "options": 13, "maps": 37}
+STRIDES = {"plain": 29, "options": 29, "maps": 97}
 
 #: Another thread may have done what was left to do: then a line is tried again.
 TRIES = 10
