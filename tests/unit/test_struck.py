@@ -7,6 +7,8 @@ exception is raised by a trace function, line by line, so that no line is left o
 from __future__ import annotations
 
 import functools
+import itertools
+import sys
 import threading
 from collections.abc import Iterator
 from types import CodeType
@@ -34,7 +36,8 @@ class Strike:
     """Strikes one thread at a line of concurra's code, after its first task has run."""
 
     def __init__(self, line: int) -> None:
-        self.left = line
+        self._number = line
+        self._lines = itertools.count(1)  # no two threads are at the same
         self.where: str | None = None
         self._armed: set[int] = set()
 
@@ -55,8 +58,7 @@ class Strike:
             return self.line
         if self.where is not None:
             return None
-        self.left -= 1
-        if self.left == 0:
+        if next(self._lines) == self._number:
             self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
             raise Late
         return self.line
@@ -272,3 +274,32 @@ def test_the_trace_function_reaches_the_threads_of_a_run(
     strike = struck(1)
     play(strike, 1)
     assert strike.where is not None and "concurra" in strike.where
+
+
+def test_of_many_threads_one_is_struck() -> None:
+    """Or else two tasks would fail because of one exception."""
+    hits: list[Late] = []
+    strikes = [Strike(150) for _ in range(200)]
+    barrier = threading.Barrier(3)
+
+    def run() -> None:
+        for strike in strikes:
+            strike.arm()
+            barrier.wait(BOUND)
+            for _ in range(100):
+                try:
+                    strike.line(sys._getframe(), "line", None)
+                except Late as late:
+                    hits.append(late)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=run) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(BOUND)
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(hits) == len(strikes)
