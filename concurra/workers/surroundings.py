@@ -19,7 +19,7 @@ from .thread import flush
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Optional, Tuple, Union
+    from typing import Any, Callable, Optional, Sequence, Tuple, Union
 
     Number = Union[int, float]
 
@@ -59,6 +59,8 @@ class Surroundings:
         except OSError:
             pass  # nobody may read it: tasks that leave it are to come back themselves
         self._streams = sys.stdin, sys.stdout, sys.stderr
+        #: What the last task left that had others: its threads may be printing there.
+        self._left: Sequence[Any] = ()
         self._open = [stream for stream in self._streams if _is_open(stream)]
         self._environ = dict(os.environ)
         self._raw = dict(self._variables())
@@ -76,6 +78,8 @@ class Surroundings:
         try:
             if (sys.stdin, sys.stdout, sys.stderr) != self._streams:
                 flush()
+                # Not freed: see `streams.stand_ins`.
+                self._left = sys.stdin, sys.stdout, sys.stderr
                 sys.stdin, sys.stdout, sys.stderr = self._streams
             for stream in self._open:
                 if stream.closed:

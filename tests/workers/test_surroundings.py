@@ -178,6 +178,57 @@ def test_it_is_put_back_after_a_task(method: str) -> None:
         assert before == after == at_last, name
 
 
+class Shown:
+    """A stream of a task's own."""
+
+    def write(self, text: str) -> int:
+        marked.append(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+
+class Slow:
+    """Whose text takes its time."""
+
+    begun, leave = threading.Event(), threading.Event()
+
+    def __str__(self) -> str:
+        self.begun.set()
+        assert self.leave.wait(20)
+        return "late"
+
+
+def leave_a_print_behind() -> int:
+    sys.stdout = Shown()  # type: ignore[assignment]
+    threading.Thread(target=print, args=(Slow(),), daemon=True).start()
+    assert Slow.begun.wait(20)
+    return os.getpid()
+
+
+def see_it_end() -> int:
+    gc.collect()
+    # In the place of what was freed.
+    blank = [bytes(size) for size in (15, 31, 47) for _ in range(5000)]
+    Slow.leave.set()
+    for thread in set(threading.enumerate()) - {threading.current_thread()}:
+        if thread.name.startswith("Thread-"):
+            thread.join(20)
+    assert blank and marked == ["late", "\n"], marked
+    return os.getpid()
+
+
+@pytest.mark.parametrize("method", START_METHODS)
+def test_a_thread_may_be_printing_to_what_is_replaced(method: str) -> None:
+    """It ends well, and so does the next task."""
+    runner = runner_of(method)
+    runner.add_task(leave_a_print_behind)
+    runner.add_task(see_it_end)
+    first, second = values_of(runner)
+    assert first == second
+
+
 @pytest.mark.parametrize("name", PUT_BACK)
 def test_what_changes_it_changes_it(name: str) -> None:
     """So that the test above says something."""
