@@ -43,7 +43,7 @@ class TaskRecord(_Value):
 
     Times are seconds since the epoch. Texts are valid Unicode, and long ones are cut.
 
-    :param index: its place in the order of adding, from 0.
+    :param index: its position in the order of adding, from 0.
     :param label: its label, as a text.
     :param name: its name, as in the table of the report.
     :param kind: ``"function"`` or ``"command"``.
@@ -69,7 +69,7 @@ class TaskRecord(_Value):
         ``returncode``.
     :param result_is_repr: whether that is the repr, as JSON has no form of it.
     :param stdout, stderr: what a command has printed; None where it was not captured.
-    :param lane: in which of the places of the run it was, from 0: there are as few as
+    :param lane: in which lane of the timeline it is, from 0: there are as few as
         tasks were at work together, and a task that waits for another attempt keeps
         its lane. None if it was never started.
     :param skipped_because_of: the label of the task whose failure has skipped it.
@@ -157,7 +157,7 @@ class RunRecord(_Value):
     :param max_concurrency: how many tasks may be at work together.
     :param started, ended: seconds since the epoch; None as long as it has not.
     :param moment: when the record was made.
-    :param tasks: in the order of adding; the index of each is its place.
+    :param tasks: in the order of adding; the index of each is its position.
     :param counts: how many tasks have each of `STATUSES`; made of the tasks if None.
     :param concurra_version: with which it was made.
     """

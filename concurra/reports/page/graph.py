@@ -18,7 +18,7 @@ DRAWN = 300
 #: room for, at the least and at the most.
 _ABREAST = (5, 9)
 
-#: Between such parts, in places.
+#: Between such parts, in positions.
 _GAP = 0.35
 
 _FAULTS = ("error", "exit", "unpicklable", "lost", "unavailable", "timeout")
@@ -32,8 +32,9 @@ def is_fault(cause: object) -> bool:
 def drawing(record: RunRecord) -> Dict[str, Any]:
     """What is to be drawn.
 
-    ``nodes`` are ``[index, layer, place]``. ``edges`` are ``[from, to, *places]``: the
-    numbers of two nodes, and the places at which the edge crosses the layers between.
+    ``nodes`` are ``[index, layer, position]``. ``edges`` are ``[from, to,
+    *positions]``: the numbers of two nodes, and the positions at which the edge crosses
+    the layers between.
     ``longest`` is the longest path, ``note`` says what was left out.
     """
     tasks = record.tasks
@@ -49,15 +50,15 @@ def drawing(record: RunRecord) -> Dict[str, Any]:
     }
     nodes: List[List[float]] = []
     edges: List[List[float]] = []
-    for part, layout, layer, place in _pack(_parts(needs, longest), needs):
+    for part, layout, layer, position in _pack(_parts(needs, longest), needs):
         base = len(nodes)
         nodes += [
-            [index, layout.layer[i] + layer, round(layout.place[i] + place, 2)]
+            [index, layout.layer[i] + layer, round(layout.position[i] + position, 2)]
             for i, index in enumerate(part)
         ]
         for (a, b), bends in layout.bends.items():
-            places = [round(each + place, 2) for each in bends]
-            edges.append([base + a, base + b, *places])
+            positions = [round(each + position, 2) for each in bends]
+            edges.append([base + a, base + b, *positions])
     return {
         "nodes": nodes,
         "edges": edges,
@@ -105,9 +106,9 @@ def _parts(needs: Dict[int, List[int]], longest: List[int]) -> List[List[int]]:
 def _pack(
     parts: List[List[int]], needs: Dict[int, List[int]]
 ) -> List[Tuple[List[int], Layout, int, float]]:
-    """Each part with its layout, and the layer and place at which that begins."""
+    """Each part with its layout, and the layer and position at which that begins."""
     found = []
-    abreast, layer, place, height = _ABREAST[0], 0, 0.0, 0.0
+    abreast, layer, position, height = _ABREAST[0], 0, 0.0, 0.0
     for part in parts:
         number = {index: i for i, index in enumerate(part)}
         edges = [
@@ -117,10 +118,10 @@ def _pack(
         width = max(layout.layer) + 1
         abreast = max(abreast, min(width, _ABREAST[1]))
         if layer and layer + width > abreast:
-            layer, place, height = 0, place + height, 0.0
-        found.append((part, layout, layer, place))
+            layer, position, height = 0, position + height, 0.0
+        found.append((part, layout, layer, position))
         layer += width
-        height = max(height, max(layout.place) + 1 + _GAP)
+        height = max(height, max(layout.position) + 1 + _GAP)
     return found
 
 

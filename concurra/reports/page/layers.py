@@ -23,8 +23,8 @@ class Layout:
     """Where nodes are.
 
     :ivar layer: of each node.
-    :ivar place: of each node within its layer; the nearest two are 1 apart.
-    :ivar bends: for each edge ``(a, b)`` the places at which it crosses the layers
+    :ivar position: of each node within its layer; the nearest two are 1 apart.
+    :ivar bends: for each edge ``(a, b)`` the positions at which it crosses the layers
         between.
     """
 
@@ -34,10 +34,10 @@ class Layout:
         self.layer = _layers(count, edges)
         self._ways = self._lay(edges)
         self._order()
-        self.place = self._places()
+        self.position = self._positions()
         ways = self._ways
-        self.bends = {edge: [self.place[n] for n in ways[edge]] for edge in edges}
-        del self.layer[count:], self.place[count:]
+        self.bends = {edge: [self.position[n] for n in ways[edge]] for edge in edges}
+        del self.layer[count:], self.position[count:]
 
     def _lay(
         self, edges: Sequence[Tuple[int, int]]
@@ -122,12 +122,12 @@ class Layout:
                     insort(before, end)
         return total
 
-    def _places(self) -> List[float]:
+    def _positions(self) -> List[float]:
         """As near to the neighbours as the order and the distance allow."""
-        place = [0.0] * len(self.layer)
+        position = [0.0] * len(self.layer)
         for row in self._rows:
             for i, node in enumerate(row):
-                place[node] = i - (len(row) - 1) / 2
+                position[node] = i - (len(row) - 1) / 2
         both = list(zip(self._into, self._out))
         for sweep in range(_SWEEPS):
             for row in self._rows if sweep % 2 == 0 else reversed(self._rows):
@@ -138,12 +138,12 @@ class Layout:
                         both[node][0] + both[node][1] if last else both[node][sweep % 2]
                     )
                     near = near or both[node][1 - sweep % 2]
-                    total = sum(place[each] for each in near)
-                    wishes.append(total / len(near) if near else place[node])
+                    total = sum(position[each] for each in near)
+                    wishes.append(total / len(near) if near else position[node])
                 for node, at in zip(row, apart(wishes)):
-                    place[node] = at
-        least = min(place, default=0.0)
-        return [each - least for each in place]
+                    position[node] = at
+        least = min(position, default=0.0)
+        return [each - least for each in position]
 
 
 def _layers(count: int, edges: Sequence[Tuple[int, int]]) -> List[int]:
@@ -168,7 +168,7 @@ def _layers(count: int, edges: Sequence[Tuple[int, int]]) -> List[int]:
 
 
 def apart(wishes: Sequence[float]) -> List[float]:
-    """The places nearest to what is wished for, in that order and at least 1 apart.
+    """The positions nearest to what is wished for, in that order and at least 1 apart.
 
     The least sum of squares, by pooling adjacent violators.
     """
