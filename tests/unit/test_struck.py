@@ -213,7 +213,7 @@ KINDS = {"plain": add_plain, "options": add_with_options, "maps": add_maps}
 
 #: Of so many lines one is struck here, and each in the catalogue of faults. What
 #: is done for each item of a map is many times the same lines.
-STRIDES = {"plain": 29, "options": 29, "maps": 97}
+STRIDES = {"plain": 47, "options": 47, "maps": 131}
 
 #: Another thread may have done what was left to do: then a line is tried again.
 TRIES = 10
