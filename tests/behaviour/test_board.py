@@ -178,7 +178,7 @@ def test_a_second_board_prints_plain_lines(terminal, tmp_path):
     terminal.wait_for("1 at work")
     write(tmp_path / "First.shown")
     terminal.wait_for("(longest: second")
-    lines = terminal.screen().lines
+    lines = terminal.wait_to_see("First ─").lines  # drawn again, below that
     board = [line.split()[:2] for line in lines].index(["First", "─" * 9])
     above = "".join(lines[:board])  # it may be wider than the terminal
     assert above.startswith("Second after ") and "First" not in above
