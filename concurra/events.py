@@ -234,9 +234,10 @@ class Events:
         """
         if LOOK in self.kinds:
             event = Event(LOOK, moment, None, self.ended)
-            self._append(
-                event, [c for c in self._cursors if not (c.unread or c.thread)]
-            )
+            for cursor in self._cursors:
+                if not (cursor.unread or cursor.thread):
+                    cursor.unread.append(event)
+                    self.unread = True
 
     def record(self, tasks: Sequence[Task], moment: float) -> None:
         """Take over who has ended since the last time; called under the lock.
@@ -255,10 +256,10 @@ class Events:
                 if ended == self.next:
                     self.next = self._milestone()
 
-    def _append(self, event: Event, cursors: Optional[List[_Cursor]] = None) -> None:
-        for cursor in self._cursors if cursors is None else cursors:
+    def _append(self, event: Event) -> None:
+        for cursor in self._cursors:
             cursor.unread.append(event)
-            self.unread = True
+        self.unread = True
 
     def tell(self) -> None:
         """Let everybody read on; not under the lock."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from functools import partial
 
-from ..output.streams import stand_ins
+from ..output.streams import stand_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,20 +45,12 @@ class Screen:
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             if is_terminal(stream):
-                proxy = self._above(stream)
+                proxy: Above = stand_in(stream, _is_free, partial(Above, stream, self))
+                proxy.serve(self)
                 self._proxies.append(proxy)
                 setattr(sys, name, proxy)
         if self._proxies and "logging" in sys.modules:
             self._take_handlers()
-
-    def _above(self, stream: Any) -> Above:
-        kept = stand_ins(stream)
-        for each in kept:
-            if type(each) is Above and not each.screen.is_open:
-                each.serve(self)
-                return each
-        kept.append(Above(stream, self))
-        return kept[-1]  # type: ignore[no-any-return]
 
     def _take_handlers(self) -> None:
         import logging
@@ -165,6 +158,10 @@ class Above:
         """Write what has not come to its end."""
         while self._begun:
             self.stream.write(self._begun.popitem()[1])
+
+
+def _is_free(kept: Any) -> bool:
+    return type(kept) is Above and not kept.screen.is_open
 
 
 def is_terminal(stream: Any) -> bool:

@@ -70,27 +70,23 @@ class StandIn:
         return getattr(self.beneath, name)
 
 
-def stand_ins(stream: Any) -> List[Any]:
-    """All that has stood in for a stream, to be used again: it lives as long as that.
+def stand_in(stream: Any, fits: Callable[[Any], bool], make: Callable[[], Any]) -> Any:
+    """What stood in for a stream before, if it fits, or what is made; it is kept.
 
-    Up to Python 3.13.2, `print` writes to the stream that it has found without holding
-    it. If that was taken away and freed meanwhile, the interpreter crashes:
-    https://github.com/python/cpython/issues/130163
+    It lives as long as the stream. Up to Python 3.13.2, `print` writes to the stream
+    that it has found without holding it. If that was taken away and freed meanwhile,
+    the interpreter crashes: https://github.com/python/cpython/issues/130163
     """
     try:
         kept: List[Any] = vars(stream).setdefault(_KEPT, [])
     except (TypeError, AttributeError):
         kept = _others.setdefault(id(stream), (stream, []))[1]
-    return kept
-
-
-def _stand_in(number: int, stream: Any) -> StandIn:
-    kept = stand_ins(stream)
     for each in kept:
-        if type(each) is StandIn and each.number == number:
+        if fits(each):
             return each
-    kept.append(StandIn(number, stream))
-    return kept[-1]  # type: ignore[no-any-return]
+    made = make()
+    kept.append(made)
+    return made
 
 
 def real(number: int) -> Any:
@@ -120,6 +116,13 @@ def lead(writer: Optional[Write]) -> None:
     """
     global _leading
     _leading = writer
+
+
+def _stand_in(number: int, stream: Any) -> Any:
+    def fits(kept: Any) -> bool:
+        return type(kept) is StandIn and kept.number == number
+
+    return stand_in(stream, fits, lambda: StandIn(number, stream))
 
 
 def install() -> None:

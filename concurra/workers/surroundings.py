@@ -78,7 +78,7 @@ class Surroundings:
         try:
             if (sys.stdin, sys.stdout, sys.stderr) != self._streams:
                 flush()
-                # Not freed: see `streams.stand_ins`.
+                # Not freed: see `streams.stand_in`.
                 self._left = sys.stdin, sys.stdout, sys.stderr
                 sys.stdin, sys.stdout, sys.stderr = self._streams
             for stream in self._open:
