@@ -42,9 +42,7 @@ class Adding:
         title: Optional[str] = None,
     ) -> Task:
         plan = self._plan
-        if label is None:
-            label = len(plan.tasks)
-        elif type(label) is not str and type(label) is not int:  # which can be, always
+        if label is not None and type(label) is not str and type(label) is not int:
             label = checks.label(label)
         needed = () if depends_on is None else checks.plain_labels(depends_on)
         if needed is None:
@@ -55,7 +53,8 @@ class Adding:
         if references:
             needed = self._labels((*needed, *references))
         options = self._choice(chosen, needed) if chosen else plan.shared
-        self._life.check_open()
+        if plan.closing:
+            self._life.check_open()
         task = Task(label, job, options, title)
         add = plan.add  # an attribute: to call it at once would be slower
         add(task, needed)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import pickle
 import time
+from operator import itemgetter
 from sys import intern
 
 from .checkpoint_file import CheckpointFile
@@ -210,13 +211,7 @@ def _result(moment: float, pickled: bytes) -> Any:
 
 def _drop_orphans(found: Dict[Task, int]) -> None:
     """Leave only tasks all of whose dependencies were recorded before them."""
-    wave = [
-        task
-        for task, number in found.items()
-        if not all(found.get(needed, number) < number for needed in task.needs)
-    ]
-    while wave:
-        for task in wave:
-            found.pop(task, None)
-        dependents = [each for task in wave for each in task.dependents]
-        wave = [each for each in dependents if each in found]
+    # By their numbers, so that those that a task depends on come before it.
+    for task, number in sorted(found.items(), key=itemgetter(1)):
+        if not all(found.get(needed, number) < number for needed in task.needs):
+            del found[task]

@@ -173,7 +173,9 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         # One offset between the clocks serves all timestamps of the run.
         offset = time.time() - monotonic()
         recorder = Recorder(offset)
-        self._registry = Registry(self._plan.tasks, recorder.record)
+        self._registry = Registry(
+            self._plan.tasks, recorder.record, self._plan.dag.users
+        )
         self._followers = Followers(self._life, self._registry, offset)
 
     def _check_options(self) -> RunOptions:

@@ -32,7 +32,8 @@ from .tasks import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import DefaultDict, Dict, Hashable, List, Optional, Sequence, Tuple
+    from typing import Any, DefaultDict, Dict, Hashable, Iterable, List, Optional
+    from typing import Sequence, Tuple
 
 __tracebackhide__ = hidden
 
@@ -47,28 +48,41 @@ class Dag:
         self.tasks: Dict[Hashable, Task] = {}
         #: The labels that are named and not added yet, with the tasks that name them.
         self.missing: DefaultDict[Hashable, List[Task]] = defaultdict(list)
+        #: The tasks that have named others before these were added, with all labels
+        #: that they depend on. They learn their needs when the run begins.
+        self.ahead: Dict[Task, Sequence[Hashable]] = {}
         # Both begin when they are first needed: most graphs are built without. What is
         # kept for every task is paid for again in each garbage collection.
         self._ordered = False
-        #: Whether tasks know their dependents.
-        self.linked = False
+        #: By the index of each task, those that depend on it.
+        self.dependents: List[Sequence[Task]] = []
 
     def add(self, task: Task, depends_on: Sequence[Hashable] = ()) -> None:
         """Add a task, or raise and leave everything as it was.
+
+        If it has no label, that is its index.
 
         :param depends_on: labels, each once.
         :raises DuplicateLabelError: its label is taken.
         :raises CircularDependencyError: it would close a cycle.
         """
         label, tasks, missing = task.label, self.tasks, self.missing
+        index = len(tasks)
+        if label is None:
+            task.label = label = index
+        elif type(label) is int and label == index:
+            index = label  # one object does for both
         if label in tasks:
             raise DuplicateLabelError(label)
-        index = len(tasks)
-        # A label that is the same number does for both: tasks have one object less.
-        task.index = label if type(label) is int and label == index else index
-        task.depends_on = depends_on
-        if not (missing or self._ordered or self.linked):
-            if not depends_on or all(map(tasks.__contains__, depends_on)):
+        task.index = index
+        if not (missing or self._ordered or self.dependents):
+            if not depends_on:
+                tasks[label] = task
+                return
+            found = tuple(map(tasks.get, depends_on))
+            if all(found):
+                task.needs = found  # type: ignore[assignment]
+                task.blockers = len(found)
                 tasks[label] = task
                 return
         known: List[Task] = []
@@ -79,6 +93,8 @@ class Dag:
                 absent.append(name)
             else:
                 known.append(needed)
+        task.needs = () if absent else known
+        task.blockers = len(depends_on)
         if absent and label in absent:
             raise CircularDependencyError((label, label))
         namers = missing.get(label, ()) if missing else ()
@@ -90,6 +106,8 @@ class Dag:
             tasks[label] = task
             for name in absent:
                 missing[name].append(task)
+            if absent:
+                self.ahead[task] = depends_on
             if namers:
                 del missing[label]
         except BaseException:  # a label's own __hash__ or __eq__ raised at last
@@ -97,10 +115,9 @@ class Dag:
             raise
         if self._ordered:
             _settle(task)
-        if self.linked:
-            task.dependents = namers
-            for needed in known:
-                _link(needed, task)
+        if self.dependents:
+            self.dependents.append(namers)
+            _link(self.dependents, [task], [known])
 
     def add_all(self, tasks: Sequence[Task]) -> None:
         """Add tasks that depend on nothing: all of them, or none.
@@ -126,22 +143,30 @@ class Dag:
         :return: all tasks, in order.
         """
         find, order = self.tasks.__getitem__, list(self.tasks.values())
-        dependent = [task for task in order if task.depends_on]
         # All labels are looked up before anything is changed, as they may raise.
-        needs = [tuple(map(find, task.depends_on)) for task in dependent]
+        found = {task: tuple(map(find, names)) for task, names in self.ahead.items()}
+        for task, needs in found.items():
+            task.needs = needs
+        self.ahead.clear()
         for task in order if self._ordered else ():
             task.island = ()
-        link = not self.linked
-        self.linked = self.linked or bool(dependent)
-        for task, needed in zip(dependent, needs):
-            task.needs = needed
-            task.blockers = len(needed)
-            for each in needed if link else ():
-                if each.dependents:  # as `_link`, without a call for each
-                    each.dependents.append(task)  # type: ignore[attr-defined]
-                else:
-                    each.dependents = [task]
+        self._link_all()
         return order
+
+    def needs(self, task: Task) -> Sequence[Task]:
+        """The tasks that a task depends on, as far as they have been added."""
+        labels = self.ahead.get(task)
+        if labels is None:
+            return task.needs
+        found = map(self.tasks.get, labels)
+        return [each for each in found if each is not None]
+
+    def users(self, task: Task) -> int:
+        """How many depend on a task; 0 when that is not known any more."""
+        try:
+            return len(self.dependents[task.index])
+        except IndexError:
+            return 0
 
     def _remove_last(self, task: Task) -> None:
         """Undo an `add`, without asking the labels anything.
@@ -151,24 +176,23 @@ class Dag:
         """
         if self.tasks and next(reversed(self.tasks.values())) is task:
             self.tasks.popitem()
+        del self.dependents[len(self.tasks) :]
+        self.ahead.pop(task, None)
         for namers in self.missing.values():
             if namers and namers[-1] is task:
                 namers.pop()
 
     def _link_all(self) -> None:
-        """Let every task know its dependents, from now on."""
-        if self.linked:
+        """Know the dependents of every task, from now on."""
+        if self.dependents:
             return
-        tasks = self.tasks
-        every = [task for task in tasks.values() for _ in task.depends_on]
         # All labels are looked up before anything is changed, as they may raise.
-        needed = [
-            tasks.get(label) for task in tasks.values() for label in task.depends_on
-        ]
-        for each, task in zip(needed, every):
-            if each is not None:
-                _link(each, task)
-        self.linked = True
+        ahead = {task: self.needs(task) for task in self.ahead}
+        order = self.tasks.values()
+        dependents: List[Any] = [()] * len(order)
+        _link(dependents, order, [task.needs for task in order])
+        _link(dependents, ahead, ahead.values())
+        self.dependents += dependents  # at once, as an interrupt may come
 
     def _place_all(self) -> None:
         """Place every task, and from now on each that is added."""
@@ -176,10 +200,7 @@ class Dag:
         known: List[List[Task]] = [[] for _ in tasks]
         namers: List[List[Task]] = [[] for _ in tasks]
         for task in tasks:
-            for label in task.depends_on:
-                needed = self.tasks.get(label)
-                if needed is None:
-                    continue
+            for needed in self.needs(task):
                 if needed.index < task.index:
                     known[task.index].append(needed)
                 else:
@@ -230,7 +251,6 @@ class Dag:
     ) -> None:
         """Find the order of a task by moving others, or raise if it closes a cycle."""
         self._link_all()
-        tasks = self.tasks
         down, up = _Search(known, task, -1), _Search(namers, task, +1)
         for needed in known:
             if needed in up.origins:
@@ -242,39 +262,14 @@ class Dag:
             if lowest[0] + highest[0] >= room**2:
                 break
             room += 1
-            labels, dependents = lowest[2].depends_on, highest[2].dependents
-            if down.paid + len(labels) <= up.paid + len(dependents):
-                reached = [tasks[label] for label in labels if label in tasks]
-                met = down.visit(reached, len(labels), up)
+            price, dependents = lowest[2].blockers, self.dependents[highest[2].index]
+            if down.paid + price <= up.paid + len(dependents):
+                met = down.visit(self.needs(lowest[2]), price, up)
             else:
                 met = up.visit(dependents, len(dependents), down)
             if met is not None:
                 raise _cycle(met, down, up, task)
         _spread(task, down, up)
-
-
-def width(order: Sequence[Task]) -> int:
-    """How many tasks can be at work together, at the most.
-
-    An upper bound that is cheap to know: each task but one of the longest path waits
-    for another of that path. Tasks may end meanwhile, by a cancel for one.
-    """
-    tasks = [task for task in order if task.outcome is None]
-    left = set(tasks)
-    waiting = {task: len(left.intersection(task.needs)) for task in tasks if task.needs}
-    layer = [task for task in tasks if not waiting.get(task)]
-    longest = 0
-    while layer:
-        longest += 1
-        following = []
-        for task in layer:
-            for dependent in task.dependents:
-                if dependent in left:
-                    waiting[dependent] -= 1
-                    if not waiting[dependent]:
-                        following.append(dependent)
-        layer = following
-    return len(tasks) - longest + 1 if longest else 0
 
 
 class _Search:
@@ -342,11 +337,17 @@ def _shift(task: Task, order: int, home: Sequence[Task]) -> None:
     home.extend(moved)  # type: ignore[attr-defined]
 
 
-def _link(needed: Task, task: Task) -> None:
-    if needed.dependents:
-        needed.dependents.append(task)  # type: ignore[attr-defined]
-    else:
-        needed.dependents = [task]
+def _link(
+    dependents: List[Any], tasks: Iterable[Task], needs: Iterable[Sequence[Task]]
+) -> None:
+    """Note, by the index of what each task needs, that this task depends on it."""
+    for task, needed in zip(tasks, needs):
+        for each in needed:
+            index = each.index
+            if dependents[index]:
+                dependents[index].append(task)
+            else:
+                dependents[index] = [task]
 
 
 def _settle(task: Task) -> None:

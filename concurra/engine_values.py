@@ -20,13 +20,13 @@ class EngineValues:
     :param moment: now, on the same clock.
     :param offset: what makes seconds since the epoch of a moment.
     :param tasks: in the order of adding.
-    :param find: the task with a label, if there is one.
+    :param needs: what a task depends on, as far as it has been added.
     :param entry: the result of a task that has ended, as its user has left it.
     """
 
     __slots__ = (
         *("name", "max_concurrency", "begun", "started", "moment", "offset"),
-        *("tasks", "find", "entry", "tries"),
+        *("tasks", "needs", "entry", "tries"),
     )
 
     def __init__(
@@ -39,7 +39,7 @@ class EngineValues:
         moment: float,
         offset: float,
         tasks: Sequence[Task],
-        find: Callable[[object], Optional[Task]],
+        needs: Callable[[Task], Sequence[Task]],
         entry: Callable[[Task], Entry],
         tries: Tries,
     ) -> None:
@@ -50,7 +50,7 @@ class EngineValues:
         self.moment = moment
         self.offset = offset
         self.tasks = tasks
-        self.find = find
+        self.needs = needs
         self.entry = entry
         self.tries = tries
 

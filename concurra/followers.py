@@ -74,7 +74,7 @@ class Followers:
             return []
         from .releasing import Releasing
 
-        return [[Releasing()]]
+        return [[Releasing(self._registry.users)]]
 
     def _checkpoint(self, options: RunOptions) -> List[List[Reader]]:
         chosen = options.checkpoint

@@ -194,7 +194,7 @@ class Following:
             moment=monotonic(),
             offset=self._followers.offset,
             tasks=list(plan.tasks.values()),
-            find=plan.tasks.get,
+            needs=plan.dag.needs,
             entry=self._registry.entry,
             tries=plan.tries,
         )

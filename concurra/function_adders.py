@@ -143,10 +143,9 @@ class FunctionAdders(Adding):
         self._life.check_open()  # not before: the caller's generator may take its time
         context = self._context_of(copy_context())
         tasks: List[Task] = []
-        for number, ((func, args, kwargs), label) in enumerate(items, len(self)):
+        for (func, args, kwargs), label in items:
             func, chosen = split(func)
             options = self._choice(chosen, ()) if chosen else self._plan.shared
-            label = number if label is None else label
             if referred(args, kwargs):
                 raise ValueError(
                     f"workload item {len(tasks)} must be without references: use "

@@ -282,6 +282,7 @@ class LifeCycle(Looking):
                 restored = self._restore(followers)
                 self._restored = len(restored)
             scheduler = self._make(options, readers, restored)
+            self._plan.closing = True
             self._schedulers.append(scheduler)
         finally:
             mine = self.begun and self._schedulers[0] is scheduler

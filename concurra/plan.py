@@ -20,13 +20,14 @@ from __future__ import annotations
 
 from . import rules
 from .collector import collection_paused
-from .dag import Dag, width
+from .dag import Dag
 from .errors import UnknownDependencyError, hidden
 from .options import ALL_SUCCESS, DEFAULTS, ONE_FAILED, Options
 from .outcomes import FAILED, SUCCESS, TERMINATED, Outcome
 from .ready import Ready
 from .tasks import EMPTY, Task
 from .tries import Tries
+from .width import width
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,16 +49,21 @@ class Plan:
 
     def __init__(self, shared: Options = DEFAULTS) -> None:
         self.shared = shared
-        self._dag = Dag()
-        self.tasks = self._dag.tasks
+        self.dag = Dag()
+        self.tasks = self.dag.tasks
+        #: See `Dag.dependents`.
+        self.dependents = self.dag.dependents
         self._checked: Sequence[Task] = ()
         self._order: Sequence[Task] = ()  # once it is open
         self.tries = Tries()  # of those that are tried again
         self.ready: Union[Ready, Ranked] = Ready(self.tries)
+        #: Whether the run has begun, or may be about to: then it is time to ask whether
+        #: more can be added.
+        self.closing = False
         #: Adds a task, or raises and leaves everything as it was: see `Dag.add`.
-        self.add = self._dag.add
+        self.add = self.dag.add
         #: Adds many that depend on nothing: all of them, or none.
-        self.add_all = self._dag.add_all
+        self.add_all = self.dag.add_all
         #: Starts an attempt of the next ready task: see `Ready.take`.
         self.take = self.ready.take
         #: The tasks that have ended, in this order; only ever appended to.
@@ -100,18 +106,20 @@ class Plan:
 
         :raises UnknownDependencyError: tasks wait for labels that do not exist.
         """
-        missing = {label for label, namers in self._dag.missing.items() if namers}
+        missing = {label for label, namers in self.dag.missing.items() if namers}
         unknown: Dict[Hashable, List[Hashable]] = {}
-        for task in self.tasks.values() if missing else ():
-            absent = [label for label in task.depends_on if label in missing]
+        named = self.dag.ahead if missing else {}
+        for task, labels in named.items():
+            absent = [label for label in labels if label in missing]
             if absent:
                 unknown[task.label] = absent
         if unknown:
             from .spelling import question
 
-            raise UnknownDependencyError(unknown, question(unknown, self.tasks))
+            hint = question(unknown, self.tasks, named.values())
+            raise UnknownDependencyError(unknown, hint)
         with collection_paused(len(self.tasks)):
-            self._checked = order = self._dag.resolve()
+            self._checked = order = self.dag.resolve()
             shared = self.shared
             self.own = [t.options for t in order if t.options is not shared]
         for task in self.referring:
@@ -150,8 +158,8 @@ class Plan:
         self.ready.open(self._order)
 
     def width(self) -> int:
-        """How many tasks can be at work together, at the most: see `dag.width`."""
-        return width(self._order)
+        """How many tasks can be at work together, at the most: see `width`."""
+        return width(self._order, self.dependents)
 
     # -- during the run ----------------------------------------------------------
 
@@ -197,7 +205,7 @@ class Plan:
             self.ended.append(task)
             if self._ruled:
                 return self._follow(task, now)
-            for dependent in task.dependents:
+            for dependent in self.dependents[task.index]:
                 dependent.blockers = blockers = dependent.blockers - 1
                 if not blockers:
                     self.ready.add(dependent.index)
@@ -246,16 +254,11 @@ class Plan:
         self.ready.clear()
 
     def close(self) -> None:
-        """Everything has ended: let go of what was for the run alone.
-
-        Tasks that know each other in both directions would be there until the garbage
-        collector comes, with their values.
-        """
+        """Everything has ended: let go of what was for the run alone."""
         self.dropped.clear()
         self.referring.clear()
         self.take = self.ready.take  # `map_state` takes by a method of its own
-        for task in self.tasks.values() if self._dag.linked else ():
-            task.dependents = ()
+        self.dependents.clear()
 
     def rebuild(
         self,
@@ -312,7 +315,7 @@ class Plan:
             ended = [*wave, *self._skip(unsuccessful, now)]
             wave = []
             for task in ended:
-                for dependent in task.dependents:
+                for dependent in self.dependents[task.index]:
                     if dependent.outcome is None and dependent.blockers > 0:
                         self._trigger(dependent, task)
                         if not dependent.blockers and rules.is_untriggered(dependent):
@@ -350,7 +353,7 @@ class Plan:
         while wave:
             following = []
             for task in wave:
-                for dependent in task.dependents:
+                for dependent in self.dependents[task.index]:
                     if (
                         dependent.outcome is None
                         and dependent not in doomed

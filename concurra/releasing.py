@@ -7,18 +7,22 @@ from .remote_results import RemoteResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict
+    from typing import Callable, Dict
 
     from .events import Event
     from .tasks import Task
 
 
 class Releasing(Reader):
-    """Releases each result that is kept when the last that depends on it has ended."""
+    """Releases each result that is kept when the last that depends on it has ended.
+
+    :param users: how many depend on a task.
+    """
 
     step = 1
 
-    def __init__(self) -> None:
+    def __init__(self, users: Callable[[Task], int]) -> None:
+        self._depend = users
         self._kept: Dict[Task, RemoteResult] = {}
         self._users: Dict[Task, int] = {}  # that have not ended
 
@@ -35,7 +39,7 @@ class Releasing(Reader):
                 self._release(needed, 1)
 
     def _release(self, task: Task, ended: int) -> None:
-        users = self._users.get(task, len(task.dependents)) - ended
+        users = self._users.get(task, self._depend(task)) - ended
         self._users[task] = users
         if not users and task in self._kept:
             self._kept.pop(task).release()

@@ -11,10 +11,8 @@ from .wording import show
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from inspect import Parameter
-    from typing import Any, Dict, Hashable, Iterable, Iterator, Mapping, Optional
-    from typing import Sequence, Tuple
-
-    from .tasks import Task
+    from typing import Any, Collection, Dict, Hashable, Iterable, Iterator, Mapping
+    from typing import Optional, Sequence, Tuple
 
 #: What `add_task` takes itself.
 TAKEN = ("label", "depends_on", "task_retries")
@@ -114,7 +112,9 @@ def _parameters(func: Any) -> Optional[Mapping[str, Parameter]]:
 
 
 def question(
-    unknown: Mapping[Hashable, Sequence[Hashable]], tasks: Mapping[Hashable, Task]
+    unknown: Mapping[Hashable, Sequence[Hashable]],
+    labels: Collection[Hashable],
+    named: Iterable[Sequence[Hashable]],
 ) -> str:
     """What may have been meant by labels that do not exist; "" if nothing is like them.
 
@@ -122,15 +122,17 @@ def question(
     or the tuple of several, if that is a label.
 
     :param unknown: by the label of each task, those that it depends on.
+    :param labels: of all tasks.
+    :param named: all that tasks depend on, of each task.
     """
     from difflib import get_close_matches
 
-    texts = {str(label): label for label in tasks if type(label) in (str, int)}
-    meant: Dict[Hashable, None] = {}
-    for label, missing in unknown.items():
-        whole = tuple(tasks[label].depends_on)
-        if len(whole) > 1 and whole in tasks:
+    for whole in map(tuple, named):
+        if len(whole) > 1 and whole in labels:
             return f"A label that is a tuple has to be in a list: [{show(whole)}]."
+    texts = {str(label): label for label in labels if type(label) in (str, int)}
+    meant: Dict[Hashable, None] = {}
+    for missing in unknown.values():
         for each in missing if len(texts) <= MOST_LABELS else ():
             if type(each) in (str, int) and len(meant) < 3:
                 for text in get_close_matches(str(each), texts, 1, 0.75):

@@ -233,12 +233,12 @@ class TaskRef:
 class Task(TaskRef):
     """A job with its place in the plan, and in the end its outcome.
 
-    With its outcome it lets go of its ``job``. ``depends_on`` are the labels of the
-    tasks that it depends on, ``needs`` are these tasks, from the start of the run on.
-    ``attempts`` counts those that were started; ``errors`` has the error of each that
-    failed, ``mode`` is how the last of these was run. ``blockers`` is the number of
-    dependencies that it still waits for. ``index`` and ``depends_on`` are set by `dag`
-    with its adding, ``order`` and ``island`` once that has a use for them.
+    With its outcome it lets go of its ``job``. ``needs`` are the tasks that it depends
+    on; none before the run if some of them are added after it. ``attempts``
+    counts those that were started; ``errors`` has the error of each that failed,
+    ``mode`` is how the last of these was run. ``blockers`` is the number of
+    dependencies that it still waits for. ``index`` and ``needs`` are set by `dag` with
+    its adding, ``order`` and ``island`` once that has a use for them.
 
     :param title: the job's, from those who have it at hand.
     """
@@ -250,9 +250,7 @@ class Task(TaskRef):
         "island",
         "job",
         "options",
-        "depends_on",
         "needs",
-        "dependents",
         "blockers",
         "attempts",
         "errors",
@@ -263,7 +261,6 @@ class Task(TaskRef):
     )
 
     index: int
-    depends_on: Sequence[Hashable]
     order: int
     island: Sequence[Task]
 
@@ -282,7 +279,6 @@ class Task(TaskRef):
         self.job: Optional[Job] = job
         self.options = options
         self.needs: Sequence[Task] = ()
-        self.dependents: Sequence[Task] = ()
         self.blockers = 0
         self.attempts = 0
         self.errors: Sequence[str] = ()

@@ -77,11 +77,8 @@ def _fields(seen: EngineValues, task: Task) -> Fields:
 
 def _needs(seen: EngineValues, task: Task) -> Sequence[Task]:
     """The tasks that a task depends on, as far as they have been added."""
-    if task.needs or not task.depends_on:
-        return task.needs
-    found = [seen.find(label) for label in task.depends_on]  # the run has not begun
-    many = len(seen.tasks)
-    return [each for each in found if each is not None and each.index < many]
+    many = len(seen.tasks)  # others may have been added meanwhile
+    return [each for each in seen.needs(task) if each.index < many]
 
 
 def _number(value: object) -> int:

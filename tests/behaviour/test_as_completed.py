@@ -297,10 +297,16 @@ def test_fast_fail_with_results_that_are_let_go():
         assert found["held"]["status"] == "Terminated"
 
 
-def test_many_that_depend_on_one():
+def test_many_that_depend_on_one(gate):
     """To hand them out takes no longer for each the more there are."""
     runner = runner_in("thread", 2, keep_results=False)
-    root = runner.add_task(Big, label="root")
+    go = gate()
+
+    def begin():
+        go.wait()
+        return Big()
+
+    root = runner.add_task(begin, label="root")
     for number in range(5000):
         runner.add_task(lambda big: None, root, label=number)
     looks = 0
@@ -312,12 +318,12 @@ def test_many_that_depend_on_one():
             return super().__iter__()
 
     found = runner.as_completed()
+    dependents = runner._plan.dependents
+    dependents[0] = Watched(dependents[0])
+    go.set()
     label, result = next(found)
     assert label == "root"
     big = weakref.ref(result["result"])
-    runner._plan.tasks["root"].dependents = Watched(
-        runner._plan.tasks["root"].dependents
-    )
     del result
     assert sum(1 for _ in found) == 5000
     assert looks < 10

@@ -32,7 +32,7 @@ class Planned(Task):
         if chosen:
             options = OwnOptions(options, choose(**chosen))
         super().__init__(label, job, options)
-        self.index, self.depends_on = -1, ()  # as long as no plan has it
+        self.index = -1  # as long as no plan has it
         self.planned = depends_on
 
 

@@ -12,6 +12,7 @@ from concurra import dag
 from concurra.dag import Dag
 from concurra.errors import CircularDependencyError
 from concurra.tasks import Call, Task
+from tests.unit.replay import struck_at
 from tests.unit.support import Planned, add
 
 Edges = Dict[Hashable, Tuple[Hashable, ...]]
@@ -51,10 +52,9 @@ def check_orders(graph: Dag) -> None:
         return
     for each in values(graph):
         assert each.island == () or each in each.island
-        for label in each.depends_on:
-            if label in graph.tasks:
-                assert graph.tasks[label].order < each.order
-                assert graph.tasks[label].island is each.island
+        for needed in graph.needs(each):
+            assert needed.order < each.order
+            assert needed.island is each.island
     for island in {id(each.island): each.island for each in values(graph)}.values():
         assert len(island) == len(set(island))
 
@@ -96,7 +96,7 @@ def random_graph(choose: random.Random) -> int:
         check_orders(graph)
     graph.resolve()
     for label in edges:
-        dependents = [each.label for each in graph.tasks[label].dependents]
+        dependents = [each.label for each in graph.dependents[graph.tasks[label].index]]
         assert sorted(dependents) == sorted(
             each for each in edges if label in edges[each]
         )
@@ -137,25 +137,31 @@ class Moody:
         return isinstance(other, Moody) and self.number == other.number
 
 
-def awkward(ordered: bool) -> Tuple[Dag, Task, List[Moody]]:
-    """A graph, a task for which others must move, and all labels that it meets."""
-    one, two, three, top, new, middle, absent = labels = [Moody(n) for n in range(7)]
+def awkward(ordered: bool, linked: bool) -> Tuple[Dag, Task, List[Moody]]:
+    """A graph, a task for which others must move, and all labels that it meets.
+
+    :param ordered: whether all have had an order from the beginning.
+    :param linked: whether links were made before all were there that are named.
+    """
+    one, two, three, top, new, absent = labels = [Moody(n) for n in range(6)]
     graph = Dag()
     add(graph, task(one))
-    add(graph, task(two, [one]))
-    add(graph, task(three, [two]))
-    add(graph, task(top, [new, middle if ordered else one]))
     if ordered:
-        add(graph, task(middle, [one]))
+        graph._place_all()
+    add(graph, task(three, [one, two]))
+    if linked:
+        graph._link_all()
+    add(graph, task(two))
+    add(graph, task(top, [new, one]))
     add(graph, task("left", [top]))
     add(graph, task("right", [top]))  # to make the search begin downwards
     return graph, task(new, [three, absent]), labels
 
 
-def refusals(which: int, ordered: bool) -> int:
+def refusals(which: int, ordered: bool, linked: bool) -> int:
     """How many questions a label is asked: each, in turn, is one too many for it."""
     for patience in range(1_000):
-        graph, new, labels = awkward(ordered)
+        graph, new, labels = awkward(ordered, linked)
         before = snapshot(graph)
         labels[which].patience = patience
         try:
@@ -172,12 +178,34 @@ def refusals(which: int, ordered: bool) -> int:
     raise AssertionError("there is no end of questions")
 
 
-def test_a_label_that_raises_leaves_no_trace() -> None:
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_label_that_raises_leaves_no_trace(
+    ordered: bool, linked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whichever question it is that a label does not answer any more."""
-    for ordered in (False, True):
-        assert awkward(ordered)[0]._ordered is ordered
-        asked = [refusals(which, ordered) for which in range(7)]
-        assert all(asked[which] for which in (1, 2, 4, 6)), "a search that goes down"
+    monkeypatch.setattr(dag, "_GAP", 1)  # so that others have to move
+    graph = awkward(ordered, linked)[0]
+    assert (graph._ordered, bool(graph.dependents)) == (ordered, linked)
+    asked = [refusals(which, ordered, linked) for which in range(6)]
+    assert all(asked[which] for which in (1, 2, 4, 5)), "a search that goes down"
+
+
+def test_what_is_resolved_can_be_interrupted_at_any_line() -> None:
+    """It is resolved again then, and nothing is there twice."""
+    line = 0
+    struck = True
+    while struck:
+        line += 1
+        graph = Dag()
+        for label, needed in (("c", ["a", "b"]), ("a", []), ("b", ["a"]), ("d", ["a"])):
+            add(graph, task(label, needed))
+        struck = struck_at(line, graph.resolve)
+        c, a, b, d = graph.resolve()
+        assert graph.dependents == [(), [c, b, d], [c], ()]
+        assert [list(each.needs) for each in (c, a, b, d)] == [[a, b], [], [a], [a]]
+        assert [each.blockers for each in (c, a, b, d)] == [2, 0, 1, 1]
+    assert line > 10
 
 
 def layers(count: int, width: int) -> List[Planned]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Hashable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -103,10 +102,6 @@ def test_an_option_that_the_function_does_not_take(option: str) -> None:
     assert not list(suspects(takes_none, ["key", "url"], "add_task"))
 
 
-def tasks(*labels: Hashable, needs: tuple[Hashable, ...] = ()) -> dict[Hashable, Any]:
-    return {label: SimpleNamespace(depends_on=needs) for label in labels}
-
-
 @pytest.mark.parametrize(
     "missing, asked",
     [
@@ -121,13 +116,13 @@ def tasks(*labels: Hashable, needs: tuple[Hashable, ...] = ()) -> dict[Hashable,
 )
 def test_labels_that_do_not_exist(missing: list[Hashable], asked: str) -> None:
     """One may be of another type, or have a slip."""
-    assert question({"w": missing}, tasks("w", 1, "2", "load")) == asked
+    assert question({"w": missing}, ["w", 1, "2", "load"], [missing]) == asked
 
 
 def test_a_tuple_that_is_a_label() -> None:
     """In `depends_on` it is several labels."""
     whole = ("extract", "north")
-    assert question({"w": list(whole)}, tasks("w", whole, needs=whole)) == (
+    assert question({"w": list(whole)}, ["w", whole], [whole]) == (
         "A label that is a tuple has to be in a list: [('extract', 'north')]."
     )
 
@@ -135,4 +130,4 @@ def test_a_tuple_that_is_a_label() -> None:
 def test_there_are_too_many_to_look_through() -> None:
     """It would take longer than anybody waits for an error."""
     labels = [f"load {number}" for number in range(MOST_LABELS)]
-    assert question({"w": ["lod"]}, tasks("w", *labels)) == ""
+    assert question({"w": ["lod"]}, ["w", *labels], [["lod"]]) == ""
