@@ -30,7 +30,8 @@ from .wording import (
     FALLBACK_WARNING,
     PICKLE_HINT,
     PICKLE_WARNING,
-    describe,
+    Trace,
+    outline,
     show,
     stripped,
 )
@@ -211,16 +212,29 @@ class Outcome:
             self.final = True
             self.error = f"{self.error}{refusal}"
 
+    def write(self) -> None:
+        """Make its trace into text, as there is no attempt after this one."""
+        if type(self.trace) is Trace:
+            self.trace = str(self.trace)
+
     @classmethod
     def raised(
-        cls, mode: Optional[ExecutionMode], error: BaseException, cause: str = ERROR
+        cls,
+        mode: Optional[ExecutionMode],
+        error: BaseException,
+        cause: str = ERROR,
+        *,
+        last: bool = True,
     ) -> Outcome:
         """The job raised ``error``, or something did for it.
 
         The trace begins in the job's own code.
+
+        :param last: False if there may be another attempt: if there is none after all,
+            `write` is to be called.
         """
-        text, trace = describe(error)
-        outcome = cls(cause, mode, None, text, trace)
+        text, trace = outline(error)
+        outcome = cls(cause, mode, None, text, str(trace) if last else trace)
         outcome.exception = stripped(error)
         return outcome
 

@@ -336,10 +336,12 @@ def _plain_label(task: Task) -> Hashable:
 
 def _judge(task: Task, outcome: Outcome) -> None:
     """Ask the task's own rule whether there may be another attempt."""
-    retry, error = task.options.retry, outcome.exception
-    if retry is None or task.attempts > retry.retries:
-        return
-    if outcome.retry and isinstance(error, BaseException):
+    options, error = task.options, outcome.exception
+    left = outcome.retry and task.attempts <= options.retries
+    if left and options.retry is not None and isinstance(error, BaseException):
         from .retries import refusal
 
-        outcome.refuse(refusal(retry.on, error))
+        outcome.refuse(refusal(options.retry.on, error))
+        left = outcome.retry
+    if not left:
+        outcome.write()

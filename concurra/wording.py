@@ -80,25 +80,53 @@ def quote(label: object) -> str:
 
 
 def describe(error: BaseException) -> Tuple[str, str]:
-    """The text ``"ExcType: message"`` of an error, and its traceback.
+    """The text ``"ExcType: message"`` of an error, and its traceback; never raises."""
+    text, trace = outline(error)
+    return text, str(trace)
 
-    Never raises. Concurra's own frames, the outermost, are left out, unless the error
-    is their own: of one without other frames the traceback is its text alone.
-    """
+
+def outline(error: BaseException) -> Tuple[str, Trace]:
+    """As `describe`, of a traceback that may not be read."""
     try:
         text = f"{kind(error)}: {name(error)}"
     except BaseException:  # the error's __str__ raises KeyboardInterrupt
         text = f"{kind(error)}: <unprintable {kind(error)}>"
-    try:
-        import traceback
+    return text, Trace(error, text)
 
-        frames, caller = _foreign(error)
-        if frames is None and caller not in _CALLERS:
-            frames = error.__traceback__
-        trace = "".join(traceback.format_exception(type(error), error, frames))
-    except BaseException:  # formatting calls the user's code, and may lack memory
-        trace = text
-    return text, trace
+
+class Trace:
+    """The traceback of an error; made into text, which takes long, when it is read.
+
+    Never raises, and holds no frame. Concurra's own frames, the outermost, are left
+    out, unless the error is their own: of one without other frames the traceback is its
+    text alone.
+    """
+
+    __slots__ = ("_text", "_found")
+
+    def __init__(self, error: BaseException, text: str) -> None:
+        self._text = text
+        self._found: Any = None
+        try:
+            from traceback import TracebackException
+
+            frames, caller = _foreign(error)
+            if frames is None and caller not in _CALLERS:
+                frames = error.__traceback__
+            kind = type(error)
+            self._found = TracebackException(kind, error, frames, lookup_lines=False)
+        except BaseException:  # this calls the user's code, and may lack memory
+            pass
+
+    def __str__(self) -> str:
+        found = self._found
+        if found is not None:
+            try:
+                self._text = "".join(found.format())
+            except BaseException:
+                pass
+            self._found = None
+        return self._text
 
 
 def _foreign(error: BaseException) -> Tuple[Optional[TracebackType], str]:

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from .. import current
 from ..tasks import Call
-from ..wording import GENERATOR_WARNING, describe
+from ..wording import GENERATOR_WARNING, describe, outline
 from .forks import POSIX, close_unshared, unshared
 from .imports import mend_imports
 from .plain import find, is_plain
@@ -187,7 +187,9 @@ def _do(
         if pipe.received == known:  # an interrupt: an answer would be the next job's
             raise Ended from error
         if stage == CALLING:
-            return _failed(pipe, error, None if on is None else _refusal(on, error))
+            refusal = None if on is None else _refusal(on, error)
+            again = on is not None and refusal is None
+            return _failed(pipe, error, refusal, again)
         if stage == ANSWERING:
             note = f" ({GENERATOR_WARNING})" if has_not_begun(value) else ""
             what = not_recorded(error, note)
@@ -196,13 +198,19 @@ def _do(
         return pipe.pack((stage, *what), is_plain(what))
 
 
-def _failed(pipe: Channel, error: BaseException, refusal: Optional[str]) -> Message:
-    """The reply of a job that has raised an error."""
+def _failed(
+    pipe: Channel, error: BaseException, refusal: Optional[str], again: bool = False
+) -> Message:
+    """The reply of a job that has raised an error.
+
+    :param again: whether there will be another attempt: then nobody reads the trace.
+    """
     try:
         pickled = pickle.dumps(error, PROTOCOL)
     except BaseException:  # the user's own __reduce__, or what the error holds
         pickled = None
-    what = (*describe(error), pickled, refusal)
+    text, trace = outline(error)
+    what = (text, "" if again else str(trace), pickled, refusal)
     return pipe.pack((CALLING, *what), is_plain(what))
 
 

@@ -51,6 +51,7 @@ _STAGES: Final = {
     ("workers/child.py", "_failed"): DESCRIBING,
     ("workers/child.py", "not_recorded"): DESCRIBING,
     ("wording.py", "describe"): DESCRIBING,
+    ("wording.py", "outline"): DESCRIBING,
     ("workers/transfer.py", "pack"): RETURNED,
     ("workers/transfer.py", "send"): RETURNED,
     ("workers/surroundings.py", "restore"): RETURNED,

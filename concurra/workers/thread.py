@@ -165,7 +165,7 @@ class ThreadWorker:
         try:
             value = self._perform(call)
         except BaseException as error:  # SystemExit ends the task, not the worker
-            return Outcome.raised(self.mode, error)
+            return Outcome.raised(self.mode, error, last=False)
         if value is None:
             return self._returned_none
         outcome = Outcome(SUCCESS, self.mode, value)

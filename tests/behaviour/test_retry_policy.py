@@ -398,3 +398,43 @@ def test_a_retry_of_no_retries_limits_the_attempt():
         runner.add_task(limited, label="a")
         result = run_one(runner)
     assert (result["status"], result["task_retries"]) == ("Failed", 0)
+
+
+def test_the_trace_of_an_attempt_that_is_not_the_last_is_never_written(monkeypatch):
+    """To make it into text takes longer than all else of a failure."""
+    written = []
+    write = concurra.wording.Trace.__str__
+
+    def count(trace):
+        written.append(threading.current_thread().name)
+        return write(trace)
+
+    monkeypatch.setattr(concurra.wording.Trace, "__str__", count)
+    for retries in (Retry(2), 2):
+        runner = concurra.TaskRunner(1)
+        runner.add_task(task(int, task_retries=retries), "no number", label="a")
+        result = runner.run(verify=False)["a"]
+        assert (result["attempts"], len(result["retry_errors"])) == (3, 3)
+        assert "no number" in result["trace"]
+    assert len(written) == 2
+
+
+def raise_next(path, errors):
+    """Fails once with each of them."""
+    with open(path, "a") as file:
+        file.write("x")
+    raise errors[os.path.getsize(path) - 1]
+
+
+@pytest.mark.parametrize("mode", FUNCTIONS)
+def test_an_attempt_after_which_there_is_none_has_a_trace(mode, tmp_path):
+    """Though the first might have been followed by a third."""
+    runner = runner_in(mode, 1)
+    errors = [ValueError("first"), KeyError("second")]
+    again = Retry(2, on=ValueError)
+    path = str(tmp_path / "attempts")
+    runner.add_task(task(raise_next, task_retries=again), path, errors, label="a")
+    result = runner.run(verify=False)["a"]
+    assert (result["attempts"], result["task_retries"]) == (2, 2)
+    assert "raise errors[" in result["trace"]
+    assert result["trace"].endswith("KeyError: 'second'\n")

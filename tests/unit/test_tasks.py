@@ -6,6 +6,7 @@ import functools
 import math
 import operator
 import signal
+import weakref
 from typing import Any, Callable
 from unittest import mock
 
@@ -22,7 +23,7 @@ from concurra.outcomes import (
     Outcome,
 )
 from concurra.tasks import Call, Command
-from concurra.wording import describe, ending
+from concurra.wording import describe, ending, outline
 from tests.unit.support import nothing
 
 # Names --------------------------------------------------------------------------------
@@ -193,6 +194,25 @@ def test_describe_never_raises(error: BaseException) -> None:
     text, trace = describe(caught(fail))
     assert text == "Hostile: <unprintable Hostile>"
     assert "Hostile" in trace
+
+
+def test_an_outline_holds_no_frame() -> None:
+    """The locals of a function are let go of with it, though its trace can be read."""
+
+    class Big:
+        pass
+
+    def fail() -> None:
+        big = Big()
+        watched.append(weakref.ref(big))
+        raise ValueError("x")
+
+    watched: list[weakref.ref[Big]] = []
+    text, trace = outline(caught(fail))
+    assert watched[0]() is None
+    assert text == "ValueError: x"
+    assert 'raise ValueError("x")' in str(trace)
+    assert str(trace) is str(trace), "it is written once"
 
 
 def test_describe_of_an_error_that_was_never_raised() -> None:
