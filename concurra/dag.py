@@ -343,11 +343,11 @@ def _link(
     """Note, by the index of what each task needs, that this task depends on it."""
     for task, needed in zip(tasks, needs):
         for each in needed:
-            index = each.index
-            if dependents[index]:
-                dependents[index].append(task)
+            known = dependents[each.index]
+            if known:
+                known.append(task)
             else:
-                dependents[index] = [task]
+                dependents[each.index] = [task]
 
 
 def _settle(task: Task) -> None:
