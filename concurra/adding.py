@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import checks
 from .errors import hidden
 from .options import ONE_FAILED, Chosen, Options, OwnOptions, check_resources
-from .tasks import REFERENCES, Task, TaskRef
+from .tasks import FEED, REFERENCES, Task, TaskRef
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,13 +53,22 @@ class Adding:
         if references:
             needed = self._labels((*needed, *references))
         options = self._choice(chosen, needed) if chosen else plan.shared
-        if plan.closing:
-            self._life.check_open()
+        life = self._life
+        if life.starting:
+            life.check_open()
         task = Task(label, job, options, title)
         add = plan.add  # an attribute: to call it at once would be slower
-        add(task, needed)
-        if references and job.refers:
-            plan.referring.append(task)
+        if references or job.kind is FEED:
+            with life.checking:  # a start is to find all of it
+                add(task, needed)
+                if job.kind is FEED:
+                    plan.mapped[task] = job.values  # type: ignore[union-attr]
+                if job.refers:
+                    plan.referring.append(task)
+        else:
+            add(task, needed)
+        if life.starting:  # another thread has come between
+            life.check_part_of_run(task)
         return task
 
     def _labels(self, needed: Sequence[Any]) -> Tuple[Hashable, ...]:

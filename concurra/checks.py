@@ -167,10 +167,12 @@ def plain_labels(value: Any) -> Optional[Tuple[Hashable, ...]]:
         return None
     named = tuple(value)
     for each in named:
-        if type(each) not in _PLAIN:
+        if type(each) is not int and type(each) is not str:
             return None
-    few = len(named) < 2 or len(set(named)) == len(named)
-    return named if few else tuple(dict.fromkeys(named))
+    many = len(named)
+    if many < 2 or (named[0] != named[1] if many == 2 else len(set(named)) == many):
+        return named
+    return tuple(dict.fromkeys(named))
 
 
 def labels(value: Any) -> Tuple[Hashable, ...]:

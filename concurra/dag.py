@@ -24,21 +24,18 @@ Component Maintenance*, 2012.)
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
-from heapq import heapify, heappop, heappush
 
 from .errors import CircularDependencyError, DuplicateLabelError, hidden
 from .tasks import Task
+from .two_way_search import GAP, Search, cycle, spread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, DefaultDict, Dict, Hashable, Iterable, List, Optional
-    from typing import Sequence, Tuple
+    from typing import Any, DefaultDict, Dict, Hashable, Iterable, List, Sequence
 
 __tracebackhide__ = hidden
-
-# How far the orders of neighbours are apart if nothing else bounds them.
-_GAP = 1 << 20
 
 
 class Dag:
@@ -51,10 +48,15 @@ class Dag:
         #: The tasks that have named others before these were added, with all labels
         #: that they depend on. They learn their needs when the run begins.
         self.ahead: Dict[Task, Sequence[Hashable]] = {}
+        # Held by all that does more than to add a task after those that it depends on.
+        # Reentrant, as labels may call user code, and for signal handlers.
+        self._lock = threading.RLock()
+        self._mixed = False  # whether several threads have added tasks at once
         # Both begin when they are first needed: most graphs are built without. What is
         # kept for every task is paid for again in each garbage collection.
         self._ordered = False
-        #: By the index of each task, those that depend on it.
+        #: By the index of each task, those that depend on it. Complete if it has an
+        #: entry for each task; before the run there may be none, or too few.
         self.dependents: List[Sequence[Task]] = []
 
     def add(self, task: Task, depends_on: Sequence[Hashable] = ()) -> None:
@@ -66,25 +68,40 @@ class Dag:
         :raises DuplicateLabelError: its label is taken.
         :raises CircularDependencyError: it would close a cycle.
         """
+        tasks, label = self.tasks, task.label
+        if not (self.missing or self._ordered or self.dependents):
+            index = len(tasks)
+            found = tuple(map(tasks.get, depends_on)) if depends_on else ()
+            if not depends_on or all(found):
+                if found:
+                    task.needs = found  # type: ignore[assignment]
+                    task.blockers = len(found)
+                if label is None:
+                    task.label = index
+                elif type(label) is int and label == index:
+                    index = label  # one object does for both
+                task.index = index
+                if tasks.setdefault(task.label, task) is task:
+                    if len(tasks) != index + 1:
+                        self._mixed = True
+                    return
+                if label is not None or len(tasks) == index:
+                    raise DuplicateLabelError(task.label)
+                task.label = None  # another thread has added one meanwhile
+        with self._lock:
+            self._insert(task, depends_on)
+
+    def _insert(self, task: Task, depends_on: Sequence[Hashable]) -> None:
+        """Add a task to a graph of which something is to be watched; see `add`."""
+        if self._mixed:
+            self._add_anew()
         label, tasks, missing = task.label, self.tasks, self.missing
         index = len(tasks)
         if label is None:
             task.label = label = index
-        elif type(label) is int and label == index:
-            index = label  # one object does for both
         if label in tasks:
             raise DuplicateLabelError(label)
         task.index = index
-        if not (missing or self._ordered or self.dependents):
-            if not depends_on:
-                tasks[label] = task
-                return
-            found = tuple(map(tasks.get, depends_on))
-            if all(found):
-                task.needs = found  # type: ignore[assignment]
-                task.blockers = len(found)
-                tasks[label] = task
-                return
         known: List[Task] = []
         absent: List[Hashable] = []
         for name in depends_on:
@@ -93,7 +110,7 @@ class Dag:
                 absent.append(name)
             else:
                 known.append(needed)
-        task.needs = () if absent else known
+        task.needs = () if absent else tuple(known)
         task.blockers = len(depends_on)
         if absent and label in absent:
             raise CircularDependencyError((label, label))
@@ -103,7 +120,8 @@ class Dag:
         if self._ordered:
             self._place(task, known, namers)
         try:
-            tasks[label] = task
+            if tasks.setdefault(label, task) is not task:
+                raise DuplicateLabelError(label)
             for name in absent:
                 missing[name].append(task)
             if absent:
@@ -115,15 +133,37 @@ class Dag:
             raise
         if self._ordered:
             _settle(task)
-        if self.dependents:
-            self.dependents.append(namers)
+        if self.dependents and len(self.dependents) == index:
             _link(self.dependents, [task], [known])
+            self.dependents.append(namers)  # the last: now it is complete
+        if len(tasks) != index + 1:
+            self._mixed = True
+
+    def _add_anew(self) -> None:
+        """Add all tasks once more, since several threads have done so at once.
+
+        What an `add` has found may have changed before its task was in. One of those
+        that overlap sees that: there is more than one task more, when it ends.
+        """
+        anew = Dag()
+        for task in list(self.tasks.values()):
+            labels = self.ahead.get(task)
+            needed = [each.label for each in task.needs] if labels is None else labels
+            task.needs = ()
+            anew.add(task, needed)
+        self.missing, self.ahead = anew.missing, anew.ahead
+        self._ordered, self._mixed = anew._ordered, False
+        self.dependents[:] = anew.dependents
 
     def add_all(self, tasks: Sequence[Task]) -> None:
         """Add tasks that depend on nothing: all of them, or none.
 
         For errors, see `add`.
         """
+        with self._lock:
+            self._add_each(tasks)
+
+    def _add_each(self, tasks: Sequence[Task]) -> None:
         missing = {label: self.missing.get(label) for label in self.missing}
         for count, task in enumerate(tasks):
             try:
@@ -142,12 +182,18 @@ class Dag:
 
         :return: all tasks, in order.
         """
+        with self._lock:
+            if self._mixed:
+                self._add_anew()
+            return self._resolve()
+
+    def _resolve(self) -> List[Task]:
         find, order = self.tasks.__getitem__, list(self.tasks.values())
         # All labels are looked up before anything is changed, as they may raise.
         found = {task: tuple(map(find, names)) for task, names in self.ahead.items()}
         for task, needs in found.items():
             task.needs = needs
-        self.ahead.clear()
+        self.ahead.clear()  # not before: it counts as long as a task is there
         for task in order if self._ordered else ():
             task.island = ()
         self._link_all()
@@ -162,11 +208,8 @@ class Dag:
         return [each for each in found if each is not None]
 
     def users(self, task: Task) -> int:
-        """How many depend on a task; 0 when that is not known any more."""
-        try:
-            return len(self.dependents[task.index])
-        except IndexError:
-            return 0
+        """How many depend on a task, during the run; 0 before it and after it."""
+        return len(self.dependents[task.index]) if self.dependents else 0
 
     def _remove_last(self, task: Task) -> None:
         """Undo an `add`, without asking the labels anything.
@@ -184,15 +227,17 @@ class Dag:
 
     def _link_all(self) -> None:
         """Know the dependents of every task, from now on."""
-        if self.dependents:
+        order = list(self.tasks.values())
+        if len(self.dependents) == len(order):
             return
         # All labels are looked up before anything is changed, as they may raise.
-        ahead = {task: self.needs(task) for task in self.ahead}
-        order = self.tasks.values()
+        if self.ahead:
+            needs = [self.needs(task) for task in order]
+        else:
+            needs = [task.needs for task in order]
         dependents: List[Any] = [()] * len(order)
-        _link(dependents, order, [task.needs for task in order])
-        _link(dependents, ahead, ahead.values())
-        self.dependents += dependents  # at once, as an interrupt may come
+        _link(dependents, order, needs)
+        self.dependents[:] = dependents  # at once, as an interrupt may come
 
     def _place_all(self) -> None:
         """Place every task, and from now on each that is added."""
@@ -238,11 +283,11 @@ class Dag:
             return
         task.island = home
         if not namers:
-            task.order = low + _GAP
+            task.order = low + GAP
         elif not known:
-            task.order = high - _GAP
+            task.order = high - GAP
         elif high - low > 1:
-            task.order = low + min((high - low) // 2, _GAP)
+            task.order = low + min((high - low) // 2, GAP)
         else:
             self._make_room(task, known, namers)
 
@@ -251,10 +296,10 @@ class Dag:
     ) -> None:
         """Find the order of a task by moving others, or raise if it closes a cycle."""
         self._link_all()
-        down, up = _Search(known, task, -1), _Search(namers, task, +1)
+        down, up = Search(known, task, -1), Search(namers, task, +1)
         for needed in known:
             if needed in up.origins:
-                raise _cycle(needed, down, up, task)
+                raise cycle(needed, down, up, task)
         room = 2
         while down.heap and up.heap:
             lowest, highest = down.heap[0], up.heap[0]
@@ -268,46 +313,8 @@ class Dag:
             else:
                 met = up.visit(dependents, len(dependents), down)
             if met is not None:
-                raise _cycle(met, down, up, task)
-        _spread(task, down, up)
-
-
-class _Search:
-    """A search that visits what lies below (-1) or above (+1), the nearest first.
-
-    ``origins`` has all that it has reached, each with the task it was reached from;
-    ``heap`` has those of them that it has not visited, by their order times the way.
-    """
-
-    __slots__ = ("way", "origins", "heap", "visited", "paid")
-
-    def __init__(self, start: Sequence[Task], task: Task, way: int) -> None:
-        self.way = way
-        self.origins = dict.fromkeys(start, task)
-        self.heap: List[Tuple[int, int, Task]]
-        self.heap = [(way * each.order, each.index, each) for each in start]
-        heapify(self.heap)
-        self.visited: List[Task] = []
-        self.paid = 0
-
-    def visit(
-        self, reached: Sequence[Task], price: int, other: _Search
-    ) -> Optional[Task]:
-        """Visit the next task, from which others are ``reached``.
-
-        :return: one of these that the other search has reached as well.
-        """
-        way, heap, origins, others = self.way, self.heap, self.origins, other.origins
-        origin = heappop(heap)[2]
-        self.visited.append(origin)
-        self.paid += price
-        for task in reached:
-            if task not in origins:
-                origins[task] = origin
-                if task in others:
-                    return task
-                heappush(heap, (way * task.order, task.index, task))
-        return None
+                raise cycle(met, down, up, task)
+        spread(task, down, up)
 
 
 def _unite(known: Sequence[Task], namers: Sequence[Task]) -> None:
@@ -318,13 +325,13 @@ def _unite(known: Sequence[Task], namers: Sequence[Task]) -> None:
         home = first.island = [first]
     low = [each.order for each in known if each.island is home]
     high = [each.order for each in namers if each.island is home]
-    order = max(low) + _GAP if low else min(high) - _GAP
+    order = max(low) + GAP if low else min(high) - GAP
     for each in known:
         if each.island is not home:
-            _shift(each, order - _GAP, home)
+            _shift(each, order - GAP, home)
     for each in namers:
         if each.island is not home:
-            _shift(each, order + _GAP, home)
+            _shift(each, order + GAP, home)
 
 
 def _shift(task: Task, order: int, home: Sequence[Task]) -> None:
@@ -354,42 +361,3 @@ def _settle(task: Task) -> None:
     """Let a task that has been placed and added live on its island, if it has one."""
     if task.island:
         task.island.append(task)  # type: ignore[attr-defined]
-
-
-def _spread(task: Task, down: _Search, up: _Search) -> None:
-    """Move all that was visited into the gap, evenly, with ``task`` in between.
-
-    What is below is only lowered, and what is above only raised: others, that were
-    not visited, may stand between. Where one search has seen everything on its side,
-    nothing bounds the gap.
-    """
-    room = len(down.visited) + len(up.visited) + 2
-    step = _GAP
-    if not up.heap:
-        order = -down.heap[0][0]
-    elif not down.heap:
-        order = up.heap[0][0] - room * step
-    else:
-        order = -down.heap[0][0]
-        step = min(step, (up.heap[0][0] - order) // room)
-    for moved in reversed(down.visited):
-        order += step
-        moved.order = min(moved.order, order)
-    order += step
-    task.order = order
-    for moved in up.visited:
-        order += step
-        moved.order = max(moved.order, order)
-
-
-def _cycle(
-    met: Task, down: _Search, up: _Search, task: Task
-) -> CircularDependencyError:
-    """The way from ``task`` down to ``met``, and from there up to ``task`` again."""
-    path = [met]
-    while path[-1] is not task:
-        path.append(down.origins[path[-1]])
-    path.reverse()
-    while path[-1] is not task or len(path) == 1:
-        path.append(up.origins[path[-1]])
-    return CircularDependencyError([each.label for each in path])

@@ -153,6 +153,8 @@ class FunctionAdders(Adding):
                 )
             tasks.append(Task(label, Call(func, args, kwargs, context), options))
         self._plan.add_all(tasks)
+        for task in tasks if self._life.starting else ():
+            self._life.check_part_of_run(task)
         return list(tasks)
 
     def map(
@@ -205,9 +207,7 @@ class FunctionAdders(Adding):
 
             source = referring(source, chosen.get("trigger_rule"), references)
         job = MapJob(source, size, exceptions)
-        task = self._add(job, label, depends_on, chosen, references)
-        self._plan.mapped[task] = job.values
-        return task
+        return self._add(job, label, depends_on, chosen, references)
 
     def _add_call(
         self,

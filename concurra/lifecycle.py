@@ -60,6 +60,10 @@ class LifeCycle(Looking):
         super().__init__(plan)
         self._starts = itertools.count()
         self._beginning = threading.RLock()
+        #: Whether the run has begun, or is about to: nothing can be added then.
+        self.starting = False
+        #: Held while it is checked whether the run can start.
+        self.checking = threading.RLock()
         self._cancelled: Dict[Task, None] = {}  # before there was a scheduler
         #: Whether the run goes on in the background, and nobody has fetched its end.
         self.in_background = False
@@ -75,11 +79,18 @@ class LifeCycle(Looking):
     # -- refusing ----------------------------------------------------------------
 
     def check_open(self) -> None:
-        """Refuse that something is added once the run has begun."""
-        if self._schedulers:
+        """Refuse that something is added once the run is `starting`."""
+        if self.starting:
             raise LifeCycleError(
                 "Cannot add tasks after execution has started: create a new TaskRunner"
             )
+
+    def check_part_of_run(self, task: Task) -> None:
+        """Refuse a task that came in while another thread started the run, too late."""
+        with self.checking:
+            if self.starting and task not in self._plan.checked:
+                self._plan.tasks.pop(task.label, None)
+                self.check_open()
 
     def check_begun(self, refusal: str) -> None:
         """Refuse what needs a run that has begun."""
@@ -277,14 +288,17 @@ class LifeCycle(Looking):
         scheduler = None
         try:
             restored: Dict[Task, Outcome] = {}
+            with self.checking:
+                self.starting = True
+                if check is not None:
+                    check(options)
             if check is not None:
-                check(options)
                 restored = self._restore(followers)
                 self._restored = len(restored)
             scheduler = self._make(options, readers, restored)
-            self._plan.closing = True
             self._schedulers.append(scheduler)
         finally:
+            self.starting = self.begun
             mine = self.begun and self._schedulers[0] is scheduler
             if not mine:
                 for each in followers:
@@ -295,8 +309,7 @@ class LifeCycle(Looking):
         """What readers know of tasks that need not run."""
         restored: Dict[Task, Outcome] = {}
         for reader in readers:
-            tasks = self._plan.tasks.values()
-            restored.update(reader.restore(tasks, self._cancelled))
+            restored.update(reader.restore(self._plan.checked, self._cancelled))
         return restored
 
     def _check(self, options: RunOptions) -> None:
@@ -306,7 +319,7 @@ class LifeCycle(Looking):
         if options.use_multiprocessing:
             from .process_checks import check_processes
 
-            check_processes(self._plan.tasks.values(), options.mp_context)
+            check_processes(self._plan.checked, options.mp_context)
 
     def _make(
         self,
@@ -320,7 +333,7 @@ class LifeCycle(Looking):
         return Scheduler(
             plan,
             pool_of(options, plan, threads),
-            Events(len(plan.tasks), *readers),
+            Events(len(plan.checked or plan.tasks), *readers),
             limit=options.max_concurrency,
             timeout=options.timeout,
             run_timeout=options.run_timeout,

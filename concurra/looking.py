@@ -78,7 +78,7 @@ class Looking:
     @property
     def keeps_remote(self) -> bool:
         """Whether the result of a task stays with an executor; costs O(n)."""
-        return any(each.options.keep_remote for each in self._plan.tasks.values())
+        return any(each.options.keep_remote for each in list(self._plan.tasks.values()))
 
     @property
     def mapped(self) -> Mapping[Task, Values]:

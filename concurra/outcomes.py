@@ -230,8 +230,8 @@ class Outcome:
 
         The trace begins in the job's own code.
 
-        :param last: False if there may be another attempt: if there is none after all,
-            `write` is to be called.
+        :param last: False if there may be another attempt: whoever gets it calls
+            `write` if there is none after all.
         """
         text, trace = outline(error)
         outcome = cls(cause, mode, None, text, str(trace) if last else trace)

@@ -6,10 +6,10 @@
                       ^          |
                       └── retry, give_back, resume
 
-A plan knows no thread, clock, log or worker: it is told what happened and when. It is
-not thread-safe; whoever shares it holds a lock. Every step costs O(1) for each task
-and dependency it touches (and O(log n) where a task becomes ready out of turn); nothing
-recurses.
+A plan knows no thread, clock, log or worker: it is told what happened and when. Several
+threads may `add` at once; for all else, whoever shares it holds a lock. Every step
+costs O(1) for each task and dependency it touches (and O(log n) where a task becomes
+ready out of turn); nothing recurses.
 
 An exception can strike a thread between any two lines (`PyThreadState_SetAsyncExc`).
 So what is known of each task is written in such an order that all the rest can be
@@ -53,13 +53,10 @@ class Plan:
         self.tasks = self.dag.tasks
         #: See `Dag.dependents`.
         self.dependents = self.dag.dependents
-        self._checked: Sequence[Task] = ()
+        self.checked: Sequence[Task] = ()  # the tasks that were there then
         self._order: Sequence[Task] = ()  # once it is open
         self.tries = Tries()  # of those that are tried again
         self.ready: Union[Ready, Ranked] = Ready(self.tries)
-        #: Whether the run has begun, or may be about to: then it is time to ask whether
-        #: more can be added.
-        self.closing = False
         #: Adds a task, or raises and leaves everything as it was: see `Dag.add`.
         self.add = self.dag.add
         #: Adds many that depend on nothing: all of them, or none.
@@ -108,18 +105,19 @@ class Plan:
         """
         missing = {label for label, namers in self.dag.missing.items() if namers}
         unknown: Dict[Hashable, List[Hashable]] = {}
-        named = self.dag.ahead if missing else {}
-        for task, labels in named.items():
+        named: List[Sequence[Hashable]] = []
+        for task, labels in self.dag.ahead.items() if missing else ():
             absent = [label for label in labels if label in missing]
             if absent:
                 unknown[task.label] = absent
+                named.append(labels)
         if unknown:
             from .spelling import question
 
-            hint = question(unknown, self.tasks, named.values())
+            hint = question(unknown, self.tasks, named)
             raise UnknownDependencyError(unknown, hint)
         with collection_paused(len(self.tasks)):
-            self._checked = order = self.dag.resolve()
+            self.checked = order = self.dag.resolve()
             shared = self.shared
             self.own = [t.options for t in order if t.options is not shared]
         for task in self.referring:
@@ -142,7 +140,7 @@ class Plan:
             self.ready = Ranked(resources, self.tries)
             self.take = self.ready.take
         self._ruled = any(each.trigger_rule != ALL_SUCCESS for each in self.own)
-        self._order = self._checked
+        self._order = self.checked
         for task, outcome in restored.items():
             if task.outcome is None:  # or else this was cut short, and begins anew
                 task.started = task.ended = now
@@ -258,7 +256,7 @@ class Plan:
         self.dropped.clear()
         self.referring.clear()
         self.take = self.ready.take  # `map_state` takes by a method of its own
-        self.dependents.clear()
+        self.dependents[:] = [()] * len(self.dependents)
 
     def rebuild(
         self,
@@ -307,6 +305,9 @@ class Plan:
                 if task.outcome is None and rules.is_untriggered(task):
                     self._end(task, Outcome.untriggered(), now)
 
+    def _dependents(self, task: Task) -> Sequence[Task]:
+        return self.dependents[task.index] if self.dependents else ()
+
     def _follow(self, task: Task, now: float) -> None:
         """Let what depends on a task that has ended follow, each by its rule."""
         wave = [task]
@@ -315,7 +316,7 @@ class Plan:
             ended = [*wave, *self._skip(unsuccessful, now)]
             wave = []
             for task in ended:
-                for dependent in self.dependents[task.index]:
+                for dependent in self._dependents(task):
                     if dependent.outcome is None and dependent.blockers > 0:
                         self._trigger(dependent, task)
                         if not dependent.blockers and rules.is_untriggered(dependent):
@@ -353,7 +354,7 @@ class Plan:
         while wave:
             following = []
             for task in wave:
-                for dependent in self.dependents[task.index]:
+                for dependent in self._dependents(task):
                     if (
                         dependent.outcome is None
                         and dependent not in doomed

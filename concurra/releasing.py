@@ -22,7 +22,7 @@ class Releasing(Reader):
     step = 1
 
     def __init__(self, users: Callable[[Task], int]) -> None:
-        self._depend = users
+        self._users_of = users
         self._kept: Dict[Task, RemoteResult] = {}
         self._users: Dict[Task, int] = {}  # that have not ended
 
@@ -39,7 +39,7 @@ class Releasing(Reader):
                 self._release(needed, 1)
 
     def _release(self, task: Task, ended: int) -> None:
-        users = self._users.get(task, self._depend(task)) - ended
+        users = self._users.get(task, self._users_of(task)) - ended
         self._users[task] = users
         if not users and task in self._kept:
             self._kept.pop(task).release()

@@ -178,7 +178,7 @@ class Registry(Mapping[Hashable, "Any"]):
         self._pid: Optional[int] = None  # where the run is
         self._made: Dict[Hashable, Result] = {}
         self._taken = bytearray()  # by the index, tasks whose results were handed out
-        self._users: Dict[Task, int] = {}  # of values; those that were not handed out
+        self._left: Dict[Task, int] = {}  # of its users, that were not handed out
         self._taking = threading.Lock()
         self._keep = True
 
@@ -210,10 +210,10 @@ class Registry(Mapping[Hashable, "Any"]):
             if self._taken[task.index]:
                 return None
             self._taken[task.index] = True
-            self._let_go(task, self._users.get(task, self.users(task)))
+            self._let_go(task, self._left.get(task, self.users(task)))
             for each in task.needs:
-                users = self._users.get(each, self.users(each)) - 1
-                self._users[each] = users
+                users = self._left.get(each, self.users(each)) - 1
+                self._left[each] = users
                 if self._taken[each.index]:
                     self._let_go(each, users)
         self._made.pop(task.label, None)
@@ -223,7 +223,7 @@ class Registry(Mapping[Hashable, "Any"]):
         """Let go of a value, unless somebody may need it."""
         if users <= 0:
             task.outcome = task.outcome and task.outcome.emptied()
-            self._users.pop(task, None)
+            self._left.pop(task, None)
 
     def _is_taken(self, task: Task) -> bool:
         return bool(self._taken and self._taken[task.index])

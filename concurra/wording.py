@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,8 +114,10 @@ class Trace:
             frames, caller = _foreign(error)
             if frames is None and caller not in _CALLERS:
                 frames = error.__traceback__
-            kind = type(error)
-            self._found = TracebackException(kind, error, frames, lookup_lines=False)
+            how: Any = {"lookup_lines": False}
+            if sys.version_info >= (3, 10):
+                how["compact"] = True  # nothing that is not shown
+            self._found = TracebackException(type(error), error, frames, **how)
         except BaseException:  # this calls the user's code, and may lack memory
             pass
 

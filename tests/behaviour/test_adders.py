@@ -5,10 +5,14 @@ from __future__ import annotations
 import functools
 import logging
 import re
+import sys
+import threading
 
 import pytest
 
 import concurra
+
+from .support import BOUND
 
 
 def collect(*args, **kwargs):
@@ -436,3 +440,74 @@ def test_a_misspelt_option_is_warned_of(log):
     results = runner.run(verify=False)
     assert results["a"]["result"] == ((), {"depend_on": ["b"], "other": 1})
     assert results["b"]["result"] == ((), {"label": "c"})
+
+
+# -- several threads -------------------------------------------------------------------
+
+
+@pytest.fixture
+def hasty():
+    """Threads take turns as often as they can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def in_threads(*calls):
+    """Make the calls at once, each in a thread."""
+    barrier = threading.Barrier(len(calls), timeout=BOUND)
+
+    def begin(call):
+        barrier.wait()
+        call()
+
+    threads = [threading.Thread(target=begin, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(BOUND)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_several_threads_add_at_once():
+    """Each label is given once, and every task runs after what it depends on."""
+    runner = concurra.TaskRunner(2)
+    refs = []
+
+    def add(name):
+        ref = runner.add_task(collect, name)
+        for number in range(100):
+            runner.add_task(collect, label=(name, number), depends_on=[(name, "end")])
+            ref = runner.add_task(collect, ref)
+            runner.map(len, ["ab"], label=(name, number, "map"))
+        runner.add_work([(fine, (), {}, (name, "end"))])
+        refs.append(ref)
+
+    in_threads(*(functools.partial(add, name) for name in "abcd"))
+    results = runner.run(verify=False)
+    assert len(results) == len(runner) == 4 * 302
+    assert {each["status"] for each in results.values()} == {"Successful"}
+    assert len({ref.label for ref in refs}) == 4
+    for ref in refs:
+        assert len(re.findall(r"\(\(", str(results[ref.label]["result"]))) == 101
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_thread_adds_while_another_starts_the_run():
+    """What it could add is run, and then it is refused."""
+    for _ in range(20):
+        runner = concurra.TaskRunner(2)
+        added, refused, results = [], [], []
+
+        def add():
+            try:
+                while True:
+                    added.append(runner.add_task(fine).label)
+            except RuntimeError as error:
+                refused.append(str(error))
+
+        in_threads(add, lambda: results.append(runner.run(verify=False)))
+        assert len(refused) == 1 and "create a new TaskRunner" in refused[0]
+        assert list(results[0]) == added
+        assert {each["status"] for each in results[0].values()} <= {"Successful"}

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, Hashable, List, Sequence, Tuple
 
 import pytest
 
-from concurra import dag
+from concurra import dag, two_way_search
 from concurra.dag import Dag
 from concurra.errors import CircularDependencyError
 from concurra.tasks import Call, Task
@@ -33,6 +33,12 @@ def reaches(edges: Edges, start: Sequence[Hashable], goal: Hashable) -> bool:
         seen |= new
         stack.extend(new)
     return False
+
+
+def narrow(monkeypatch: pytest.MonkeyPatch, gap: int) -> None:
+    """Have orders this far apart."""
+    monkeypatch.setattr(dag, "GAP", gap)
+    monkeypatch.setattr(two_way_search, "GAP", gap)
 
 
 def snapshot(graph: Dag) -> object:
@@ -111,7 +117,7 @@ def test_random_graphs_against_brute_force(
 
     With small gaps there is hardly ever room, as in huge graphs.
     """
-    monkeypatch.setattr(dag, "_GAP", gap)
+    narrow(monkeypatch, gap)
     choose = random.Random(1)
     assert sum(random_graph(choose) for _ in range(400)) > 100
 
@@ -184,7 +190,7 @@ def test_a_label_that_raises_leaves_no_trace(
     ordered: bool, linked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever question it is that a label does not answer any more."""
-    monkeypatch.setattr(dag, "_GAP", 1)  # so that others have to move
+    narrow(monkeypatch, 1)  # so that others have to move
     graph = awkward(ordered, linked)[0]
     assert (graph._ordered, bool(graph.dependents)) == (ordered, linked)
     asked = [refusals(which, ordered, linked) for which in range(6)]
@@ -206,6 +212,64 @@ def test_what_is_resolved_can_be_interrupted_at_any_line() -> None:
         assert [list(each.needs) for each in (c, a, b, d)] == [[a, b], [], [a], [a]]
         assert [each.blockers for each in (c, a, b, d)] == [2, 0, 1, 1]
     assert line > 10
+
+
+def whole(graph: Dag) -> List[Tuple[Hashable, List[Hashable], List[Hashable]]]:
+    """What each task depends on, and what depends on it."""
+    return [
+        (
+            each.label,
+            [needed.label for needed in each.needs],
+            [other.label for other in graph.dependents[each.index]],
+        )
+        for each in graph.resolve()
+    ]
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_interrupted_at_any_line_can_be_added_to(
+    linked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was the start of a run, or the adding of a task that is added again."""
+    narrow(monkeypatch, 1)  # so that others have to move
+    first = [("c", ["a", "b"]), ("a", []), ("b", ["a"])]
+    then = [("1", []), ("3", ["1", "2"]), ("2", []), ("top", ["new", "1"])]
+    last = [("left", ["top"]), ("right", ["top"]), ("new", ["3"])]
+
+    def begun() -> Dag:
+        graph = Dag()
+        for label, needed in first:
+            add(graph, task(label, needed))
+        if linked:
+            graph.resolve()
+        return graph
+
+    def add_all(graph: Dag) -> None:
+        for label, needed in [*then, *last]:
+            if label not in graph.tasks:
+                add(graph, task(label, needed))
+
+    expected = begun()
+    add_all(expected)
+    line, struck = 0, True
+    while struck:
+        line += 1
+        graph = begun()
+        struck = struck_at(line, graph.resolve)
+        add_all(graph)
+        assert whole(graph) == whole(expected)
+    line, struck = 0, True
+    while struck:
+        line += 1
+        graph = begun()
+        struck = struck_at(line, lambda: add(graph, task("d", ["c", "b"])))
+        if "d" not in graph.tasks:
+            add(graph, task("d", ["c", "b"]))
+        assert whole(graph)[:3] == [
+            ("c", ["a", "b"], ["d"]),
+            ("a", [], ["c", "b"]),
+            ("b", ["a"], ["c", "d"]),
+        ]
 
 
 def layers(count: int, width: int) -> List[Planned]:
@@ -302,7 +366,7 @@ class Work:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         self.visits = self.shifts = 0
-        visit, shift = dag._Search.visit, dag._shift
+        visit, shift = two_way_search.Search.visit, dag._shift
 
         def counting_visit(*args: Any) -> Any:
             self.visits += 1
@@ -314,7 +378,7 @@ class Work:
 
         graph = Dag()
         with monkeypatch.context() as patch:
-            patch.setattr(dag._Search, "visit", counting_visit)
+            patch.setattr(two_way_search.Search, "visit", counting_visit)
             patch.setattr(dag, "_shift", counting_shift)
             for n in order:
                 add(graph, task(tasks[n].label, tasks[n].planned))

@@ -265,6 +265,14 @@ def test_check_names_every_unknown_label_once() -> None:
     plan.check()
 
 
+def test_check_asks_what_was_meant_where_something_is_wrong() -> None:
+    """What others depend on is as it should be, though they were added before it."""
+    tasks = make("a", "b", "c"), make("d", "lod"), make("b"), make("c")
+    plan = plan_of(*tasks, make(("b", "c")), make("load"))
+    with pytest.raises(UnknownDependencyError, match="Did you mean 'load'"):
+        plan.check()
+
+
 def test_an_empty_plan_has_nothing_to_do() -> None:
     """It is checked, opened, and over."""
     plan = opened()
@@ -678,6 +686,19 @@ def test_a_terminated_task_that_waited_for_its_retry() -> None:
     assert status_of(task) == TERMINATED
     assert (task.attempts, list(task.errors), task.mode) == (1, ["E: 1"], "thread")
     assert (task.started, task.ended) == (1.0, 3.0)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_is_over_can_be_made_anew(begun: bool) -> None:
+    """A late exception may strike when the run is over, or was never opened."""
+    for rule in ("all_success", "all_done"):
+        tasks = make("a"), make("b", "a", trigger_rule=rule), make("c", "b")
+        plan = opened(*tasks) if begun else plan_of(*tasks)
+        plan.terminate({}, 1.0)
+        plan.close()
+        plan.rebuild([], 2.0)
+        assert labels(plan.ended) == ["a", "b", "c"]
+        assert [plan.dag.users(each) for each in tasks] == [0, 0, 0]
 
 
 def test_terminate_before_the_plan_was_opened() -> None:

@@ -410,7 +410,7 @@ def test_in_whatever_order_they_are_handed_out() -> None:
     assert value_of(a) == 1, "nobody has taken it"
     registry.take(a)
     assert value_of(a) is None
-    assert not registry._users
+    assert not registry._left
 
 
 def test_after_the_end_nobody_needs_anything() -> None:
