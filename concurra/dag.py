@@ -27,7 +27,8 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 
-from .errors import CircularDependencyError, DuplicateLabelError, hidden
+from .errors import CircularDependencyError, DuplicateLabelError
+from .errors import UnknownDependencyError, hidden
 from .tasks import Task
 from .two_way_search import GAP, Search, cycle, spread
 
@@ -69,8 +70,8 @@ class Dag:
         :raises CircularDependencyError: it would close a cycle.
         """
         tasks, label = self.tasks, task.label
+        index = len(tasks)  # the first: see `_add_anew`
         if not (self.missing or self._ordered or self.dependents):
-            index = len(tasks)
             found = tuple(map(tasks.get, depends_on)) if depends_on else ()
             if not depends_on or all(found):
                 if found:
@@ -120,12 +121,12 @@ class Dag:
         if self._ordered:
             self._place(task, known, namers)
         try:
-            if tasks.setdefault(label, task) is not task:
-                raise DuplicateLabelError(label)
             for name in absent:
                 missing[name].append(task)
             if absent:
                 self.ahead[task] = depends_on
+            if tasks.setdefault(label, task) is not task:  # the last: see `_add_anew`
+                raise DuplicateLabelError(label)
             if namers:
                 del missing[label]
         except BaseException:  # a label's own __hash__ or __eq__ raised at last
@@ -142,14 +143,20 @@ class Dag:
     def _add_anew(self) -> None:
         """Add all tasks once more, since several threads have done so at once.
 
-        What an `add` has found may have changed before its task was in. One of those
-        that overlap sees that: there is more than one task more, when it ends.
+        What an `add` has found may have changed before its task was in. One of two that
+        overlap sees that: when it ends, there is more than one task more than when it
+        began. Or else it began when the other's task was in, and all that is to be
+        watched because of that was known.
+
+        :raises CircularDependencyError: they have closed a cycle together.
         """
+        labels = {
+            task: self.ahead.get(task) or [each.label for each in task.needs]
+            for task in list(self.tasks.values())
+        }
+        self.ahead = labels  # what counts, until all is done: an interrupt may come
         anew = Dag()
-        for task in list(self.tasks.values()):
-            labels = self.ahead.get(task)
-            needed = [each.label for each in task.needs] if labels is None else labels
-            task.needs = ()
+        for task, needed in labels.items():
             anew.add(task, needed)
         self.missing, self.ahead = anew.missing, anew.ahead
         self._ordered, self._mixed = anew._ordered, False
@@ -178,17 +185,37 @@ class Dag:
     def resolve(self) -> List[Task]:
         """Let every task know by reference what it waits for, and what waits for it.
 
-        All labels have been added, and are asked here for the last time.
+        Labels are asked for the last time. What is added later is not part of it.
 
         :return: all tasks, in order.
+        :raises UnknownDependencyError: tasks wait for labels that do not exist.
         """
         with self._lock:
-            if self._mixed:
+            order = list(self.tasks.values())
+            while self._mixed or [each.index for each in order] != [*range(len(order))]:
                 self._add_anew()
-            return self._resolve()
+                order = list(self.tasks.values())
+            self._check_labels()
+            self._resolve(order)
+            return order
 
-    def _resolve(self) -> List[Task]:
-        find, order = self.tasks.__getitem__, list(self.tasks.values())
+    def _check_labels(self) -> None:
+        missing = {label for label, namers in self.missing.items() if namers}
+        unknown: Dict[Hashable, List[Hashable]] = {}
+        named: List[Sequence[Hashable]] = []
+        for task, labels in self.ahead.items() if missing else ():
+            absent = [label for label in labels if label in missing]
+            if absent:
+                unknown[task.label] = absent
+                named.append(labels)
+        if unknown:
+            from .spelling import question
+
+            hint = question(unknown, self.tasks, named)
+            raise UnknownDependencyError(unknown, hint)
+
+    def _resolve(self, order: List[Task]) -> None:
+        find = self.tasks.__getitem__
         # All labels are looked up before anything is changed, as they may raise.
         found = {task: tuple(map(find, names)) for task, names in self.ahead.items()}
         for task, needs in found.items():
@@ -196,8 +223,7 @@ class Dag:
         self.ahead.clear()  # not before: it counts as long as a task is there
         for task in order if self._ordered else ():
             task.island = ()
-        self._link_all()
-        return order
+        self._link_all(order)
 
     def needs(self, task: Task) -> Sequence[Task]:
         """The tasks that a task depends on, as far as they have been added."""
@@ -225,9 +251,8 @@ class Dag:
             if namers and namers[-1] is task:
                 namers.pop()
 
-    def _link_all(self) -> None:
+    def _link_all(self, order: List[Task]) -> None:
         """Know the dependents of every task, from now on."""
-        order = list(self.tasks.values())
         if len(self.dependents) == len(order):
             return
         # All labels are looked up before anything is changed, as they may raise.
@@ -295,7 +320,7 @@ class Dag:
         self, task: Task, known: Sequence[Task], namers: Sequence[Task]
     ) -> None:
         """Find the order of a task by moving others, or raise if it closes a cycle."""
-        self._link_all()
+        self._link_all(list(self.tasks.values()))
         down, up = Search(known, task, -1), Search(namers, task, +1)
         for needed in known:
             if needed in up.origins:

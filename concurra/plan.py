@@ -21,7 +21,7 @@ from __future__ import annotations
 from . import rules
 from .collector import collection_paused
 from .dag import Dag
-from .errors import UnknownDependencyError, hidden
+from .errors import hidden
 from .options import ALL_SUCCESS, DEFAULTS, ONE_FAILED, Options
 from .outcomes import FAILED, SUCCESS, TERMINATED, Outcome
 from .ready import Ready
@@ -103,19 +103,6 @@ class Plan:
 
         :raises UnknownDependencyError: tasks wait for labels that do not exist.
         """
-        missing = {label for label, namers in self.dag.missing.items() if namers}
-        unknown: Dict[Hashable, List[Hashable]] = {}
-        named: List[Sequence[Hashable]] = []
-        for task, labels in self.dag.ahead.items() if missing else ():
-            absent = [label for label in labels if label in missing]
-            if absent:
-                unknown[task.label] = absent
-                named.append(labels)
-        if unknown:
-            from .spelling import question
-
-            hint = question(unknown, self.tasks, named)
-            raise UnknownDependencyError(unknown, hint)
         with collection_paused(len(self.tasks)):
             self.checked = order = self.dag.resolve()
             shared = self.shared

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import weakref
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,7 @@ from concurra.workers.places import UNSEEN
 from concurra.workers.process import ProcessWorker
 from concurra.workers.stacks import Stack
 from concurra.workers.thread import ThreadWorker
-from tests.helpers import START_METHODS, wait_until
+from tests.helpers import HAS_PROC, START_METHODS, wait_until
 
 from .modes import runner_in
 from .support import BOUND, read, statuses, write
@@ -45,12 +46,13 @@ def hang(ready, depth=0):
     middle(ready, depth)
 
 
-def end_when_ready(runner, *paths, how="abort", label="a"):
-    """Its results, ended as soon as these files are there."""
+def end_when_ready(runner, *paths, how="abort", label="a", more=lambda: True):
+    """Its results, ended as soon as these files are there, and ``more`` is true."""
     runner.execute_in_background()
     try:
         for path in paths:
             wait_until(lambda: os.path.exists(path), BOUND, path)
+        wait_until(more, BOUND)
     finally:
         if how == "cancel":
             runner.cancel(label)
@@ -256,7 +258,7 @@ def test_a_child_of_a_task_tells_nothing(tmp_path):
 
 
 def hold_the_lock(ready):
-    write(ready)
+    write(ready, os.getpid())
     re.match(r"(a+)+$", "a" * 60 + "b")
 
 
@@ -266,7 +268,16 @@ def test_a_task_that_holds_the_interpreter_is_told(mode, tmp_path):
     ready = str(tmp_path / "ready")
     runner = runner_in(mode, 1)
     runner.add_task(hold_the_lock, ready, label="a")
-    trace = end_when_ready(runner, ready)["a"]["trace"]
+
+    def computes():
+        """What it has done before is done in no time."""
+        fields = Path("/proc", read(ready), "stat").read_text().rpartition(")")[2]
+        ticks.append(int(fields.split()[11]))
+        return ticks[-1] >= ticks[0] + 5
+
+    ticks = []
+    more = computes if HAS_PROC else (lambda: True)
+    trace = end_when_ready(runner, ready, more=more)["a"]["trace"]
     assert functions_of(trace)[:2] == ["hold_the_lock", "match"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 from typing import Any, Callable, Dict, Hashable, List, Sequence, Tuple
 
 import pytest
@@ -156,7 +157,7 @@ def awkward(ordered: bool, linked: bool) -> Tuple[Dag, Task, List[Moody]]:
         graph._place_all()
     add(graph, task(three, [one, two]))
     if linked:
-        graph._link_all()
+        graph._link_all(values(graph))
     add(graph, task(two))
     add(graph, task(top, [new, one]))
     add(graph, task("left", [top]))
@@ -430,3 +431,110 @@ def test_a_long_cycle_is_refused_without_recursion() -> None:
         add(graph, task(0, [size - 1]))
     assert caught.value.cycle == (0, *range(size - 1, -1, -1))
     assert 0 not in graph.tasks
+
+
+# Several threads ----------------------------------------------------------------------
+
+
+class Meddler(int):
+    """A label in whose questions another thread adds tasks."""
+
+    def __hash__(self) -> int:
+        if self.deeds:
+            thread = threading.Thread(target=self.deeds.pop(0))
+            thread.start()
+            thread.join(0.05)  # it may have to wait until this one has added its task
+            self.threads.append(thread)
+        return int.__hash__(self)
+
+    def __init__(self, number: int) -> None:
+        self.deeds: List[Callable[[], None]] = []
+        self.threads: List[threading.Thread] = []
+
+
+Additions = Sequence[Tuple[int, List[int]]]
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.parametrize(
+    "before, mine, theirs",
+    [
+        ([(1, [])], (5, [1]), [(6, [1])]),  # both forwards
+        ([(1, [])], (5, [1]), [(6, [5]), (7, [1])]),  # theirs names mine
+        ([(1, [])], (5, [1]), [(6, [5]), (7, [6]), (8, [])]),
+        ([(1, [9])], (5, [1]), [(9, []), (6, [5])]),  # mine is among others that name
+        ([(1, [])], (5, [6, 1]), [(6, [])]),  # mine names theirs
+        ([(1, [5])], (5, []), [(6, [1])]),  # mine is what was missing
+    ],
+)
+def test_what_another_thread_adds_meanwhile(
+    before: Additions,
+    mine: Tuple[int, List[int]],
+    theirs: Additions,
+    linked: bool,
+    which: int,
+) -> None:
+    """Between any two questions that a label is asked; in the end all is right."""
+    graph = Dag()
+    for label, needed in before:
+        add(graph, task(label, needed))
+    if linked:
+        graph._link_all(values(graph))
+    label, needed = mine
+    meddler = Meddler(label)
+    new = task(meddler, needed)
+    nothing: Callable[[], None] = int
+
+    def meddle() -> None:
+        for one, others in theirs:
+            add(graph, task(one, others))
+
+    meddler.deeds = [nothing] * which + [meddle]
+    add(graph, new)
+    for thread in meddler.threads:
+        thread.join()
+    meddler.deeds = []  # it may have been asked less often
+    expected = {each: list(names) for each, names in (*before, mine, *theirs)}
+    if len(graph.tasks) < len(expected):
+        meddle()
+    order = graph.resolve()
+    assert [each.index for each in order] == list(range(len(order)))
+    found = {each.label: [one.label for one in each.needs] for each in order}
+    assert found == expected
+    for each in order:
+        assert each.blockers == len(expected[int(str(each.label))])
+        users = [one.label for one in graph.dependents[each.index]]
+        assert sorted(users) == sorted(
+            k for k, v in expected.items() if each.label in v
+        )
+
+
+def test_a_cycle_that_two_threads_close() -> None:
+    """It is found by the one or the other, or when the run is to start."""
+    for which in range(6):
+        graph = Dag()
+        meddler = Meddler(5)
+        nothing: Callable[[], None] = int
+        refused: List[str] = []
+
+        def meddle() -> None:
+            try:
+                add(graph, task(6, [5]))
+            except CircularDependencyError as error:
+                refused.append(str(error))
+
+        new = task(meddler, [6])
+        meddler.deeds = [nothing] * which + [meddle]
+        try:
+            add(graph, new)
+            for thread in meddler.threads:
+                thread.join()
+            if meddler.deeds:
+                meddler.deeds = []
+                meddle()
+            if not refused:
+                graph.resolve()
+        except CircularDependencyError as error:
+            refused.append(str(error))
+        assert refused and all("5" in each and "6" in each for each in refused)
