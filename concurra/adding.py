@@ -59,7 +59,8 @@ class Adding:
         task = Task(label, job, options, title)
         add = plan.add  # an attribute: to call it at once would be slower
         if references or job.kind is FEED:
-            with life.checking:  # a start is to find all of it
+            with life.checking:  # a start finds all of it, or nothing
+                life.check_open()
                 add(task, needed)
                 if job.kind is FEED:
                     plan.mapped[task] = job.values  # type: ignore[union-attr]
