@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 from importlib import _bootstrap
+from importlib.machinery import ExtensionFileLoader
 from types import ModuleType
 
 TYPE_CHECKING = False
@@ -42,18 +43,33 @@ def mend_imports(kept: Collection[str]) -> None:
     :param kept: the names of the modules that are not to be imported anew.
     """
     locks = getattr(_bootstrap, "_module_locks", None)
+    forgotten = []
     # Who imports a module holds its lock, which is in the table as long as that lasts.
     # To look at all modules would make this process copy the memory that they are in.
     for name in list(sys.modules if locks is None else locks):
-        module = sys.modules.get(name)
-        if not issubclass(type(module), ModuleType):
-            continue
-        # Past what the module itself makes of it: to ask a lazy one would load it.
-        spec: Any = object.__getattribute__(module, "__dict__").get("__spec__")
+        spec = _spec(name)
         if getattr(spec, "_initializing", False):
             if name in kept:
                 spec._initializing = False
             else:
                 del sys.modules[name]
+                forgotten.append(f"{name}.")
+    # A package finds its modules as attributes, which each is made when it is imported.
+    for name in list(sys.modules) if forgotten else ():
+        if name.startswith(tuple(forgotten)) and name not in kept:
+            # Some extensions refuse to be loaded twice.
+            if not isinstance(
+                getattr(_spec(name), "loader", None), ExtensionFileLoader
+            ):
+                del sys.modules[name]
     if locks is not None:
         locks.clear()
+
+
+def _spec(name: str) -> Any:
+    """How a module was found; None if it is not known, or not loaded."""
+    module = sys.modules.get(name)
+    if not issubclass(type(module), ModuleType):
+        return None
+    # Past what the module itself makes of it: to ask a lazy one would load it.
+    return object.__getattribute__(module, "__dict__").get("__spec__")

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import Any, Callable
 
 import concurra
@@ -238,6 +239,40 @@ class _Slow:
 async def _fail_wide(module: str) -> None:
     importlib.import_module(module)
     raise ValueError("失敗")  # a traceback measures how wide this is
+
+
+async def _add_up(path: str) -> int:
+    sys.path.insert(0, path)
+    total: int = importlib.import_module("parted").total
+    return total
+
+
+def host_imports_a_part(path: str) -> None:
+    """Fork a worker while a thread has imported one module of a package, and is at the
+    next."""
+    set_up()
+    for name, text in (
+        ("__init__", "from .one import *\nfrom .two import *\ntotal = one.a + two.b\n"),
+        ("one", "__all__ = ['a']\na = 1\n"),
+        ("two", "__all__ = ['b']\nb = 2\n"),
+    ):
+        file = Path(path, "parted", f"{name}.py")
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+    sys.path.insert(0, path)
+    finder: Any = _Slow("parted.two")
+    sys.meta_path.insert(0, finder)
+    importing = threading.Thread(target=importlib.import_module, args=("parted",))
+    importing.start()
+    assert finder.reached.wait(BOUND)
+    runner = make("fork", timeout=BOUND / 2)
+    runner.add_task(_add_up, path, label="sum")
+    runner.execute_in_background()
+    assert runner.wait(BOUND)
+    finder.go_on.set()
+    importing.join(BOUND)
+    result = runner.get_background_results(verify=False)["sum"]
+    assert result["result"] == 3, result
 
 
 def host_imports(module: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +59,9 @@ def test_host_imports_what_workers_need(module: str) -> None:
     """What another thread is importing at the fork is imported anew by the worker:
     what it tells of a failure with, what coroutines need, what the task imports."""
     in_script(acts_forking.host_imports, module=module)
+
+
+@pytest.mark.skipif("fork" not in START_METHODS, reason="needs fork")
+def test_host_has_imported_a_part_of_a_package(tmp_path: Path) -> None:
+    """The worker imports all of it anew."""
+    in_script(acts_forking.host_imports_a_part, path=str(tmp_path))
