@@ -152,9 +152,9 @@ class FunctionAdders(Adding):
                     "add_task for what depends on other tasks"
                 )
             tasks.append(Task(label, Call(func, args, kwargs, context), options))
-        self._plan.add_all(tasks)
-        for task in tasks if self._life.starting else ():
-            self._life.check_part_of_run(task)
+        with self._life.checking:  # a start finds all of them, or none
+            self._life.check_open()
+            self._plan.add_all(tasks)
         return list(tasks)
 
     def map(

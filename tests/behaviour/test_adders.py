@@ -494,7 +494,8 @@ def test_several_threads_add_at_once():
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_thread_adds_while_another_starts_the_run():
+@pytest.mark.parametrize("many", [None, 3])
+def test_a_thread_adds_while_another_starts_the_run(many):
     """What it could add is run, and then it is refused."""
     for _ in range(20):
         runner = concurra.TaskRunner(2)
@@ -503,7 +504,12 @@ def test_a_thread_adds_while_another_starts_the_run():
         def add():
             try:
                 while True:
-                    added.append(runner.add_task(fine).label)
+                    refs = (
+                        runner.add_work([(fine,)] * many)
+                        if many
+                        else [runner.add_task(fine)]
+                    )
+                    added.extend(ref.label for ref in refs)
             except RuntimeError as error:
                 refused.append(str(error))
 
