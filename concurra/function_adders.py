@@ -9,7 +9,7 @@ from . import checks, logs
 from .adding import Adding
 from .errors import hidden
 from .options import ATTRIBUTE, NO_CHOICE, Chosen, choose, split
-from .tasks import EMPTY, REFERENCES, Call, Task, TaskRef, referred
+from .tasks import EMPTY, REFERENCES, Call, Task, TaskRef, call_of, referred
 from .wording import quote
 
 TYPE_CHECKING = False
@@ -73,7 +73,10 @@ class FunctionAdders(Adding):
             self._warn_of_slips("add_task", task, kwargs)
         context = copy_context()
         context = self._context_of(context) if context else EMPTY
-        job = Call(task, args, kwargs, context)
+        if kwargs or context is not EMPTY:
+            job = call_of(task, args, kwargs, context)
+        else:  # what `call_of` would return, without a call more
+            job = Call(task, args)
         references = referred(args, kwargs) if args or kwargs else ()
         if references:
             from .references import referring
@@ -151,7 +154,7 @@ class FunctionAdders(Adding):
                     f"workload item {len(tasks)} must be without references: use "
                     "add_task for what depends on other tasks"
                 )
-            tasks.append(Task(label, Call(func, args, kwargs, context), options))
+            tasks.append(Task(label, call_of(func, args, kwargs, context), options))
         with self._life.checking:  # a start finds all of them, or none
             self._life.check_open()
             self._plan.add_all(tasks)
@@ -200,7 +203,7 @@ class FunctionAdders(Adding):
                 "keep_remote=True does not go with map(): its result is put together "
                 "in this process"
             )
-        source = Call(func, (iterable,), None, self._context_of(copy_context()))
+        source = call_of(func, (iterable,), None, self._context_of(copy_context()))
         references = referred(source.args)
         if references:
             from .references import referring
@@ -218,7 +221,7 @@ class FunctionAdders(Adding):
         depends_on: Any,
         chosen: Chosen,
     ) -> TaskRef:
-        job = Call(func, args, kwargs, self._context_of(copy_context()))
+        job = call_of(func, args, kwargs, self._context_of(copy_context()))
         references = referred(args, kwargs)
         if references:
             from .references import referring

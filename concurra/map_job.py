@@ -94,7 +94,7 @@ class MapJob(Call):
     """
 
     __slots__ = (
-        *("source", "chunksize", "exceptions", "values", "order"),
+        *("context", "source", "chunksize", "exceptions", "values", "order"),
         *("_iterator", "_total", "_count", "_all", "_indexes", "_ended"),
         "_broken",
     )

@@ -7,7 +7,7 @@ from collections import deque
 
 from .failures import exception_of
 from .outcomes import ERROR, PART, Outcome
-from .tasks import Call
+from .tasks import FullCall
 from .wording import GENERATOR_WARNING
 from .workers.chunk import Failure, perform_chunk
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Arrival = Tuple[Sequence[int], bool, Optional[List[Any]], int]
 
 
-class Chunk(Call):
+class Chunk(FullCall):
     """Calls of a function for some items.
 
     Its ``items`` stay; it is called with a list of its own, see `halt`.

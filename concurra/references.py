@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from . import command_checks
 from .options import ALL_SUCCESS
-from .tasks import CONTAINERS, REFERENCES, Call, Command, Task, TaskRef
+from .tasks import CONTAINERS, REFERENCES, Call, Command, FullCall, Task, TaskRef
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class ReferringCall(Call):
     :param call: with references among its arguments.
     """
 
-    __slots__ = ("given_args", "given_kwargs", "needs", "tasks")
+    __slots__ = ("context", "given_args", "given_kwargs", "needs", "tasks")
 
     refers = True
 
@@ -75,7 +75,7 @@ class ReferringCall(Call):
         kwargs = {
             key: self._fill(value, _future) for key, value in self.given_kwargs.items()
         }
-        return Call(self.func, args, kwargs, self.context)
+        return FullCall(self.func, args, kwargs, self.context)
 
     def _fill(self, value: Any, result: Optional[Find] = None) -> Any:
         result = result or _result

@@ -40,31 +40,27 @@ EMPTY = Context()
 
 
 class Call:
-    """A Python function with its arguments; ``kwargs`` is None for none.
+    """A Python function with its positional arguments; see also `FullCall`.
 
-    Each attempt runs in a copy of ``context``.
+    Most calls have no more, and pay for no more.
     """
 
-    __slots__ = ("func", "args", "kwargs", "context")
+    __slots__ = ("func", "args")
 
     kind = CALL
+    #: The keywords; None for none.
+    kwargs: Optional[Mapping[str, Any]] = None
+    #: Each attempt runs in a copy of it.
+    context = EMPTY
     #: Whether it is to be told of the tasks that it depends on: see `references`.
     refers = False
     #: Whether it stays in this process, though the run has an executor; None if that is
     #: as its task's options say.
     here: Optional[bool] = None
 
-    def __init__(
-        self,
-        func: Callable[..., Any],
-        args: Sequence[Any] = (),
-        kwargs: Optional[Mapping[str, Any]] = None,
-        context: Context = EMPTY,
-    ) -> None:
+    def __init__(self, func: Callable[..., Any], args: Sequence[Any] = ()) -> None:
         self.func = func
         self.args = args
-        self.kwargs = kwargs or None
-        self.context = context
 
     @property
     def name(self) -> str:
@@ -105,6 +101,36 @@ class Call:
         except Exception:
             return None
         return module if type(module) is str else None
+
+
+class FullCall(Call):
+    """A call with keywords, or in a context in which variables are set."""
+
+    __slots__ = ("kwargs", "context")
+
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        args: Sequence[Any] = (),
+        kwargs: Optional[Mapping[str, Any]] = None,
+        context: Context = EMPTY,
+    ) -> None:
+        self.func = func
+        self.args = args
+        self.kwargs = kwargs or None
+        self.context = context
+
+
+def call_of(
+    func: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Optional[Mapping[str, Any]],
+    context: Context,
+) -> Call:
+    """The call, with no more than it has."""
+    if not kwargs and context is EMPTY:
+        return Call(func, args)
+    return FullCall(func, args, kwargs, context)
 
 
 class Command:

@@ -13,7 +13,7 @@ import threading
 from contextlib import suppress
 
 from .. import current
-from ..tasks import Call
+from ..tasks import FullCall
 from ..wording import GENERATOR_WARNING, describe, outline
 from .forks import POSIX, close_unshared, unshared
 from .imports import mend_imports
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .signals import Handlers
 
     #: Calls a function.
-    Act = Callable[[Call], Any]
+    Act = Callable[[FullCall], Any]
 
 #: How far a job came: its reply begins with that.
 DONE, RECEIVING, CALLING, ANSWERING = range(4)
@@ -178,7 +178,7 @@ def _do(
             failure = initializer()
             if failure is not None:
                 return _failed(pipe, failure, "")
-        value = act(Call(func, args, kwargs))
+        value = act(FullCall(func, args, kwargs))
         stage = ANSWERING
         return pipe.pack((DONE, value), is_plain((value,)))
     except Ended:

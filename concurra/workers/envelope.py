@@ -26,7 +26,7 @@ from ..outcomes import ERROR, STATUS, UNAVAILABLE, UNPICKLABLE, Outcome
 from ..remote_results import NotKept
 from ..retries import refusal
 from ..steps import KILL, TERMINATE
-from ..tasks import COMMAND, Call
+from ..tasks import COMMAND, Call, FullCall
 from ..wording import describe
 from .thread import ThreadWorker
 
@@ -242,7 +242,7 @@ def _call(what: Any, about: Any, args: Tuple[Any, ...]) -> Outcome:
     first = len(args) - len(names)
     kwargs = dict(zip(names, args[first:]))
     # The executor may look there for what it knows of the task.
-    call = Call(func, args[:first], kwargs, copy_context())
+    call = FullCall(func, args[:first], kwargs, copy_context())
     return ThreadWorker(MODE).begin(call)
 
 

@@ -51,7 +51,7 @@ class Names:
         That is one of a function that is where its names say, with small arguments of
         the simplest types.
         """
-        if type(call) is not Call:
+        if call.refers:
             return None  # its arguments are made anew whenever they are asked for
         func, args, kwargs = call.func, call.args, call.kwargs
         place = self._place

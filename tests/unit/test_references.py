@@ -13,7 +13,7 @@ import pytest
 from concurra.outcomes import SUCCESS, Outcome
 from concurra.references import ReferringCall, ReferringCommand, ref
 from concurra.references import referring, referring_command, stand_ins
-from concurra.tasks import Call, Command, Task, TaskRef, referred
+from concurra.tasks import Call, Command, FullCall, Task, TaskRef, referred
 from tests.unit.support import nothing, success
 
 
@@ -37,7 +37,7 @@ def printed(label: str, stdout: Any) -> Task:
 
 def filled(*args: Any, **kwargs: Any) -> Any:
     """The arguments that a function gets."""
-    call = ReferringCall(Call(print, args, kwargs))
+    call = ReferringCall(FullCall(print, args, kwargs))
     return call.args, call.kwargs
 
 

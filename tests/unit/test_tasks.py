@@ -6,7 +6,9 @@ import functools
 import math
 import operator
 import signal
+import sys
 import weakref
+from contextvars import copy_context
 from typing import Any, Callable
 from unittest import mock
 
@@ -22,7 +24,7 @@ from concurra.outcomes import (
     AtHand,
     Outcome,
 )
-from concurra.tasks import Call, Command
+from concurra.tasks import EMPTY, Call, Command, FullCall, call_of
 from concurra.wording import describe, ending, outline
 from tests.unit.support import nothing
 
@@ -134,8 +136,22 @@ def test_a_call_of_what_raises_about_its_class() -> None:
 def test_a_call_without_keywords_has_none() -> None:
     """An empty mapping is the same as none."""
     assert Call(nothing).kwargs is None
-    assert Call(nothing, (), {}).kwargs is None
-    assert Call(nothing, (1,), {"a": 2}).kwargs == {"a": 2}
+    assert FullCall(nothing, (), {}).kwargs is None
+    assert FullCall(nothing, (1,), {"a": 2}).kwargs == {"a": 2}
+
+
+def test_a_call_is_no_larger_than_it_needs_to_be() -> None:
+    """Keywords and a context are paid for by those that have them."""
+    context = copy_context()
+    plain = call_of(nothing, (1,), {}, EMPTY)
+    assert type(plain) is Call and plain.identity == (nothing, (1,), {})
+    assert (plain.kwargs, plain.context) == (None, EMPTY)
+    for full in (
+        call_of(nothing, (1,), {"a": 2}, EMPTY),
+        call_of(nothing, (1,), None, context),
+    ):
+        assert type(full) is FullCall and sys.getsizeof(plain) < sys.getsizeof(full)
+    assert full.context is context
 
 
 def test_the_name_of_a_command() -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 import pytest
 
 from concurra.outcomes import LOST, NOTHING, AtHand, Outcome
-from concurra.tasks import Call, Command
+from concurra.tasks import Call, Command, FullCall
 from concurra.threads import ThreadCache
 from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
@@ -246,7 +246,7 @@ def wait_for_end_of(pid: object) -> None:
 
 
 def call(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Call:
-    return Call(func, args, kwargs)
+    return FullCall(func, args, kwargs)
 
 
 def sh(line: str, **options: Any) -> Command:
