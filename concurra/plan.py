@@ -25,7 +25,7 @@ from .errors import hidden
 from .options import ALL_SUCCESS, DEFAULTS, ONE_FAILED, Options
 from .outcomes import FAILED, SUCCESS, TERMINATED, Outcome
 from .ready import Ready
-from .tasks import EMPTY, Task
+from .tasks import EMPTY, Errors, Task
 from .tries import Tries
 from .width import width
 
@@ -199,8 +199,8 @@ class Plan:
         counts = outcome.mode is not None or (outcome.retry and task.errors)
         if again or (outcome.status is FAILED and counts):
             if len(task.errors) < task.attempts:  # or else see `rebuild`
-                task.mode = outcome.mode or task.mode
-                task.errors = [*task.errors, str(outcome.error)]
+                errors = *task.errors, str(outcome.error)
+                task.errors = Errors(errors, outcome.mode or task.mode)
             if again:
                 self.tries.failed(task, now)
                 retry = task.options.retry

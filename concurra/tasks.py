@@ -17,8 +17,8 @@ from .wording import show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Final, Hashable, List, Mapping, Optional
-    from typing import Sequence, Tuple, Union
+    from typing import Any, Callable, Dict, Final, Hashable, Iterable, List, Mapping
+    from typing import Optional, Sequence, Tuple, Union
 
     from .outcomes import Outcome
     from .types import ExecutionMode
@@ -256,15 +256,24 @@ class TaskRef:
         )
 
 
+class Errors(list[str]):
+    """The errors of attempts that failed, and how the last of these was run."""
+
+    __slots__ = ("mode",)
+
+    def __init__(self, errors: Iterable[str], mode: Optional[ExecutionMode]) -> None:
+        super().__init__(errors)
+        self.mode = mode
+
+
 class Task(TaskRef):
     """A job with its place in the plan, and in the end its outcome.
 
     With its outcome it lets go of its ``job``. ``needs`` are the tasks that it depends
-    on; none before the run if some of them are added after it. ``attempts``
-    counts those that were started; ``errors`` has the error of each that failed,
-    ``mode`` is how the last of these was run. ``blockers`` is the number of
-    dependencies that it still waits for. ``index`` and ``needs`` are set by `dag` with
-    its adding, ``order`` and ``island`` once that has a use for them.
+    on; none before the run if some of them are added after it. ``attempts`` counts
+    those that were started; ``errors`` has the error of each that failed. ``blockers``
+    is the number of dependencies that it still waits for. ``index`` and ``needs`` are
+    set by `dag` with its adding, ``order`` and ``island`` once that has a use for them.
 
     :param title: the job's, from those who have it at hand.
     """
@@ -282,7 +291,6 @@ class Task(TaskRef):
         "errors",
         "started",
         "ended",
-        "mode",
         "outcome",
     )
 
@@ -310,7 +318,6 @@ class Task(TaskRef):
         self.errors: Sequence[str] = ()
         self.started: Optional[float] = None
         self.ended: Optional[float] = None
-        self.mode: Optional[ExecutionMode] = None
         self.outcome: Optional[Outcome] = None
 
     @property
@@ -323,6 +330,12 @@ class Task(TaskRef):
     def program(self) -> str:
         """The name of a command's program, as far as it is known; else ""."""
         return "" if isinstance(self.title, str) else self.title[1]
+
+    @property
+    def mode(self) -> Optional[ExecutionMode]:
+        """How the last attempt was run that failed; None if there was none."""
+        errors = self.errors
+        return errors.mode if isinstance(errors, Errors) else None
 
     @property
     def last_mode(self) -> Optional[ExecutionMode]:

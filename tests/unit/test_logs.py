@@ -18,7 +18,7 @@ from concurra.log_readers import ErrorReader, ProgressReader
 from concurra.outcomes import ABORT, NOTHING, SUCCESS, AtHand, Outcome, Remark
 from concurra.results import Recorder, Registry
 from concurra.run_options import RunOptions
-from concurra.tasks import Call, Task
+from concurra.tasks import Call, Errors, Task
 
 from tests.unit.support import nothing
 from tests.unit.test_options import chosen
@@ -320,14 +320,14 @@ def test_the_thread_fallback() -> None:
 def test_the_thread_fallback_of_an_earlier_attempt() -> None:
     """Counts if a later attempt failed before it began."""
     task = ended("a", Outcome.lost(None, "ended"))
-    task.mode = "thread_fallback"
+    task.errors = Errors(["ValueError: no"], "thread_fallback")
     assert FELL_BACK in told(task)
 
 
 def test_an_event_that_is_for_others() -> None:
     """An abort between two attempts is not told of, whoever else wants to know."""
     task = ended("a", Outcome(ABORT, None, error="RuntimeError: x"))
-    task.mode = "thread_fallback"
+    task.errors = Errors(["ValueError: no"], "thread_fallback")
     assert told(task) == []
 
 

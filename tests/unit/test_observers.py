@@ -12,7 +12,7 @@ from concurra.observers import Fact, Observer, ObserverReader, check
 from concurra.outcomes import Outcome
 from concurra.results import Recorder, Registry
 from concurra.snapshot import Snapshot
-from concurra.tasks import Task
+from concurra.tasks import Errors, Task
 from tests.unit.support import failure, make, success
 
 
@@ -53,7 +53,7 @@ def a_task(label: str = "a") -> Task:
     task = make(label)
     task.started, task.ended, task.attempts = 1.0, 2.0, 2
     task.outcome = success(7)
-    task.errors, task.mode = ["ValueError: bad"], "process"
+    task.errors = Errors(["ValueError: bad"], "process")
     return task
 
 
