@@ -32,8 +32,11 @@ TARGET = 0.02
 #: Items of a chunk whose size is chosen by that, at the most.
 MOST_ITEMS = 20_000
 
-#: How many times larger than those before a chunk may become.
+#: How many times larger than those before a chunk may become: later items may take
+#: longer than the first. More where the number of items is known, as the last chunks
+#: are shared out then.
 GROWTH = 8
+KNOWN_GROWTH = 64
 
 #: The part of its time that a chunk is to take at least, where all are to have some.
 SHARE = 8
@@ -208,7 +211,8 @@ class MapJob(Call):
         values, width = self.values, self.order.width
         if not values.largest:
             return 1
-        most = min(MOST_ITEMS, GROWTH * values.largest)
+        growth = GROWTH if self._total is None else KNOWN_GROWTH
+        most = min(MOST_ITEMS, growth * values.largest)
         in_time = int(TARGET / values.pace) if values.pace else most
         size = min(most, in_time)
         if self._total is not None:  # towards the end all are to have some

@@ -86,6 +86,17 @@ def test_chunks_grow_until_they_take_long_enough() -> None:
     assert sizes == [1, growth, growth**2, growth**3, enough, enough]
 
 
+def test_chunks_grow_faster_where_the_number_of_items_is_known() -> None:
+    """The last ones are shared out then, so no large one is left to the end."""
+    made, sizes = job(range(1_000_000)), []
+    for _ in range(4):
+        chunk = fed(made)
+        sizes.append(do(made, chunk, 1e-6 * len(chunk.args[1]) if chunk else 0))
+    growth = map_job.KNOWN_GROWTH
+    assert growth > map_job.GROWTH
+    assert sizes == [1, growth, growth**2, map_job.MOST_ITEMS]
+
+
 def test_chunks_shrink_when_items_take_longer() -> None:
     """And a small chunk that has waited for its turn makes little difference."""
     made = job(itertools.count())
