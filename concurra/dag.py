@@ -192,7 +192,7 @@ class Dag:
         """
         with self._lock:
             order = list(self.tasks.values())
-            while self._mixed or [each.index for each in order] != [*range(len(order))]:
+            while self._mixed or not _in_order(order):
                 self._add_anew()
                 order = list(self.tasks.values())
             self._check_labels()
@@ -340,6 +340,14 @@ class Dag:
             if met is not None:
                 raise cycle(met, down, up, task)
         spread(task, down, up)
+
+
+def _in_order(tasks: List[Task]) -> bool:
+    """Whether their indexes are those of their places."""
+    for index, task in enumerate(tasks):  # a comparison of lists holds up other threads
+        if task.index != index:
+            return False
+    return True
 
 
 def _unite(known: Sequence[Task], namers: Sequence[Task]) -> None:

@@ -168,7 +168,7 @@ class Registry(Mapping[Hashable, "Any"]):
 
     def __init__(
         self,
-        tasks: Mapping[Hashable, Task],
+        tasks: Dict[Hashable, Task],
         record: Callable[..., Result],
         users: Callable[[Task], int] = lambda task: 0,
     ) -> None:
@@ -263,12 +263,12 @@ class Registry(Mapping[Hashable, "Any"]):
         """The results of all tasks, which have all ended; not those taken."""
         made, record, tasks, taken = self._made, self._record, self._tasks, self._taken
         with collection_paused(len(tasks)):
-            left: Mapping[Any, Task] = tasks
+            # Of its full size, which a copy has soonest: to grow, beside `made`, would
+            # hold up other threads.
+            results: Dict[Any, Any] = tasks.copy()
             if taken:
-                left = {k: each for k, each in tasks.items() if not taken[each.index]}
-            # Of its full size: to grow, beside ``made``, would hold up other threads.
-            results: Dict[Any, Any] = dict.fromkeys(left)
-            for label, task in left.items():
+                results = {k: v for k, v in tasks.items() if not taken[v.index]}
+            for label, task in results.items():
                 results[label] = made.get(label) or made.setdefault(label, record(task))
             return results
 
