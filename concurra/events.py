@@ -21,7 +21,7 @@ from .threads import report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Collection, Deque, Dict, Final, List, Mapping, Optional
+    from typing import Callable, Collection, Deque, Dict, Final, List, Mapping, Optional
     from typing import Sequence
 
     from .outcomes import Outcome
@@ -128,6 +128,11 @@ class _Cursor:
     def thread(self) -> Optional[int]:
         """The thread that reads now."""
         return self._reading.get("thread")
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is something to read, and nobody reads it."""
+        return bool(self.unread) and not self.thread
 
     def advance(self) -> None:
         """Read all, unless another thread is at it, which then reads these too."""
@@ -261,11 +266,24 @@ class Events:
             cursor.unread.append(event)
         self.unread = True
 
-    def tell(self) -> None:
-        """Let everybody read on; not under the lock."""
+    def tell(self, elsewhere: Callable[[], object] = lambda: None) -> None:
+        """Let everybody read on; not under the lock.
+
+        :param elsewhere: has another thread tell as well. It is called before somebody
+            reads who may block, if others wait meanwhile.
+        """
         # First: what is appended from here on is seen again.
         self._asked = self.unread = False
+        slow = []
         for cursor in self._cursors:
+            if cursor.quick():
+                cursor.advance()
+            else:
+                slow.append(cursor)
+        while slow:
+            cursor = slow.pop(0)
+            if any(other.waits for other in slow):
+                elsewhere()
             cursor.advance()
 
     def is_due(self) -> bool:
@@ -289,7 +307,7 @@ class Events:
     @property
     def waiting(self) -> bool:
         """Whether there is something to read, and nobody reads it."""
-        return any(each.unread and not each.thread for each in self._cursors)
+        return any(each.waits for each in self._cursors)
 
     @property
     def being_read(self) -> bool:

@@ -357,13 +357,19 @@ class Scheduler(Serving):
 
     def _tell(self) -> None:
         """Let the readers of events read on."""
-        self._events.tell()
+        self._events.tell(self._tell_elsewhere)
         if self._state.over:
             self._finish()
 
+    def _tell_elsewhere(self) -> None:
+        try:
+            self._threads.start(self._tell)
+        except Exception:
+            pass  # no more threads: they read one after another
+
     def _finish(self) -> None:
         """Everything has ended: close what there is, once all events have been read."""
-        self._events.tell()
+        self._events.tell(self._tell_elsewhere)
         # Reentrant: a thread that was struck in the midst of it does it again.
         if self._events.being_read or not self._closing.acquire(False):
             return  # whoever reads comes here after that

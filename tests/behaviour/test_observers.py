@@ -207,6 +207,41 @@ def test_who_blocks_holds_up_no_other_observer():
     assert observers[0].waited
 
 
+def test_who_blocks_holds_up_nobody_who_hears_of_the_same():
+    """Observers and a loop are told at once, though nothing more happens meanwhile."""
+    over = threading.Event()
+    together = threading.Barrier(4, over.set)
+
+    class Meeting(Observer):
+        def on_task_end(self, fact):
+            if fact.label == "a":
+                together.wait(BOUND)
+
+    runner = runner_in("thread", 1, observers=[Meeting(), Meeting(), Meeting()])
+    runner.add_task(str, label="a")
+    runner.add_task(over.wait, BOUND, label="b", depends_on=["a"])
+    for label, result in runner.as_completed():
+        if label == "a":
+            together.wait(BOUND)
+        assert result["status"] == "Successful"
+    assert over.is_set() and not together.broken
+
+
+def test_who_blocks_at_the_start_holds_up_no_other():
+    """Of a task that stays at work until all have heard of that."""
+    over = threading.Event()
+    together = threading.Barrier(3, over.set)
+
+    class Meeting(Observer):
+        def on_task_start(self, fact):
+            together.wait(BOUND)
+
+    runner = runner_in("thread", 1, observers=[Meeting(), Meeting(), Meeting()])
+    runner.add_task(over.wait, BOUND, label="a")
+    assert runner.run(verify=False)["a"]["result"] is True
+    assert not together.broken
+
+
 def test_who_raises_is_logged_once(log):
     """Each observer for itself; it is told all that follows."""
 
