@@ -9,6 +9,7 @@ import threading
 from . import view
 from ..checks import seconds, whole
 from ..observers import Observer
+from ..output.streams import real
 from .screen import is_terminal
 from .shows import Notebook, Plain, terminal
 
@@ -100,7 +101,7 @@ def _terminal() -> Optional[Any]:
         return None
     if os.name == "nt" and not os.environ.get("WT_SESSION"):
         return None
-    return next((s for s in (sys.stderr, sys.stdout) if is_terminal(s)), None)
+    return next((s for s in (real(1), real(0)) if is_terminal(s)), None)
 
 
 _DUMB: Final = ("dumb", "unknown")

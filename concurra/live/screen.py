@@ -12,7 +12,7 @@ import sys
 import threading
 from functools import partial
 
-from ..output.streams import stand_in
+from ..output.streams import NAMES, put, real, stand_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ class Screen:
     def open(self) -> None:
         """From now on, what is printed or logged to the terminal comes above."""
         self._open = True
-        for name in ("stdout", "stderr"):
-            stream = getattr(sys, name)
+        for number in range(len(NAMES)):
+            stream = real(number)
             if is_terminal(stream):
                 proxy: Above = stand_in(stream, _is_free, partial(Above, stream, self))
                 proxy.serve(self)
                 self._proxies.append(proxy)
-                setattr(sys, name, proxy)
+                put(number, proxy)
         if self._proxies and "logging" in sys.modules:
             self._take_handlers()
 
@@ -88,10 +88,10 @@ class Screen:
         with self._lock:
             self._open = False
             self._drawn = 0
-        for name in ("stdout", "stderr"):
-            stream = getattr(sys, name)
+        for number in range(len(NAMES)):
+            stream = real(number)
             if isinstance(stream, Above) and stream in self._proxies:
-                setattr(sys, name, stream.stream)
+                put(number, stream.stream)
         for handler, proxy in self._handlers.items():
             if handler.stream is proxy:
                 handler.setStream(proxy.stream)

@@ -150,9 +150,14 @@ def _write(stream: Any, text: str) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     if encoding.lower() not in ("utf-8", "utf8"):
         text = text.encode(encoding, "backslashreplace").decode(encoding)
-    with _writing:
-        stream.write(text)
-        stream.flush()
+    # What the stream prints itself is not the task's: it would come back here.
+    writer = streams.exchange(None)
+    try:
+        with _writing:
+            stream.write(text)
+            stream.flush()
+    finally:
+        streams.exchange(writer)
 
 
 def _in_child() -> None:

@@ -97,6 +97,18 @@ def real(number: int) -> Any:
     return stream
 
 
+def put(number: int, stream: Any) -> None:
+    """Put a stream where the `real` one is, beneath all that stands in for that."""
+    with _changing:
+        upper = getattr(sys, NAMES[number])
+        if type(upper) is not StandIn:
+            setattr(sys, NAMES[number], stream)
+            return
+        while type(upper.beneath) is StandIn:
+            upper = upper.beneath
+        upper.beneath = stream
+
+
 def exchange(writer: Optional[Write]) -> Optional[Write]:
     """From now on, leave to ``writer`` what the calling thread writes; who had it.
 
@@ -133,7 +145,9 @@ def install() -> None:
         for number, name in enumerate(NAMES):
             stream = getattr(sys, name)
             if stream is not None and type(stream) is not StandIn:
-                setattr(sys, name, _stand_in(number, stream))
+                upper = _stand_in(number, stream)
+                upper.beneath = stream  # or else what was `put` there the last time
+                setattr(sys, name, upper)
 
 
 def uninstall() -> None:

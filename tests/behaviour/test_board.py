@@ -14,6 +14,8 @@ import pytest
 
 import concurra
 from concurra.live.screen import Screen as BottomLines
+from concurra.output import streams
+from concurra.output.display import Display
 from tests.terminal import Screen, Terminal
 
 from .support import BOUND, write
@@ -51,7 +53,7 @@ def terminal():
     made.close()
 
 
-def start(terminal, folder, program, **changes):
+def start(terminal, folder, program, arguments=(), **changes):
     """A program that has this terminal, and nothing else."""
     path = folder / "program.py"
     path.write_text(HEAD + program)
@@ -62,7 +64,7 @@ def start(terminal, folder, program, **changes):
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal.theirs)
     variables.update(changes)
     program = subprocess.Popen(
-        [sys.executable, "program.py"],
+        [sys.executable, "program.py", *arguments],
         cwd=folder,
         env=variables,
         start_new_session=True,
@@ -231,6 +233,52 @@ def test_closed_streams_break_nothing(monkeypatch):
         assert runner.run(verify=False)["bad"]["status"] == "Failed"
 
 
+SHOWN = """
+logging.basicConfig(format="%(message)s", level=logging.INFO)
+
+def say(name):
+    until("go")
+    print(f"{name} printed")
+    logging.info("%s logged", name)
+    until("end")
+
+runner = concurra.TaskRunner(3, "Nightly", observers=[board], progress_stats=False,
+    output=sys.argv[1], use_multiprocessing=sys.argv[2] == "process", mp_context="fork",
+    forward_logs=True)
+for name in "ab":
+    runner.add_task(say, name, label=name)
+runner.add_shell_command("until [ -e go ]; do sleep 0.01; done; echo c printed",
+                         label="c")
+runner.run(verify=False)
+print("after")
+"""
+
+
+@pytest.mark.parametrize("mode", ["thread", "process"])
+@pytest.mark.parametrize("output", ["prefixed", "grouped"])
+def test_what_tasks_print_comes_above(terminal, tmp_path, output, mode):
+    """Where that is shown as well: each line once and whole, and what they log."""
+    program = start(terminal, tmp_path, SHOWN, arguments=[output, mode])
+    terminal.wait_to_see("3 at work")
+    write(tmp_path / "go")
+    terminal.wait_to_see("a logged", "b logged", "c printed", "2 at work")
+    write(tmp_path / "end")
+    assert program.wait(BOUND) == 0
+    terminal.wait_for("after")
+    *above, last, after, nothing = terminal.screen().lines
+    assert last.startswith("Nightly ━━━━━━━━━ 3/3, ")
+    assert (after, nothing) == ("after", "")
+    printed = {name: f"[{name}] {name} printed" for name in "abc"}
+    if output == "grouped":
+        printed = {name: f"{name} printed" for name in "abc"}
+        for name in "abc":
+            heading = above.index(f"== {name} ==")
+            assert above[heading + 1] == printed[name]
+            del above[heading]
+    logged = [f"{name} logged" for name in "ab"]
+    assert sorted(above) == sorted([*printed.values(), *logged])
+
+
 class Stream:
     """A stream of a terminal."""
 
@@ -274,6 +322,57 @@ def test_lines_of_many_threads_come_whole(monkeypatch):
     lines = stream.seen.lines
     assert sorted(lines[:200]) == [f"thread {n}" for n in range(4) for _ in range(50)]
     assert lines[200:] == ["board", "no end"]
+
+
+@pytest.mark.parametrize("inner", [0, 1])
+@pytest.mark.parametrize("first_out", [0, 1])
+def test_a_board_and_shown_output_come_and_go_in_any_order(
+    monkeypatch, inner, first_out
+):
+    """Twice, so that what is left of the first time would be seen."""
+    stream = Stream()
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, stream)
+    for _ in range(2):
+        screen = BottomLines(stream)
+        begins = [screen.open, streams.install]
+        begins[inner]()
+        begins[not inner]()
+        screen.draw(["board"])
+        before = streams.exchange(Display("prefixed", "a").write)
+        print("of a task")
+        streams.exchange(before)
+        print("of another thread")
+        assert stream.seen.lines[-4:] == [
+            *("[a] of a task", "of another thread", "board", "")
+        ]
+        ends = [screen.close, streams.uninstall]
+        ends[first_out]()
+        print("in between")
+        ends[not first_out]()
+        assert (sys.stdout, sys.stderr) == (stream, stream)
+
+
+def test_a_stream_that_prints_what_it_is_given(monkeypatch):
+    """That is not the task's once more, which would have no end."""
+    real = Stream()
+
+    class Tee(Stream):
+        def write(self, text):
+            return beneath.write(text)
+
+    monkeypatch.setattr(sys, "stdout", real)
+    streams.install()
+    beneath = sys.stdout
+    monkeypatch.setattr(sys, "stdout", Tee())
+    before = streams.exchange(Display("prefixed", "a").write)
+    print("once")
+    print("twice")
+    streams.exchange(before)
+    sys.stdout = beneath
+    streams.uninstall()
+    assert real.seen.lines == ["[a] once", "[a] twice", ""]
+    assert sys.stdout is real
 
 
 def test_what_stands_above_a_board_serves_the_next_one(monkeypatch):
