@@ -75,7 +75,8 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
     :param run_timeout: seconds that the run may take; then everything is terminated. A
         number as for ``timeout``; None for no limit.
     :param resources: how much there is of what tasks hold while they are at work, by
-        any names: ``{"db": 2}`` for at most two tasks at once that ask for one.
+        any names, in whole numbers: ``{"db": 2}`` for at most two tasks at once that
+        ask for one.
     :param initializer: a function that each worker thread or process calls, with
         ``initargs``, before its first task. If it raises, the tasks of that worker fail
         with its error.
