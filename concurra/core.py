@@ -305,8 +305,8 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         :param verify: whether to log the report.
         :raises TypeError, ValueError: it comes before the start, and an attribute was
             changed to what is wrong. What else `run` refuses is not looked for, such as
-            unknown dependencies or a checkpoint that another run has: the tasks are
-            terminated all the same.
+            unknown dependencies, lacking resources or a checkpoint that another run
+            has: the tasks are terminated, and nothing can be mended any more.
         :raises RuntimeError: this is the copy of a runner that a fork has made, in a
             worker process for one.
         """
