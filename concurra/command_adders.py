@@ -90,7 +90,8 @@ class CommandAdders(Adding):
         :param stdout: the path of a file that gets what it prints, instead of the
             result, whose ``stdout`` is None then. A relative one is from this
             program's directory as it is now, whatever ``cwd`` is. Each attempt begins
-            an empty file. For the other parameters, and for errors, see `add_task`.
+            an empty file. With ``capture_output=False`` it gets the output as well. For
+            the other parameters, and for errors, see `add_task`.
         """
         return self._add_command(locals())
 

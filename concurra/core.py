@@ -75,14 +75,16 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
     :param run_timeout: seconds that the run may take; then everything is terminated. A
         number as for ``timeout``; None for no limit.
     :param resources: how much there is of what tasks hold while they are at work, by
-        any names: ``{"db": 2}`` for at most two tasks at once that ask for one.
+        any names, in whole numbers: ``{"db": 2}`` for at most two tasks at once that
+        ask for one.
     :param initializer: a function that each worker thread or process calls, with
         ``initargs``, before its first task. If it raises, the tasks of that worker fail
         with its error.
     :param observers: objects that follow the run, see `Observer`.
     :param keep_results: whether a result that `as_completed` has handed out is kept.
         If not, memory does not grow with results, and `get_background_results`,
-        like all that returns results, has those alone that nobody has taken.
+        like all that returns results, has those alone that nobody has taken. Of an
+        error that was handed out, the text alone is kept.
     :param checkpoint: the path of a file in which successes are recorded, or a
         `concurra.checkpoint.Checkpoint`. What has succeeded in an earlier run with the
         same file is not run again, as long as its call is the same.
@@ -216,6 +218,8 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         :raises TypeError, ValueError: tasks depend on labels that were never added, or
             an attribute was changed to what is wrong. Nothing has been started, and it
             can still be mended.
+        :raises CheckpointError: the file of the checkpoint cannot be used: another run
+            has it, or it is no checkpoint. It can still be mended, too.
         :raises RuntimeError: the runner has been started before; or there are tasks for
             processes, and one is a function of a module whose import waits for this
             call, or this is a daemonic process, which cannot have any.
@@ -259,7 +263,8 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         """Whether what `execute_in_background` started has not been fetched yet.
 
         Not to be polled for the end: it stays true until `get_background_results`,
-        which waits for that, or `abort` has returned.
+        which waits for that, or `abort` has returned, or a loop over `as_completed` has
+        ended. During `run` it is false.
         """
         return self._life.in_background
 
@@ -298,7 +303,10 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         a `run` that follows returns the same results.
 
         :param verify: whether to log the report.
-        :raises TypeError, ValueError: as `run` does, if it comes before the start.
+        :raises TypeError, ValueError: it comes before the start, and an attribute was
+            changed to what is wrong. What else `run` refuses is not looked for, such as
+            unknown dependencies, lacking resources or a checkpoint that another run
+            has: the tasks are terminated, and nothing can be mended any more.
         :raises RuntimeError: this is the copy of a runner that a fork has made, in a
             worker process for one.
         """

@@ -96,7 +96,8 @@ class Following:
         """Wait for the end of a run in the background; whether it has come.
 
         It returns no results, logs no report, and terminates nothing: not even Ctrl-C
-        does that here.
+        does that here. In an observer or a handler of the log it does not wait, and
+        returns False at once.
 
         :param timeout: seconds to wait at the most; None for ever.
         :raises RuntimeError: nothing was started, or the end would wait for the caller.
@@ -139,6 +140,7 @@ class Following:
         """The values of a task of `map` so far, by the indexes of its items, in order.
 
         At any time, also after it has failed: those of all items that have succeeded.
+        With ``keep_results=False``, none once the result of a success was handed out.
 
         :raises ValueError: no task of `map` has this label.
         :raises RuntimeError: this is the copy of a runner that a fork has made.
@@ -164,7 +166,9 @@ class Following:
         From a thread it is the error itself, from a process a copy, if it can be
         pickled. Its traceback is text, as a `RemoteTraceback` at the end of its chain
         of causes: frames would keep alive what they have in their variables. Where
-        there was no exception one is made: a `TimeoutError`, for one.
+        there was no exception one is made: a `TimeoutError`, for one. With
+        ``keep_results=False``, what was raised is a `RuntimeError` with the text of the
+        error once the result was handed out.
 
         :raises ValueError: no task has this label.
         :raises RuntimeError: it has not ended.

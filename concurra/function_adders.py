@@ -45,8 +45,8 @@ class FunctionAdders(Adding):
             awaited, in an event loop of its own. In a thread each attempt runs in a
             copy of the context (see `contextvars`) in which it was added.
         :param args: its arguments. What another adder has returned, or `ref`, stands
-            for the result of that task, also directly within a list, tuple, set or
-            dict; and the call depends on it.
+            for the result of that task, also directly within a list, tuple, set,
+            frozenset or dict of just that type; and the call depends on it.
         :param label: its name in the results; None for the number of tasks before it.
         :param depends_on: labels of the tasks that must succeed first. They may be
             added later. A string is one label; None, or False, is none.

@@ -230,7 +230,8 @@ else:
             it is at work.
         :param trigger_rule: when it starts: ``"all_success"`` when all tasks that it
             depends on have succeeded, ``"all_done"`` when all have ended, whatever
-            became of them, ``"one_failed"`` as soon as one has not succeeded.
+            became of them, ``"one_failed"`` as soon as one has failed, was terminated,
+            or was skipped because of such a one.
         :param name: what the report's table shows in the column ``task``.
         :param version: of the function, for a ``checkpoint``: when it is another one,
             the task is run again.
