@@ -71,6 +71,7 @@ def clear(path: StrPath, labels: Optional[Iterable[Hashable]] = None) -> None:
     if os.path.exists(path):
         file = CheckpointFile(path)
         try:
+            file.open()
             file.forget(keys)
         finally:
             file.close()
@@ -109,6 +110,7 @@ class CheckpointReader(Reader):
     ) -> Mapping[Task, Outcome]:
         """See `Reader.restore`."""
         self._file = file = CheckpointFile(self._checkpoint.path)
+        file.open()
         self._missing = {task: self._key(task) for task in tasks}
         known = file.known(self._checkpoint.max_age)
         found: Dict[Task, int] = {}
