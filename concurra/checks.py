@@ -10,6 +10,7 @@ import math
 import operator
 import os
 from collections.abc import Hashable, Iterable, Mapping
+from functools import partial
 
 from .wording import brief
 
@@ -218,6 +219,28 @@ def function(value: Any) -> Any:
         expected = "callable (a function, not what it returns)"
         raise wrong(TypeError, "the task", expected, value)
     return value
+
+
+def prompt(parameter: str, value: Any) -> Any:
+    """A function whose answer is there when it has been called."""
+    if is_deferred(value):
+        expected = (
+            "a function that runs when it is called, neither async def nor a "
+            "generator function"
+        )
+        raise wrong(TypeError, parameter, expected, value)
+    return value
+
+
+def is_deferred(function: Any) -> bool:
+    """Whether nothing of a function runs when it is called."""
+    from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+
+    while isinstance(function, partial):
+        function = function.func
+    tests = (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction)
+    called = getattr(type(function), "__call__", None)  # of an object
+    return any(test(each) for test in tests for each in (function, called))
 
 
 def call(func: Any, args: Any = None, kwargs: Any = None) -> CallParts:

@@ -34,7 +34,7 @@ class Retry:
         both errors.
     :param delay: seconds from the end of an attempt to the start of the next, during
         which the task takes up no worker. Or a function of the number of attempts so
-        far that returns them.
+        far that returns them; it is no ``async def``, nor is ``on``.
     :param backoff: what the delay is multiplied with after each further attempt.
     :param max_delay: seconds that no delay exceeds; None for no limit. Like ``backoff``
         it is refused where the delay is 0, as it would have no effect.
@@ -74,7 +74,9 @@ class Retry:
         self.retries = checks.whole("retries", retries, least=0)
         self.on = _error_types(on)
         self.delay = delay
-        if not callable(delay):
+        if callable(delay):
+            checks.prompt("delay", delay)
+        else:
             _finite("delay", checks.seconds("delay", delay, zero=True))
         self.backoff = _finite("backoff", checks.number("backoff", backoff, 1))
         self.max_delay = max_delay
@@ -186,7 +188,7 @@ def _error_types(on: Any) -> Any:
     ):
         return kinds if several else on
     if callable(on) and not isinstance(on, type):
-        return on
+        return checks.prompt("on", on)
     raise checks.wrong(
         TypeError, "on", "a type of exceptions, several, or a function", on
     )
