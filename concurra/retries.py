@@ -77,7 +77,7 @@ class Retry:
         if callable(delay):
             checks.prompt("delay", delay)
         else:
-            _finite("delay", checks.seconds("delay", delay, zero=True))
+            _seconds_of(delay)
         self.backoff = _finite("backoff", checks.number("backoff", backoff, 1))
         self.max_delay = max_delay
         if max_delay is not None:
@@ -116,7 +116,7 @@ class Retry:
             what it returns.
         """
         if callable(self.delay):
-            seconds = checks.seconds("delay", self.delay(attempts), zero=True)
+            seconds = _seconds_of(self.delay(attempts))
         else:
             seconds = float(self.delay)
         if self.backoff != 1 and seconds:
@@ -158,6 +158,10 @@ _DEFAULTS = dict(Retry.__init__.__kwdefaults__ or ())
 
 def _retry(kind: Type[Retry], retries: int, rest: Any) -> Retry:
     return kind(retries, **rest)
+
+
+def _seconds_of(delay: Any) -> float:
+    return _finite("delay", checks.seconds("delay", delay, zero=True))
 
 
 def _finite(parameter: str, number: float) -> float:

@@ -238,6 +238,9 @@ def test_a_delay_of_the_users() -> None:
         (-1, "delay must be a number of seconds, 0 or more, not -1"),
         (None, "delay must be a number of seconds, not None"),
         ("1", "delay must be a number of seconds, not '1'"),
+        (math.nan, "delay must be a number of seconds, 0 or more, not nan"),
+        (math.inf, "delay must be finite, not inf"),
+        (Decimal("inf"), "delay must be finite, not inf"),
     ],
 )
 def test_a_delay_of_the_users_that_is_none(returned: Any, error: str) -> None:
