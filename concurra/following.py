@@ -102,7 +102,7 @@ class Following:
         :raises RuntimeError: nothing was started, or the end would wait for the caller.
         """
         if timeout is not None:
-            checks.seconds("timeout", timeout, zero=True)
+            timeout = checks.seconds("timeout", timeout, zero=True)
         return self._life.await_end(timeout)
 
     def counts(self) -> Dict[str, int]:

@@ -7,6 +7,8 @@ import gc
 import threading
 import time
 import weakref
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
@@ -89,6 +91,19 @@ def test_after_a_success():
         True,
         0,
     )
+
+
+@pytest.mark.parametrize("kind", [float, Decimal, Fraction])
+def test_any_number_of_seconds_to_wait(kind):
+    """Before the end and after it."""
+    runner = concurra.TaskRunner(progress_stats=False)
+    with Gate() as gate:
+        runner.add_task(gate.wait)
+        runner.execute_in_background()
+        assert runner.wait(kind("0.01")) is False
+        gate.open()
+        assert runner.wait(kind(BOUND)) is True
+    assert runner.wait(kind(0)) is True
 
 
 @pytest.mark.parametrize(
