@@ -200,7 +200,7 @@ class Following:
         )
 
     def _task(self, label: Hashable) -> Task:
-        task = self._plan.tasks.get(label)
+        task = self._plan.tasks.get(checks.label(label))
         if task is None:
             raise ValueError(f"label must be that of a task, not {show(label)}")
         return task

@@ -258,6 +258,19 @@ def test_exceptions_that_are_asked_for_too_soon():
         runner.exception("b")
 
 
+@pytest.mark.parametrize("ask", ["cancel", "exception", "partial"])
+def test_what_cannot_be_a_label(ask):
+    """Is refused in the words of the adders."""
+    runner = concurra.TaskRunner(progress_stats=False)
+    told = "^label must be hashable, not a value of type list$"
+    with pytest.raises(TypeError, match=told):
+        runner.add_task(abs, -1, label=["a"])
+    with pytest.raises(TypeError, match=told):
+        getattr(runner, ask)(["a"])
+    with pytest.raises(ValueError, match="^label must be that of a task, not None$"):
+        getattr(runner, ask)(None)
+
+
 def test_the_exceptions_of_an_execution_error():
     """By label, for all that failed; the first is its cause."""
     runner = concurra.TaskRunner(progress_stats=False)
