@@ -21,6 +21,7 @@ import time
 from operator import itemgetter
 from sys import intern
 
+from . import checks
 from .checkpoint_file import CheckpointFile
 from .collector import collection_paused
 from .digests import digest
@@ -61,12 +62,13 @@ def clear(path: StrPath, labels: Optional[Iterable[Hashable]] = None) -> None:
 
     :param labels: of these tasks; a string is one label. None for all.
     :raises CheckpointError: a run has the file, or it is no checkpoint.
+    :raises TypeError, ValueError: an argument is of the wrong type or out of its range.
     """
     path = Checkpoint(path).path
     keys = None
     if labels is not None:
-        single = isinstance(labels, (str, bytes, TaskRef))
-        named = [labels] if single else list(labels)
+        given = [labels] if isinstance(labels, TaskRef) else labels
+        named = checks.some_labels("labels", given)
         keys = [digest(e.label if isinstance(e, TaskRef) else e) for e in named]
     if os.path.exists(path):
         file = CheckpointFile(path)

@@ -183,17 +183,22 @@ def labels(value: Any) -> Tuple[Hashable, ...]:
     """
     if value is None or value is False:
         return ()
+    return some_labels("depends_on", value)
+
+
+def some_labels(parameter: str, value: Any) -> Tuple[Hashable, ...]:
+    """Labels, each once, in order; a string is one label."""
     if type(value) is not list:
         if isinstance(value, (str, bytes)):
             return (value,)
         if not isinstance(value, Iterable):
-            raise wrong(TypeError, "depends_on", "a collection of labels", value)
+            raise wrong(TypeError, parameter, "a collection of labels", value)
     named = tuple(value)
     for each in named:
         if type(each) not in _PLAIN and (each is None or not _is_hashable(each)):
             index = [other is each for other in named].index(True)
             expected = "a hashable label other than None"
-            raise wrong(TypeError, f"depends_on[{index}]", expected, each)
+            raise wrong(TypeError, f"{parameter}[{index}]", expected, each)
     return named if len(named) < 2 else tuple(dict.fromkeys(named))
 
 
