@@ -37,7 +37,7 @@ class Retry:
         far that returns them; it is no ``async def``, nor is ``on``.
     :param backoff: what the delay is multiplied with after each further attempt.
     :param max_delay: seconds that no delay exceeds; None for no limit. Like ``backoff``
-        it is refused where the delay is 0, as it would have no effect.
+        and ``jitter`` it is refused where the delay is 0, as it would have no effect.
     :param jitter: the part of each delay, from 0 to 1, up to which it is shortened at
         random, so that tasks that failed together do not start together.
     :param attempt_timeout: seconds that an attempt may take; None for no limit. One
@@ -82,9 +82,9 @@ class Retry:
         self.max_delay = max_delay
         if max_delay is not None:
             checks.seconds("max_delay", max_delay, zero=True)
-        if not self.delays:
-            _without_delay(self.backoff, max_delay)
         self.jitter = checks.number("jitter", jitter, 0, most=1)
+        if not self.delays:
+            _without_delay(self.backoff, max_delay, self.jitter)
         self.attempt_timeout = attempt_timeout
         if attempt_timeout is not None:
             checks.seconds("attempt_timeout", attempt_timeout)
@@ -170,11 +170,12 @@ def _finite(parameter: str, number: float) -> float:
     return number
 
 
-def _without_delay(backoff: float, max_delay: Optional[float]) -> None:
+def _without_delay(backoff: float, max_delay: Optional[float], jitter: float) -> None:
     """Refuse what has no effect where attempts follow each other at once."""
     for parameter, value, default in (
         ("backoff", backoff, 1),
         ("max_delay", max_delay, None),
+        ("jitter", jitter, 0),
     ):
         if value != default:
             raise ValueError(

@@ -74,6 +74,8 @@ def test_defaults() -> None:
         ({"delay": 0.0, "backoff": 2}, "backoff has no effect without a delay: "),
         ({"max_delay": 5}, "max_delay has no effect without a delay: max_delay=5 must"),
         ({"max_delay": 0}, "max_delay has no effect without a delay: "),
+        ({"jitter": 0.5}, "jitter has no effect without a delay: jitter=0.5 must come"),
+        ({"delay": 0, "jitter": 1}, "jitter has no effect without a delay: "),
         ({"attempt_timeout": 0}, "attempt_timeout must be a number of seconds, more"),
         ({"attempt_timeout": "5"}, "attempt_timeout must be a number of seconds"),
     ],
