@@ -44,6 +44,8 @@ class Adding:
         plan = self._plan
         if label is not None and type(label) is not str and type(label) is not int:
             label = checks.label(label)
+            if isinstance(label, TaskRef):
+                raise misplaced("label", label)
         needed = () if depends_on is None else checks.plain_labels(depends_on)
         if needed is None:
             single = isinstance(depends_on, TaskRef)
@@ -96,3 +98,12 @@ class Adding:
                 "process has its result here"
             )
         return options
+
+
+def misplaced(parameter: str, reference: TaskRef) -> Exception:
+    """The error of who gives another task as the label of one that is added."""
+    expected = (
+        "the task's own (a reference to another task goes to depends_on, or among the "
+        "arguments)"
+    )
+    return checks.wrong(TypeError, parameter, expected, reference)

@@ -21,6 +21,7 @@ import time
 from operator import itemgetter
 from sys import intern
 
+from . import checks
 from .checkpoint_file import CheckpointFile
 from .collector import collection_paused
 from .digests import digest
@@ -61,16 +62,18 @@ def clear(path: StrPath, labels: Optional[Iterable[Hashable]] = None) -> None:
 
     :param labels: of these tasks; a string is one label. None for all.
     :raises CheckpointError: a run has the file, or it is no checkpoint.
+    :raises TypeError, ValueError: an argument is of the wrong type or out of its range.
     """
     path = Checkpoint(path).path
     keys = None
     if labels is not None:
-        single = isinstance(labels, (str, bytes, TaskRef))
-        named = [labels] if single else list(labels)
+        given = [labels] if isinstance(labels, TaskRef) else labels
+        named = checks.some_labels("labels", given)
         keys = [digest(e.label if isinstance(e, TaskRef) else e) for e in named]
     if os.path.exists(path):
         file = CheckpointFile(path)
         try:
+            file.open()
             file.forget(keys)
         finally:
             file.close()
@@ -109,6 +112,7 @@ class CheckpointReader(Reader):
     ) -> Mapping[Task, Outcome]:
         """See `Reader.restore`."""
         self._file = file = CheckpointFile(self._checkpoint.path)
+        file.open()
         self._missing = {task: self._key(task) for task in tasks}
         known = file.known(self._checkpoint.max_age)
         found: Dict[Task, int] = {}

@@ -37,34 +37,33 @@ INSERT OR REPLACE INTO successes (label, call, moment, result) VALUES (?, ?, ?, 
 
 
 class CheckpointFile:
-    """Opens a file for its owner alone, until it is closed or this process ends.
+    """A file that its owner has for itself from `open` to `close`.
 
-    :raises CheckpointError: another one has it, or it is no checkpoint.
+    Two steps, so that the owner can close what is cut short at any point of the first.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._absolute = os.path.abspath(path)  # never one of SQLite's special names
-        self._file = self._connect()
-        try:
-            self._prepare()
-        except BaseException as error:
-            self._file.close()
-            if isinstance(error, sqlite3.Error):
-                raise self._refusal(error) from None
-            raise
-        self._identity = self._look()
+        self._file: sqlite3.Connection = None  # type: ignore[assignment]
+        self._identity: Optional[Tuple[int, int]] = None
 
-    def _connect(self) -> sqlite3.Connection:
+    def open(self) -> None:
+        """Take the file; it is to be closed, also if that raises.
+
+        :raises CheckpointError: another one has it, or it is no checkpoint.
+        """
         try:
-            return sqlite3.connect(
+            self._file = sqlite3.connect(
                 self._absolute,
                 timeout=0,
                 isolation_level=None,
                 check_same_thread=False,  # it is used by one after the other
             )
+            self._prepare()
         except sqlite3.Error as error:
             raise self._refusal(error) from None
+        self._identity = self._look()
 
     def _prepare(self) -> None:
         execute = self._file.execute
@@ -170,8 +169,9 @@ class CheckpointFile:
                 self._file.executemany(query, [(label,) for label in labels])
 
     def close(self) -> None:
-        """Let others have it."""
-        self._file.close()
+        """Let others have it, if it was opened."""
+        if self._file is not None:
+            self._file.close()
 
 
 def _writable(path: str) -> bool:

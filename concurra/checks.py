@@ -10,6 +10,7 @@ import math
 import operator
 import os
 from collections.abc import Hashable, Iterable, Mapping
+from functools import partial
 
 from .wording import brief
 
@@ -182,17 +183,22 @@ def labels(value: Any) -> Tuple[Hashable, ...]:
     """
     if value is None or value is False:
         return ()
+    return some_labels("depends_on", value)
+
+
+def some_labels(parameter: str, value: Any) -> Tuple[Hashable, ...]:
+    """Labels, each once, in order; a string is one label."""
     if type(value) is not list:
         if isinstance(value, (str, bytes)):
             return (value,)
         if not isinstance(value, Iterable):
-            raise wrong(TypeError, "depends_on", "a collection of labels", value)
+            raise wrong(TypeError, parameter, "a collection of labels", value)
     named = tuple(value)
     for each in named:
         if type(each) not in _PLAIN and (each is None or not _is_hashable(each)):
             index = [other is each for other in named].index(True)
             expected = "a hashable label other than None"
-            raise wrong(TypeError, f"depends_on[{index}]", expected, each)
+            raise wrong(TypeError, f"{parameter}[{index}]", expected, each)
     return named if len(named) < 2 else tuple(dict.fromkeys(named))
 
 
@@ -218,6 +224,28 @@ def function(value: Any) -> Any:
         expected = "callable (a function, not what it returns)"
         raise wrong(TypeError, "the task", expected, value)
     return value
+
+
+def prompt(parameter: str, value: Any) -> Any:
+    """A function whose answer is there when it has been called."""
+    if is_deferred(value):
+        expected = (
+            "a function that runs when it is called, neither async def nor a "
+            "generator function"
+        )
+        raise wrong(TypeError, parameter, expected, value)
+    return value
+
+
+def is_deferred(function: Any) -> bool:
+    """Whether nothing of a function runs when it is called."""
+    from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+
+    while isinstance(function, partial):
+        function = function.func
+    tests = (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction)
+    called = getattr(type(function), "__call__", None)  # of an object
+    return any(test(each) for test in tests for each in (function, called))
 
 
 def call(func: Any, args: Any = None, kwargs: Any = None) -> CallParts:

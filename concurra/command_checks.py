@@ -99,7 +99,12 @@ def shell_argv(argv: Any) -> str:
 
 def directory(value: Optional[AnyPath]) -> Optional[str]:
     """The path of a directory; whether it exists shows when the command starts."""
-    return None if value is None else _text("cwd", value, "a path")
+    if value is None:
+        return None
+    path = _text("cwd", value, "a path")
+    if not path:
+        raise _wrong(ValueError, "cwd", "the path of a directory", value)
+    return path
 
 
 def executable(value: Optional[AnyPath]) -> Optional[str]:

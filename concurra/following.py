@@ -103,7 +103,7 @@ class Following:
         :raises RuntimeError: nothing was started, or the end would wait for the caller.
         """
         if timeout is not None:
-            checks.seconds("timeout", timeout, zero=True)
+            timeout = checks.seconds("timeout", timeout, zero=True)
         return self._life.await_end(timeout)
 
     def counts(self) -> Dict[str, int]:
@@ -204,7 +204,7 @@ class Following:
         )
 
     def _task(self, label: Hashable) -> Task:
-        task = self._plan.tasks.get(label)
+        task = self._plan.tasks.get(checks.label(label))
         if task is None:
             raise ValueError(f"label must be that of a task, not {show(label)}")
         return task

@@ -6,7 +6,7 @@ from contextvars import copy_context
 from types import FunctionType
 
 from . import checks, logs
-from .adding import Adding
+from .adding import Adding, misplaced
 from .errors import hidden
 from .options import ATTRIBUTE, NO_CHOICE, Chosen, choose, split
 from .tasks import EMPTY, REFERENCES, Call, Task, TaskRef, call_of, referred
@@ -147,6 +147,8 @@ class FunctionAdders(Adding):
         context = self._context_of(copy_context())
         tasks: List[Task] = []
         for (func, args, kwargs), label in items:
+            if isinstance(label, TaskRef):
+                raise misplaced(f"workload item {len(tasks)}: label", label)
             func, chosen = split(func)
             options = self._choice(chosen, ()) if chosen else self._plan.shared
             if referred(args, kwargs):

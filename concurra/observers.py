@@ -178,7 +178,7 @@ def check(observers: Any) -> List[Observer]:
 
     :raises TypeError: one of them lacks a method, or has one that would never run.
     """
-    from .checks import wrong
+    from .checks import is_deferred, wrong
 
     if isinstance(observers, (str, bytes)) or not hasattr(observers, "__iter__"):
         raise wrong(TypeError, "observers", "a list of observers", observers)
@@ -189,18 +189,9 @@ def check(observers: Any) -> List[Observer]:
         ):
             raise wrong(TypeError, "observers", "a list of Observer objects", each)
         for name in (*_METHODS.values(), _FAILURE, "watch"):
-            if _is_deferred(getattr(each, name, None)):
+            if is_deferred(getattr(each, name, None)):
                 raise TypeError(
                     f"{kind(each)}.{name} of an observer must be a function that runs "
                     "when it is called, neither async def nor a generator function"
                 )
     return checked
-
-
-def _is_deferred(method: Any) -> bool:
-    """Whether nothing of a method runs when it is called."""
-    from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
-
-    tests = (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction)
-    called = getattr(method, "__call__", None)  # of an object
-    return any(test(each) for test in tests for each in (method, called))

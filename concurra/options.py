@@ -183,7 +183,7 @@ class _Configured:
 if TYPE_CHECKING:
 
     @overload
-    def task(function: F, /, **options: Any) -> F: ...
+    def task(function: F, /, **options: Any) -> F: ...  # as a bare decorator, too
 
     @overload
     def task(
@@ -216,7 +216,8 @@ else:
 
         A function that is given is not changed: what comes back stands for it, for an
         adder or a call. A definition is decorated in place: the function stays what it
-        was.
+        was. Without any option it is itself what comes back, so a bare ``@task`` is one
+        of which nothing is chosen.
 
         What is chosen at a call goes before what is chosen at the definition, and that
         before what the runner has. None is no choice.
@@ -254,6 +255,8 @@ else:
             return partial(_decorate, chosen)
         checks.function(function)
         inner, before = split(function)
+        if not chosen:
+            return function
         return _Configured(inner, Chosen({**before, **chosen}))
 
 

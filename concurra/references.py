@@ -8,7 +8,7 @@ and input of a command it stands for the text of the result.
 
 from __future__ import annotations
 
-from . import command_checks
+from . import checks, command_checks
 from .options import ALL_SUCCESS
 from .tasks import CONTAINERS, REFERENCES, Call, Command, FullCall, Task, TaskRef
 
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 def ref(label: Hashable) -> TaskRef:
     """A reference to the task with a label, which may be added later.
 
-    :raises TypeError: the label is not hashable.
+    :raises TypeError: the label is not hashable, or None.
     """
-    hash(label)
-    return TaskRef(label)
+    if label is None:
+        raise checks.wrong(TypeError, "label", "a hashable label other than None", None)
+    return TaskRef(checks.label(label))
 
 
 class ReferringCall(Call):

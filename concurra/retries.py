@@ -34,10 +34,10 @@ class Retry:
         both errors.
     :param delay: seconds from the end of an attempt to the start of the next, during
         which the task takes up no worker. Or a function of the number of attempts so
-        far that returns them.
+        far that returns them; it is no ``async def``, nor is ``on``.
     :param backoff: what the delay is multiplied with after each further attempt.
     :param max_delay: seconds that no delay exceeds; None for no limit. Like ``backoff``
-        it is refused where the delay is 0, as it would have no effect.
+        and ``jitter`` it is refused where the delay is 0, as it would have no effect.
     :param jitter: the part of each delay, from 0 to 1, up to which it is shortened at
         random, so that tasks that failed together do not start together.
     :param attempt_timeout: seconds that an attempt may take; None for no limit. One
@@ -74,15 +74,17 @@ class Retry:
         self.retries = checks.whole("retries", retries, least=0)
         self.on = _error_types(on)
         self.delay = delay
-        if not callable(delay):
-            _finite("delay", checks.seconds("delay", delay, zero=True))
+        if callable(delay):
+            checks.prompt("delay", delay)
+        else:
+            _seconds_of(delay)
         self.backoff = _finite("backoff", checks.number("backoff", backoff, 1))
         self.max_delay = max_delay
         if max_delay is not None:
             checks.seconds("max_delay", max_delay, zero=True)
-        if not self.delays:
-            _without_delay(self.backoff, max_delay)
         self.jitter = checks.number("jitter", jitter, 0, most=1)
+        if not self.delays:
+            _without_delay(self.backoff, max_delay, self.jitter)
         self.attempt_timeout = attempt_timeout
         if attempt_timeout is not None:
             checks.seconds("attempt_timeout", attempt_timeout)
@@ -114,7 +116,7 @@ class Retry:
             what it returns.
         """
         if callable(self.delay):
-            seconds = checks.seconds("delay", self.delay(attempts), zero=True)
+            seconds = _seconds_of(self.delay(attempts))
         else:
             seconds = float(self.delay)
         if self.backoff != 1 and seconds:
@@ -158,17 +160,22 @@ def _retry(kind: Type[Retry], retries: int, rest: Any) -> Retry:
     return kind(retries, **rest)
 
 
+def _seconds_of(delay: Any) -> float:
+    return _finite("delay", checks.seconds("delay", delay, zero=True))
+
+
 def _finite(parameter: str, number: float) -> float:
     if math.isinf(number):
         raise checks.wrong(ValueError, parameter, "finite", number)
     return number
 
 
-def _without_delay(backoff: float, max_delay: Optional[float]) -> None:
+def _without_delay(backoff: float, max_delay: Optional[float], jitter: float) -> None:
     """Refuse what has no effect where attempts follow each other at once."""
     for parameter, value, default in (
         ("backoff", backoff, 1),
         ("max_delay", max_delay, None),
+        ("jitter", jitter, 0),
     ):
         if value != default:
             raise ValueError(
@@ -186,7 +193,7 @@ def _error_types(on: Any) -> Any:
     ):
         return kinds if several else on
     if callable(on) and not isinstance(on, type):
-        return on
+        return checks.prompt("on", on)
     raise checks.wrong(
         TypeError, "on", "a type of exceptions, several, or a function", on
     )

@@ -7,6 +7,8 @@ import gc
 import threading
 import time
 import weakref
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
@@ -89,6 +91,19 @@ def test_after_a_success():
         True,
         0,
     )
+
+
+@pytest.mark.parametrize("kind", [float, Decimal, Fraction])
+def test_any_number_of_seconds_to_wait(kind):
+    """Before the end and after it."""
+    runner = concurra.TaskRunner(progress_stats=False)
+    with Gate() as gate:
+        runner.add_task(gate.wait)
+        runner.execute_in_background()
+        assert runner.wait(kind("0.01")) is False
+        gate.open()
+        assert runner.wait(kind(BOUND)) is True
+    assert runner.wait(kind(0)) is True
 
 
 @pytest.mark.parametrize(
@@ -241,6 +256,19 @@ def test_exceptions_that_are_asked_for_too_soon():
         runner.exception("a")
     with pytest.raises(ValueError, match="label must be that of a task, not 'b'"):
         runner.exception("b")
+
+
+@pytest.mark.parametrize("ask", ["cancel", "exception", "partial"])
+def test_what_cannot_be_a_label(ask):
+    """Is refused in the words of the adders."""
+    runner = concurra.TaskRunner(progress_stats=False)
+    told = "^label must be hashable, not a value of type list$"
+    with pytest.raises(TypeError, match=told):
+        runner.add_task(abs, -1, label=["a"])
+    with pytest.raises(TypeError, match=told):
+        getattr(runner, ask)(["a"])
+    with pytest.raises(ValueError, match="^label must be that of a task, not None$"):
+        getattr(runner, ask)(None)
 
 
 def test_the_exceptions_of_an_execution_error():

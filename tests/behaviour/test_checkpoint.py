@@ -508,6 +508,26 @@ def test_to_forget(path):
     assert not path.with_name("none").exists()
 
 
+@pytest.mark.parametrize(
+    ("labels", "error"),
+    [
+        (3, "labels must be a collection of labels, not 3"),
+        (False, "labels must be a collection of labels, not False"),
+        ([[1]], r"labels\[0\] must be a hashable label other than None, not a value"),
+        (["a", None], r"labels\[1\] must be a hashable label other than None"),
+    ],
+)
+def test_what_are_no_labels_to_forget(labels, error, path):
+    """They are refused, whether there is a file or not, and nothing is forgotten."""
+    with pytest.raises(TypeError, match=f"^{error}"):
+        clear(path, labels)
+    assert not path.exists()
+    run(path, a_then_b())
+    with pytest.raises(TypeError, match=f"^{error}"):
+        clear(path, labels)
+    assert run(path, a_then_b()) == ["a", "b"]
+
+
 # What cannot be recorded --------------------------------------------------------------
 
 

@@ -22,6 +22,12 @@ def load(value):
     return value * 2
 
 
+@task
+def load_bare(value):
+    """The same, of which nothing is chosen."""
+    return value * 2
+
+
 @task(timeout=BOUND)
 async def load_async(value):
     """The same, `async def`."""
@@ -78,6 +84,7 @@ def test_decorated_functions_run_in_every_mode(mode):
     runner = runner_in(mode, 2)
     for label, function in {
         "plain": load,
+        "bare": load_bare,
         "call": task(load, timeout=BOUND),
         "async": load_async,
         "method": Source().load,
@@ -92,9 +99,10 @@ def test_decorated_functions_run_in_every_mode(mode):
         assert (result["result"], result["execution_mode"]) == (8, mode_of(mode))
     if mode != "fallback":  # there, a lambda hides them
         names = [result["task_name"] for result in results.values()]
-        assert names == ["loader", "loader", "load_async", "method", "loader", "x"]
+        rest = ["loader", "load_async", "method", "loader", "x"]
+        assert names == ["loader", "load_bare", *rest]
         retries = [result["task_retries"] for result in results.values()]
-        assert retries == [2, 2, 0, 0, 2, 2]
+        assert retries == [2, 0, 2, 0, 0, 2, 2]
 
 
 def test_a_decorated_function_is_called_as_ever():

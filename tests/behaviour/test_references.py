@@ -209,6 +209,34 @@ def test_a_reference_of_another_runner():
     assert len(runner) == 1
 
 
+@pytest.mark.parametrize("reference", [ref("a"), None])
+def test_a_reference_as_a_label(reference):
+    """It is another task's; the error says where it can go, and nothing is added."""
+    runner = runner_in("thread")
+    added = runner.add_task(_make, 1, label="a")
+    label = added if reference is None else reference
+    told = (
+        "label must be the task's own (a reference to another task goes to depends_on, "
+        "or among the arguments), not <TaskRef 'a'>"
+    )
+    for call, where in (
+        (lambda: runner.add_task(_make, 1, label=label), ""),
+        (lambda: runner.add_func(_make, 1, key=label), ""),
+        (lambda: runner.add_function(_make, [1], key=label), ""),
+        (lambda: runner.map(_make, [1], label=label), ""),
+        (lambda: runner.add_command(["true"], label), ""),
+        (lambda: runner.add_shell_command("true", label), ""),
+        (
+            lambda: runner.add_work([(_make, (1,)), (_make, (1,), {}, label)]),
+            "workload item 1: ",
+        ),
+    ):
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert str(caught.value) == where + told
+    assert len(runner) == 1
+
+
 def test_a_reference_to_nothing():
     """Is found when the run starts, and can be mended then."""
     runner = runner_in("thread")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -244,6 +245,7 @@ def test_many_delays_are_told_apart():
     [
         (lambda attempts: 1 / 0, "ZeroDivisionError: division by zero"),
         (lambda attempts: -1, "ValueError: delay must be a number of seconds, 0 or mo"),
+        (lambda attempts: math.inf, "ValueError: delay must be finite, not inf"),
         (lambda attempts: "x", "TypeError: delay must be a number of seconds, not 'x'"),
     ],
 )

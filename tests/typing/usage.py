@@ -166,6 +166,12 @@ def load(url: str, *, times: int = 1) -> str:
     return url * times
 
 
+@concurra.task
+def load_bare(url: str) -> str:
+    """A task of which nothing is chosen."""
+    return url
+
+
 @concurra.task(timeout=60)
 async def load_later(url: str) -> str:
     """So does one that is awaited."""
@@ -175,6 +181,7 @@ async def load_later(url: str) -> str:
 def choose_options(runner: concurra.TaskRunner) -> None:
     """Options, wherever they can be said."""
     assert_type(load("a", times=2), str)
+    assert_type(load_bare("a"), str)
     assert_type(concurra.task(power, priority=2, timeout=5)(3, exponent=2), int)
     runner.add_task(load, "a", label="decorated")
     runner.add_task(concurra.task(load_later, name="later"), "a", label="later")

@@ -96,14 +96,18 @@ class Struck(BaseException):
     """What a late timer raises."""
 
 
-def struck_at(line: int, decision: Callable[[], object]) -> bool:
-    """Make a decision; an exception strikes at a line; whether it came so far."""
-    left = [line]
+def struck_at(step: int, decision: Callable[[], object], unit: str = "line") -> bool:
+    """Make a decision; an exception strikes at a step; whether it came so far.
+
+    :param unit: what is a step: ``"line"``, or ``"opcode"``.
+    """
+    left = [step]
 
     def trace(frame: Any, event: str, arg: object) -> Any:
         if "/concurra/" not in frame.f_code.co_filename.replace("\\", "/"):
             return None
-        if event == "line":
+        frame.f_trace_opcodes = unit == "opcode"
+        if event == unit:
             left[0] -= 1
             if left[0] == 0:
                 sys.settrace(None)

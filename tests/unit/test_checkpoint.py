@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from concurra.checkpoint import Checkpoint, CheckpointReader
+from concurra.checkpoint import Checkpoint, CheckpointReader, clear
 from concurra.checkpoint_file import CheckpointFile
 from concurra.digests import digest
 from concurra.events import END, RUN_START, TASK_START, Event
@@ -18,7 +18,7 @@ from concurra.outcomes import Outcome, Restored
 from concurra.plan import Plan
 from concurra.results import Recorder, Registry
 from concurra.tasks import Task
-from tests.unit.replay import struck_at
+from tests.unit.replay import Struck, struck_at
 from tests.unit.support import add, error_of, failure, labels, make, success, take_all
 
 
@@ -209,6 +209,55 @@ def test_abandoned_before_or_after(path: Path) -> None:
     world.reader.abandon()
     world.close()
     assert world.told == []
+
+
+# Before anybody has the connection, the interpreter closes it.
+@pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
+def test_a_start_that_is_struck_anywhere_leaves_the_file_to_others(path: Path) -> None:
+    """Also as long as somebody has the error, and by it all that it went through."""
+    recorded(path, "a")
+    step = 0
+    struck = True
+    while struck:
+        step += 1
+        world = World(path, make("a"), make("b"))
+        errors = []
+
+        def start() -> None:
+            try:
+                world.restore()
+            except Struck as error:
+                errors.append(error)
+
+        struck = struck_at(step, start, "opcode")
+        assert struck == bool(errors)
+        world.reader.abandon()
+        clear(path, labels=["unknown"])
+    assert step > 100
+
+
+def test_an_interrupt_while_a_file_is_looked_at(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leaves the file to others, whoever has opened it."""
+
+    def interrupt(file: CheckpointFile) -> None:
+        raise KeyboardInterrupt
+
+    world = World(path, make("a"))
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointFile, "_look", interrupt)
+        with pytest.raises(KeyboardInterrupt) as restoring:
+            world.restore()
+    world.reader.abandon()
+    clear(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointFile, "_look", interrupt)
+        with pytest.raises(KeyboardInterrupt) as clearing:
+            clear(path)
+    assert world.restore() == []
+    world.close()
+    assert restoring.tb and clearing.tb
 
 
 def test_an_error_whose_text_cannot_be_had(path: Path) -> None:

@@ -145,6 +145,9 @@ def test_directories() -> None:
     assert checks.directory(pathlib.PurePosixPath("/tmp/x")) == "/tmp/x"
     refused(checks.directory, 5, TypeError, "cwd must be a path, not 5")
     refused(checks.directory, ["/"], TypeError, "cwd must be a path, not ['/']")
+    empty = "cwd must be the path of a directory, not "
+    refused(checks.directory, "", ValueError, f"{empty}''")
+    refused(checks.directory, b"", ValueError, f"{empty}b''")
 
 
 def test_environments() -> None:

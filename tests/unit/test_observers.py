@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any, Callable
 
@@ -150,7 +151,7 @@ def test_what_an_observer_raises_is_said_once(error: Any, words: str) -> None:
     assert "_call" not in warnings[0]
 
 
-@pytest.mark.parametrize("kind", ["async", "generator", "object"])
+@pytest.mark.parametrize("kind", ["async", "generator", "object", "partial"])
 @pytest.mark.parametrize("name", ["on_task_end", "on_task_failure", "watch"])
 def test_a_method_that_would_never_run_is_refused(kind: str, name: str) -> None:
     """The error names it."""
@@ -165,7 +166,12 @@ def test_a_method_that_would_never_run_is_refused(kind: str, name: str) -> None:
         async def __call__(self, fact: Any) -> None:
             """The same."""
 
-    made = {"async": awaited, "generator": generated, "object": Callable()}
+    made = {
+        "async": awaited,
+        "generator": generated,
+        "object": Callable(),
+        "partial": functools.partial(Callable()),
+    }
     observer = type("Late", (Observer,), {name: made[kind]})()
     with pytest.raises(TypeError, match=f"^Late.{name} of an observer must be a func"):
         check([Keeping(), observer])

@@ -317,6 +317,22 @@ def print_nothing() -> str:
     return "nothing"
 
 
+@task
+def bare(url: str) -> str:
+    """A definition for which nothing is chosen."""
+    return url
+
+
+def test_nothing_is_chosen_by_a_bare_decorator() -> None:
+    """The function itself comes back, so that it is still pickled by its name."""
+    assert bare("a") == "a" and split(bare) == (bare, {})
+    assert pickle.loads(pickle.dumps(bare)) is bare
+    assert task(print_nothing) is print_nothing
+    assert task(fetch, timeout=None) is fetch
+    configured = task(fetch, priority=7)
+    assert task(configured) is configured
+
+
 def test_a_call_goes_before_the_definition() -> None:
     """For what it chooses; the rest is kept. Also what would be the default."""
     assert split(task(fetch, timeout=5))[1] == {
@@ -421,7 +437,7 @@ def test_objects_and_classes() -> None:
         Client().fetch,
         functools.partial(fetch, "a"),
         staticmethod(print_nothing),
-        task(print_nothing),
+        task(print_nothing, timeout=1),
         int,
     ],
 )

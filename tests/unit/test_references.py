@@ -62,8 +62,15 @@ def test_a_reference_shows_its_label() -> None:
 
 def test_a_label_that_is_not_hashable_is_none() -> None:
     """It is refused where it is named."""
-    with pytest.raises(TypeError, match="unhashable"):
+    with pytest.raises(TypeError, match="^label must be hashable, not a value of type"):
         ref(["load"])  # type: ignore[arg-type]
+
+
+def test_nothing_is_no_label() -> None:
+    """No task can have it, so it would be missed at the start only."""
+    told = "^label must be a hashable label other than None, not None$"
+    with pytest.raises(TypeError, match=told):
+        ref(None)
 
 
 @pytest.mark.parametrize("reference", [ref("a"), make("a")])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import pickle
 import random
+from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -72,6 +74,8 @@ def test_defaults() -> None:
         ({"delay": 0.0, "backoff": 2}, "backoff has no effect without a delay: "),
         ({"max_delay": 5}, "max_delay has no effect without a delay: max_delay=5 must"),
         ({"max_delay": 0}, "max_delay has no effect without a delay: "),
+        ({"jitter": 0.5}, "jitter has no effect without a delay: jitter=0.5 must come"),
+        ({"delay": 0, "jitter": 1}, "jitter has no effect without a delay: "),
         ({"attempt_timeout": 0}, "attempt_timeout must be a number of seconds, more"),
         ({"attempt_timeout": "5"}, "attempt_timeout must be a number of seconds"),
     ],
@@ -80,6 +84,62 @@ def test_what_is_refused(options: dict[str, Any], error: str) -> None:
     """By the name of the parameter, with the value as it was given."""
     with pytest.raises((TypeError, ValueError), match=f"^{error}"):
         Retry(**{"retries": 1, **options})
+
+
+async def awaited(given: Any) -> float:
+    """Nobody awaits it."""
+    return 0
+
+
+def generated(given: Any) -> Iterator[float]:
+    """Nobody takes anything of it."""
+    yield 0
+
+
+async def generated_later(given: Any) -> AsyncIterator[float]:
+    """The same."""
+    yield 0
+
+
+class Awaited:
+    """Called, it is to be awaited; to make one is not."""
+
+    def __init__(self, given: object = None) -> None:
+        pass
+
+    def __float__(self) -> float:
+        return 2.0
+
+    async def __call__(self, given: Any) -> float:
+        return 0
+
+
+@pytest.mark.parametrize("parameter", ["on", "delay"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        awaited,
+        generated,
+        generated_later,
+        Awaited(),
+        Awaited().__call__,
+        functools.partial(awaited),
+        functools.partial(functools.partial(Awaited())),
+    ],
+)
+def test_a_function_that_would_never_run_is_refused(
+    parameter: str, function: Any
+) -> None:
+    """What it returns would count as true, and is no number."""
+    told = f"^{parameter} must be a function that runs when it is called, neither async"
+    with pytest.raises(TypeError, match=f"{told} def nor a generator function, not "):
+        Retry(1, **{parameter: function})
+
+
+def test_what_is_made_by_a_call_may_be_awaited() -> None:
+    """The call itself runs at once."""
+    delay: Any = Awaited
+    assert Retry(1, delay=delay).wait(1) == 2
 
 
 def test_all_but_the_number_are_keywords() -> None:
@@ -180,6 +240,9 @@ def test_a_delay_of_the_users() -> None:
         (-1, "delay must be a number of seconds, 0 or more, not -1"),
         (None, "delay must be a number of seconds, not None"),
         ("1", "delay must be a number of seconds, not '1'"),
+        (math.nan, "delay must be a number of seconds, 0 or more, not nan"),
+        (math.inf, "delay must be finite, not inf"),
+        (Decimal("inf"), "delay must be finite, not inf"),
     ],
 )
 def test_a_delay_of_the_users_that_is_none(returned: Any, error: str) -> None:
