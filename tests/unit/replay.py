@@ -96,18 +96,14 @@ class Struck(BaseException):
     """What a late timer raises."""
 
 
-def struck_at(step: int, decision: Callable[[], object], unit: str = "line") -> bool:
-    """Make a decision; an exception strikes at a step; whether it came so far.
-
-    :param unit: what is a step: ``"line"``, or ``"opcode"``.
-    """
-    left = [step]
+def struck_at(line: int, decision: Callable[[], object]) -> bool:
+    """Make a decision; an exception strikes at a line; whether it came so far."""
+    left = [line]
 
     def trace(frame: Any, event: str, arg: object) -> Any:
         if "/concurra/" not in frame.f_code.co_filename.replace("\\", "/"):
             return None
-        frame.f_trace_opcodes = unit == "opcode"
-        if event == unit:
+        if event == "line":
             left[0] -= 1
             if left[0] == 0:
                 sys.settrace(None)

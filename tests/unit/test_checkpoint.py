@@ -229,11 +229,11 @@ def test_a_start_that_is_struck_anywhere_leaves_the_file_to_others(path: Path) -
             except Struck as error:
                 errors.append(error)
 
-        struck = struck_at(step, start, "opcode")
+        struck = struck_at(step, start)
         assert struck == bool(errors)
         world.reader.abandon()
         clear(path, labels=["unknown"])
-    assert step > 100
+    assert step > 50
 
 
 def test_an_interrupt_while_a_file_is_looked_at(

@@ -1059,9 +1059,9 @@ def test_who_is_dismissed_tells_nothing(
     run = schedule(play("stubborn", stubborn), play("other", other), timeout=TIMEOUT)
     tell = run.events.tell
 
-    def watched() -> None:
+    def watched(elsewhere: Callable[[], object]) -> None:
         tellers.append(run.scheduler._serving.get(threading.get_ident()))
-        tell()
+        tell(elsewhere)
 
     monkeypatch.setattr(run.events, "tell", watched)
     run.start()
