@@ -64,18 +64,27 @@ class Display:
         self._lines = Lines(encoding), Lines(encoding)
         self._block = ([] if block is None else block) if how == GROUPED else None
         self._looks: List[Optional[Tuple[Any, bool, str]]] = [None, None]
+        # Of a task that was ended another thread shows what there is, while it goes on.
+        self._changing = threading.RLock()
+        self._ended = False  # no further block is shown
 
     def write(self, number: int, piece: Union[bytes, str]) -> None:
         """Show what was printed to a stream, as far as its lines are complete."""
-        lines = self._lines[number].feed(piece)
-        if lines:
-            self._take(number, lines)
+        with self._changing:
+            lines = self._lines[number].feed(piece)
+            if lines:
+                self._take(number, lines)
 
     def end(self, note: str = "") -> None:
         """The attempt has ended: show what is left.
 
         :param note: what the heading of a block says of it.
         """
+        with self._changing:
+            self._end(note)
+            self._ended = True
+
+    def _end(self, note: str) -> None:
         for number in (0, 1):
             lines = self._lines[number].end()
             if lines:
@@ -88,7 +97,7 @@ class Display:
     def _take(self, number: int, lines: List[str]) -> None:
         if self._block is None:
             self._show(number, lines)
-        else:
+        elif not self._ended:
             text = "\n".join(lines) + "\n"
             self._block.append(text.encode("utf-8", "backslashreplace"))
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from ..tasks import CALL, COMMAND, FEED
-from .thread import FallbackWorker, ThreadWorker, perform
+from .thread import FallbackWorker, ThreadWorker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
     from typing import Any, Callable, Collection, Dict, List, Optional
+    from typing import Sequence
 
-    from ..tasks import Call, Job
+    from ..tasks import Job
     from ..threads import ThreadCache
     from . import Done, Worker
     from .initializer import Initializer
@@ -70,13 +71,10 @@ class Pool:
         self._prepared: List[ProcessWorker] = []
         self._start: Optional[Callable[[], ProcessWorker]] = None  # before all threads
         self._printing: Optional[Printing] = None
-        #: Calls a function in the calling thread.
-        self.perform: Callable[[Call], Any] = perform
         if output in ("prefixed", "grouped"):
             from . import printing
 
             self._printing = printing.Printing(output, max_output)
-            self.perform = self._printing.perform
         self._processes: Optional[Processes] = None
         self._guardian: Any = None
         self._drain: Any = None
@@ -152,11 +150,20 @@ class Pool:
         return self._hire(self, done)
 
     def _thread_worker(self) -> ThreadWorker:
-        return ThreadWorker("thread", self.initializer, self.perform)
+        return ThreadWorker("thread", self.initializer, *self._performer())
+
+    def _performer(self) -> Sequence[Callable[..., Any]]:
+        """What calls the functions of a worker, and what is called if one goes on."""
+        if self._printing is None:
+            return ()
+        from .printing import Performer
+
+        performer = Performer(self._printing, self.threads.start_soon)
+        return performer, performer.abandon
 
     def fallback_worker(self) -> FallbackWorker:
         """What does jobs that cannot be sent to a process."""
-        return FallbackWorker(self.initializer, self.perform)
+        return FallbackWorker(self.initializer, *self._performer())
 
     def close(self) -> None:
         """See `Workers.close`."""

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     #: Label and number of an attempt, the number of the stream, and what was written.
     Printed = Tuple[Hashable, int, int, str]
 
+#: Seconds that the end of a run waits for a stream that does not take what is left.
+PATIENCE = 0.5
+
 #: Stands for the number of a stream where an attempt has ended.
 END = -1
 
@@ -60,26 +63,57 @@ class Printing:
             self._open = False
             streams.uninstall()
 
-    def perform(self, call: Call) -> Any:
-        """Call a function in this thread, and show what it prints.
+    def display(self, label: Hashable, attempt: int) -> Display:
+        """What shows an attempt."""
+        return Display(self._how, label, attempt, None, chunks(self._limit))
+
+
+class Performer:
+    """Calls the functions of one worker, and shows what they print.
+
+    :param printing: the run's.
+    :param start: starts a call in another thread.
+    """
+
+    def __init__(self, printing: Printing, start: Callable[..., object]) -> None:
+        self._printing = printing
+        self._start = start
+        self._display: Optional[Display] = None  # of the call at hand
+
+    def __call__(self, call: Call) -> Any:
+        """Call a function in this thread.
 
         Unless its task has been ended meanwhile: it goes on unheeded then.
         """
         task = current_task()
         if task is None:
             return perform(call)
-        display = self.display(task.label, task.attempt)
+        display = self._printing.display(task.label, task.attempt)
         before = streams.exchange(display.write)
+        self._display = display
 
         def finish(note: str) -> None:
+            self._display = None
             streams.exchange(before)
             display.end(note)
 
         return _perform(call, finish)
 
-    def display(self, label: Hashable, attempt: int) -> Display:
-        """What shows an attempt."""
-        return Display(self._how, label, attempt, None, chunks(self._limit))
+    def abandon(self) -> None:
+        """The call at hand goes on unheeded: show what it has printed so far."""
+        display, shown = self._display, threading.Event()
+
+        def show() -> None:
+            if display is not None:
+                display.end("was stopped")
+            shown.set()
+
+        if display is not None:
+            try:
+                self._start(show)
+            except Exception:
+                return  # there are no threads
+            shown.wait(PATIENCE)
 
 
 class Receiver:

@@ -113,6 +113,7 @@ class ThreadWorker:
 
     :param initialize: called before each job; sees to it that it is done once.
     :param perform: calls the functions.
+    :param abandon: called if the thread is still at work when nobody waits for it.
     """
 
     spent = False
@@ -127,8 +128,10 @@ class ThreadWorker:
         mode: ExecutionMode = "thread",
         initialize: Optional[Initialize] = None,
         perform: Callable[[Call], Any] = perform,
+        abandon: Callable[[], object] = lambda: None,
     ) -> None:
         self.mode = mode
+        self._abandon = abandon
         self._initialize = initialize
         self._perform = perform
         self.at_hand = NOTHING
@@ -198,7 +201,8 @@ class ThreadWorker:
         return self.at_hand
 
     def abandon(self) -> None:
-        """Nothing is held."""
+        """See `Worker.abandon`."""
+        self._abandon()
 
     def stop(self, force: int = TERMINATE) -> bool:
         """See `Worker.stop`: prevents the next job; the one at hand goes on.
@@ -221,8 +225,9 @@ class FallbackWorker(ThreadWorker):
         self,
         initialize: Optional[Initialize] = None,
         perform: Callable[[Call], Any] = perform,
+        abandon: Callable[[], object] = lambda: None,
     ) -> None:
-        super().__init__("thread_fallback", initialize, perform)
+        super().__init__("thread_fallback", initialize, perform, abandon)
 
     def begin(self, call: Call, note: Optional[Note] = None) -> Outcome:
         """See `Worker.begin`."""

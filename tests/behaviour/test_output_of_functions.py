@@ -160,6 +160,64 @@ def test_what_a_process_has_printed_that_is_stopped(monkeypatch, tmp_path, metho
         assert shown.text == expected
 
 
+@pytest.mark.parametrize("how", ["timeout", "attempt", "abort", "cancel"])
+def test_what_a_function_has_printed_that_is_stopped(monkeypatch, how):
+    """Its block is shown then, though it goes on; nothing of what comes later is."""
+    shown = shown_here(monkeypatch)
+    printed, leave, late, over = [threading.Event() for _ in range(4)]
+
+    def hang():
+        print("step 1")
+        print("step 2, which ", end="")
+        printed.set()
+        assert leave.wait(BOUND)
+        print("is too late")
+        late.set()
+
+    seconds = 0.2 if how == "timeout" else None
+    retry = concurra.Retry(0, attempt_timeout=0.2 if how == "attempt" else None)
+    runner = runner_in("thread", 2, output="grouped")
+    runner.add_task(
+        concurra.task(hang, timeout=seconds, task_retries=retry), label="it"
+    )
+    runner.add_task(over.wait, BOUND, label="other")
+    runner.execute_in_background()
+    assert printed.wait(BOUND)
+    if how == "cancel":
+        assert runner.cancel("it")
+    if how == "abort":
+        runner.abort(verify=False)
+    block = "== it: was stopped ==\nstep 1\nstep 2, which \n"
+    shown.wait_for(block)
+    leave.set()
+    assert late.wait(BOUND)
+    over.set()
+    result = runner.get_background_results(verify=False)
+    assert result["it"]["status"] != "Successful"
+    # After the run it prints as it would alone.
+    assert shown.text == (f"{block}is too late\n" if how == "abort" else block)
+
+
+def test_a_stream_that_is_stuck_holds_up_no_end(monkeypatch):
+    """What is left of a function that was stopped is not waited for then."""
+    stuck, leave = threading.Event(), threading.Event()
+
+    class Stuck(Shown):
+        def write(self, text):
+            stuck.set()
+            assert leave.wait(BOUND)
+            return len(text)
+
+    monkeypatch.setattr(sys, "stdout", Stuck())
+    runner = runner_in("thread", 1, output="prefixed")
+    runner.add_task(print, "x", label="it")
+    runner.execute_in_background()
+    assert stuck.wait(BOUND)
+    assert runner.cancel("it")
+    assert runner.get_background_results(verify=False)["it"]["status"] == "Terminated"
+    leave.set()
+
+
 def test_a_thread_that_is_left_behind(monkeypatch):
     """Goes on behind its label for as long as the run does; then as it would alone."""
     shown = shown_here(monkeypatch)
@@ -246,10 +304,10 @@ def test_streams_that_take_no_attributes(monkeypatch):
 def test_a_task_that_was_ended_before_it_began(monkeypatch):
     """Goes on unheeded, and what it prints has no label."""
     from concurra.tasks import Call
-    from concurra.workers.printing import Printing
+    from concurra.workers.printing import Performer, Printing
 
     shown = shown_here(monkeypatch)
-    assert Printing("grouped").perform(Call(print, ("late",))) is None
+    assert Performer(Printing("grouped"), print)(Call(print, ("late",))) is None
     assert shown.text == "late\n"
 
 
