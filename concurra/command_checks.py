@@ -99,22 +99,12 @@ def shell_argv(argv: Any) -> str:
 
 def directory(value: Optional[AnyPath]) -> Optional[str]:
     """The path of a directory; whether it exists shows when the command starts."""
-    if value is None:
-        return None
-    path = _text("cwd", value, "a path")
-    if not path:
-        raise _wrong(ValueError, "cwd", "the path of a directory", value)
-    return path
+    return None if value is None else _path("cwd", value, "a directory")
 
 
 def executable(value: Optional[AnyPath]) -> Optional[str]:
     """The path of a shell; whether it exists shows when the command starts."""
-    if value is None:
-        return None
-    path = _text("executable", value, "a path")
-    if not path:
-        raise _wrong(ValueError, "executable", "the path of a shell", value)
-    return path
+    return None if value is None else _path("executable", value, "a shell")
 
 
 def output_file(value: Optional[AnyPath]) -> Optional[str]:
@@ -124,10 +114,14 @@ def output_file(value: Optional[AnyPath]) -> Optional[str]:
     if isinstance(value, int):
         hint = "a path (pass_fds takes descriptors)"
         raise _wrong(TypeError, "stdout", hint, value)
-    path = _text("stdout", value, "a path")
+    return os.path.abspath(_path("stdout", value, "a file"))
+
+
+def _path(parameter: str, value: AnyPath, of: str) -> str:
+    path = _text(parameter, value, "a path")
     if not path:
-        raise _wrong(ValueError, "stdout", "the path of a file", value)
-    return os.path.abspath(path)
+        raise _wrong(ValueError, parameter, f"the path of {of}", value)
+    return path
 
 
 def environ(value: Optional[Mapping[Any, Any]]) -> Optional[Dict[str, Optional[str]]]:
