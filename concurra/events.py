@@ -134,8 +134,11 @@ class _Cursor:
         """Whether there is something to read, and nobody reads it."""
         return bool(self.unread) and not self.thread
 
-    def advance(self) -> None:
-        """Read all, unless another thread is at it, which then reads these too."""
+    def advance(self, begin: Callable[[], object] = lambda: None) -> None:
+        """Read all, unless another thread is at it, which then reads these too.
+
+        :param begin: called first by who reads, as that may take its time.
+        """
         me = threading.get_ident()
         while self.unread or self.thread == me:
             before = self.thread
@@ -145,6 +148,7 @@ class _Cursor:
                 return  # a reader asks for it
             self._inside = False  # it was struck at the end of a reader, perhaps
             try:
+                begin()
                 while self.unread:
                     self._read(self.unread.popleft())
             finally:
@@ -269,8 +273,8 @@ class Events:
     def tell(self, elsewhere: Callable[[], object] = lambda: None) -> None:
         """Let everybody read on; not under the lock.
 
-        :param elsewhere: has another thread tell as well. It is called before somebody
-            reads who may block, if others wait meanwhile.
+        :param elsewhere: has another thread tell as well. It is called by who begins to
+            read and may block, if others wait meanwhile.
         """
         # First: what is appended from here on is seen again.
         self._asked = self.unread = False
@@ -280,11 +284,13 @@ class Events:
                 cursor.advance()
             else:
                 slow.append(cursor)
-        while slow:
-            cursor = slow.pop(0)
+
+        def begin() -> None:
             if any(other.waits for other in slow):
                 elsewhere()
-            cursor.advance()
+
+        while slow:
+            slow.pop(0).advance(begin)
 
     def is_due(self) -> bool:
         """Whether a thread is to be asked to `tell`; after that it counts as asked."""

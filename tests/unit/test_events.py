@@ -109,6 +109,34 @@ def test_readers_of_a_group_read_each_fact_together() -> None:
     assert order == ["a1", "b1", "a2", "b2"]
 
 
+def test_each_reader_that_may_block_costs_one_thread() -> None:
+    """Who has begun to read has one more thread tell, if others wait; nobody else."""
+    many = 8
+    together = threading.Barrier(many)
+    asked: list[threading.Thread] = []
+
+    class Meeting(Reader):
+        def read(self, event: Event) -> None:
+            together.wait(BOUND)
+            super().read(event)
+
+    def elsewhere() -> None:
+        thread = threading.Thread(target=events.tell, args=(elsewhere,))
+        thread.start()
+        asked.append(thread)
+        thread.join(0.01)  # it may be faster than who has started it
+
+    readers = [Meeting(step=1) for _ in range(many)]
+    events = Events(3, *[[each] for each in readers])
+    tasks = ended(success(), success(), success())
+    events.record(tasks[:1], 0.0)
+    events.tell(elsewhere)
+    for thread in asked:  # it grows meanwhile
+        thread.join(BOUND)
+    assert [numbers(each) for each in readers] == [[1]] * many
+    assert len(asked) <= many
+
+
 class Blocking(Reader):
     """Blocks with the first fact."""
 
