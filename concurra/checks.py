@@ -245,7 +245,10 @@ def is_deferred(function: Any) -> bool:
         function = function.func
     tests = (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction)
     called = getattr(type(function), "__call__", None)  # of an object
-    return any(test(each) for test in tests for each in (function, called))
+    try:
+        return any(test(each) for test in tests for each in (called, function))
+    except Exception:  # it has attributes of its own making
+        return False
 
 
 def call(func: Any, args: Any = None, kwargs: Any = None) -> CallParts:

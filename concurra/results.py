@@ -265,10 +265,11 @@ class Registry(Mapping[Hashable, "Any"]):
         with collection_paused(len(tasks)):
             # Of its full size, which a copy has soonest: to grow, beside `made`, would
             # hold up other threads.
-            results: Dict[Any, Any] = tasks.copy()
+            left: Dict[Any, Any] = tasks
             if taken:
-                results = {k: v for k, v in tasks.items() if not taken[v.index]}
-            for label, task in results.items():
+                left = {k: v for k, v in tasks.items() if not taken[v.index]}
+            results = left.copy()
+            for label, task in left.items():
                 results[label] = made.get(label) or made.setdefault(label, record(task))
             return results
 

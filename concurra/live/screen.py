@@ -44,7 +44,8 @@ class Screen:
         self._open = True
         for number in range(len(NAMES)):
             stream = real(number)
-            if is_terminal(stream):
+            mine = any(each is stream for each in self._proxies)  # the same for both
+            if is_terminal(stream) and not mine:
                 proxy: Above = stand_in(stream, _is_free, partial(Above, stream, self))
                 proxy.serve(self)
                 self._proxies.append(proxy)

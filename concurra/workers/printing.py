@@ -13,6 +13,7 @@ goes where it always goes.
 from __future__ import annotations
 
 import threading
+import time
 
 from ..current import at_work, current_task
 from ..output import streams
@@ -99,9 +100,15 @@ class Performer:
 
         return _perform(call, finish)
 
-    def abandon(self) -> None:
-        """The call at hand goes on unheeded: show what it has printed so far."""
+    def abandon(self, cancelled: bool) -> None:
+        """The call at hand goes on unheeded: show what it has printed so far.
+
+        :param cancelled: whether it will soon end, and may print as it does.
+        """
         display, shown = self._display, threading.Event()
+        until = time.monotonic() + (PATIENCE if cancelled else 0)
+        while self._display is display is not None and time.monotonic() < until:
+            time.sleep(0.005)
 
         def show() -> None:
             if display is not None:

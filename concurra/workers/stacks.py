@@ -101,6 +101,11 @@ class Stack:
             if awaited is not None:
                 awaited.cancel()
 
+    @property
+    def awaits(self) -> bool:
+        """Whether its job waits for a coroutine."""
+        return (self.thread or 0) in _coroutines
+
     def expect(self) -> None:
         """It is about to be captured: then, if not before, when another one is.
 

@@ -113,7 +113,8 @@ class ThreadWorker:
 
     :param initialize: called before each job; sees to it that it is done once.
     :param perform: calls the functions.
-    :param abandon: called if the thread is still at work when nobody waits for it.
+    :param abandon: called if the thread is still at work when nobody waits for it, with
+        whether it waits for a coroutine, which was cancelled then.
     """
 
     spent = False
@@ -128,7 +129,7 @@ class ThreadWorker:
         mode: ExecutionMode = "thread",
         initialize: Optional[Initialize] = None,
         perform: Callable[[Call], Any] = perform,
-        abandon: Callable[[], object] = lambda: None,
+        abandon: Callable[[bool], object] = lambda cancelled: None,
     ) -> None:
         self.mode = mode
         self._abandon = abandon
@@ -202,7 +203,7 @@ class ThreadWorker:
 
     def abandon(self) -> None:
         """See `Worker.abandon`."""
-        self._abandon()
+        self._abandon(self.stack.awaits)
 
     def stop(self, force: int = TERMINATE) -> bool:
         """See `Worker.stop`: prevents the next job; the one at hand goes on.
@@ -225,7 +226,7 @@ class FallbackWorker(ThreadWorker):
         self,
         initialize: Optional[Initialize] = None,
         perform: Callable[[Call], Any] = perform,
-        abandon: Callable[[], object] = lambda: None,
+        abandon: Callable[[bool], object] = lambda cancelled: None,
     ) -> None:
         super().__init__("thread_fallback", initialize, perform, abandon)
 

@@ -353,6 +353,25 @@ def test_a_board_and_shown_output_come_and_go_in_any_order(
         assert (sys.stdout, sys.stderr) == (stream, stream)
 
 
+def test_a_board_where_both_streams_are_one(monkeypatch):
+    """The same object stands in for both: its lines come above once."""
+    stream = Stream()
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stderr", stream)
+    streams.install()
+    upper = sys.stdout
+    sys.stderr = upper
+    screen = BottomLines(stream)
+    screen.open()
+    screen.draw(["board", "row"])
+    print("above")
+    screen.draw(["board"])
+    assert stream.seen.lines == ["above", "board", ""]
+    screen.close()
+    assert upper.beneath is stream
+    streams.uninstall()
+
+
 def test_a_stream_that_prints_what_it_is_given(monkeypatch):
     """That is not the task's once more, which would have no end."""
     real = Stream()

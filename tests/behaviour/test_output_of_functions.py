@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import logging
@@ -196,6 +197,29 @@ def test_what_a_function_has_printed_that_is_stopped(monkeypatch, how):
     assert result["it"]["status"] != "Successful"
     # After the run it prints as it would alone.
     assert shown.text == (f"{block}is too late\n" if how == "abort" else block)
+
+
+def test_what_a_coroutine_prints_that_is_cancelled(monkeypatch):
+    """It comes to its end, and so does its block."""
+    shown = shown_here(monkeypatch)
+    begun = threading.Event()
+
+    async def clean_up():
+        try:
+            print("begun")
+            begun.set()
+            await asyncio.sleep(BOUND)
+        finally:
+            await asyncio.sleep(0.02)
+            print("cleaned up")
+
+    runner = runner_in("thread", 1, output="grouped")
+    runner.add_task(clean_up, label="it")
+    runner.execute_in_background()
+    assert begun.wait(BOUND)
+    assert runner.cancel("it")
+    runner.get_background_results(verify=False)
+    assert shown.text == "== it: raised CancelledError ==\nbegun\ncleaned up\n"
 
 
 def test_a_stream_that_is_stuck_holds_up_no_end(monkeypatch):

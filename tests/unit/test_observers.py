@@ -170,7 +170,7 @@ def test_a_method_that_would_never_run_is_refused(kind: str, name: str) -> None:
         "async": awaited,
         "generator": generated,
         "object": Callable(),
-        "partial": functools.partial(Callable()),
+        "partial": staticmethod(functools.partial(Callable())),
     }
     observer = type("Late", (Observer,), {name: made[kind]})()
     with pytest.raises(TypeError, match=f"^Late.{name} of an observer must be a func"):

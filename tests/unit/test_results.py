@@ -68,6 +68,31 @@ def record(task: Task, *outcomes: Outcome, **times: float) -> dict[str, Any]:
 # Result dicts -------------------------------------------------------------------------
 
 
+def test_a_label_whose_hash_changes_costs_no_other_result() -> None:
+    """Only itself may be found twice."""
+
+    class Changing:
+        number = 1
+
+        def __hash__(self) -> int:
+            return self.number
+
+    label = Changing()
+    plan = Plan()
+    for each in ("a", label, "b"):
+        plan.add(make(each))
+    plan.check()
+    plan.open()
+    while plan.remaining:
+        task = plan.take(0.0)
+        assert task is not None
+        plan.settle(task, success(7), 1.0)
+    Changing.number = 2
+    results = Registry(plan.tasks, Recorder(0.0).record).complete()
+    assert results["a"]["result"] == results["b"]["result"] == 7
+    assert results[label]["result"] == 7
+
+
 def test_a_result_has_the_documented_fields() -> None:
     """17 of them, in the documented values and types."""
     result = record(make("a"), success(42))
