@@ -33,6 +33,20 @@ def growing(attempts: int) -> float:
 # What is kept, and what is refused ----------------------------------------------------
 
 
+def test_a_rule_with_attributes_of_its_own_making() -> None:
+    """It is asked like any other."""
+
+    class Odd:
+        def __getattr__(self, name: str) -> Any:
+            raise KeyError(name)
+
+        def __call__(self, *args: object) -> int:
+            return 0
+
+    odd = Odd()
+    assert Retry(1, on=odd, delay=odd).on is odd
+
+
 def test_defaults() -> None:
     """At once, after any exception, for however long an attempt takes."""
     retry = Retry(3)
