@@ -226,14 +226,16 @@ def function(value: Any) -> Any:
     return value
 
 
+#: What is expected of a function whose answer counts as soon as it has been called.
+PROMPT = (
+    "a function that runs when it is called, neither async def nor a generator function"
+)
+
+
 def prompt(parameter: str, value: Any) -> Any:
     """A function whose answer is there when it has been called."""
     if is_deferred(value):
-        expected = (
-            "a function that runs when it is called, neither async def nor a "
-            "generator function"
-        )
-        raise wrong(TypeError, parameter, expected, value)
+        raise wrong(TypeError, parameter, PROMPT, value)
     return value
 
 

@@ -9,7 +9,8 @@ from . import checks, logs
 from .adding import Adding, misplaced
 from .errors import hidden
 from .options import ATTRIBUTE, NO_CHOICE, Chosen, choose, split
-from .tasks import EMPTY, REFERENCES, Call, Task, TaskRef, call_of, referred
+from .tasks import EMPTY, REFERENCES, Call, FullCall, Task, TaskRef, call_of
+from .tasks import referred
 from .wording import quote
 
 TYPE_CHECKING = False
@@ -73,9 +74,9 @@ class FunctionAdders(Adding):
             self._warn_of_slips("add_task", task, kwargs)
         context = copy_context()
         context = self._context_of(context) if context else EMPTY
-        if kwargs or context is not EMPTY:
-            job = call_of(task, args, kwargs, context)
-        else:  # what `call_of` would return, without a call more
+        if kwargs or context is not EMPTY:  # as `call_of`, without a call more
+            job: Call = FullCall(task, args, kwargs, context)
+        else:
             job = Call(task, args)
         references = referred(args, kwargs) if args or kwargs else ()
         if references:

@@ -178,7 +178,7 @@ def check(observers: Any) -> List[Observer]:
 
     :raises TypeError: one of them lacks a method, or has one that would never run.
     """
-    from .checks import is_deferred, wrong
+    from .checks import PROMPT, is_deferred, wrong
 
     if isinstance(observers, (str, bytes)) or not hasattr(observers, "__iter__"):
         raise wrong(TypeError, "observers", "a list of observers", observers)
@@ -190,8 +190,5 @@ def check(observers: Any) -> List[Observer]:
             raise wrong(TypeError, "observers", "a list of Observer objects", each)
         for name in (*_METHODS.values(), _FAILURE, "watch"):
             if is_deferred(getattr(each, name, None)):
-                raise TypeError(
-                    f"{kind(each)}.{name} of an observer must be a function that runs "
-                    "when it is called, neither async def nor a generator function"
-                )
+                raise TypeError(f"{kind(each)}.{name} of an observer must be {PROMPT}")
     return checked

@@ -263,11 +263,11 @@ class Registry(Mapping[Hashable, "Any"]):
         """The results of all tasks, which have all ended; not those taken."""
         made, record, tasks, taken = self._made, self._record, self._tasks, self._taken
         with collection_paused(len(tasks)):
-            # Of its full size, which a copy has soonest: to grow, beside `made`, would
-            # hold up other threads.
             left: Dict[Any, Any] = tasks
             if taken:
                 left = {k: v for k, v in tasks.items() if not taken[v.index]}
+            # Of its full size, which a copy has soonest: to grow, beside `made`, would
+            # hold up other threads.
             results = left.copy()
             for label, task in left.items():
                 results[label] = made.get(label) or made.setdefault(label, record(task))

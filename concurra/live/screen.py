@@ -44,8 +44,8 @@ class Screen:
         self._open = True
         for number in range(len(NAMES)):
             stream = real(number)
-            mine = any(each is stream for each in self._proxies)  # the same for both
-            if is_terminal(stream) and not mine:
+            # One stand-in may serve for both names: it has what it needs then.
+            if is_terminal(stream) and not self._is_mine(stream):
                 proxy: Above = stand_in(stream, _is_free, partial(Above, stream, self))
                 proxy.serve(self)
                 self._proxies.append(proxy)
@@ -91,7 +91,7 @@ class Screen:
             self._drawn = 0
         for number in range(len(NAMES)):
             stream = real(number)
-            if isinstance(stream, Above) and stream in self._proxies:
+            if self._is_mine(stream):
                 put(number, stream.stream)
         for handler, proxy in self._handlers.items():
             if handler.stream is proxy:
@@ -99,6 +99,9 @@ class Screen:
         for proxy in self._proxies:
             proxy.finish()
         self._handlers.clear()
+
+    def _is_mine(self, stream: Any) -> bool:
+        return isinstance(stream, Above) and stream in self._proxies
 
     @property
     def is_open(self) -> bool:

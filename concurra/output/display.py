@@ -81,18 +81,15 @@ class Display:
         :param note: what the heading of a block says of it.
         """
         with self._changing:
-            self._end(note)
+            for number in (0, 1):
+                lines = self._lines[number].end()
+                if lines:
+                    self._take(number, lines)
             self._ended = True
-
-    def _end(self, note: str) -> None:
-        for number in (0, 1):
-            lines = self._lines[number].end()
-            if lines:
-                self._take(number, lines)
-        if self._block:
-            block, self._block = self._block, []
-            text = b"".join(block).decode("utf-8", "backslashreplace")
-            self._show(0, text.split("\n")[:-1], self._heading(note))
+            if self._block:
+                block, self._block = self._block, []
+                text = b"".join(block).decode("utf-8", "backslashreplace")
+                self._show(0, text.split("\n")[:-1], self._heading(note))
 
     def _take(self, number: int, lines: List[str]) -> None:
         if self._block is None:

@@ -91,22 +91,26 @@ def stand_in(stream: Any, fits: Callable[[Any], bool], make: Callable[[], Any]) 
 
 def real(number: int) -> Any:
     """The stream that is there now, beneath all that stands in for it."""
-    stream = getattr(sys, NAMES[number])
-    while type(stream) is StandIn:
-        stream = stream.beneath
-    return stream
+    upper = _lowest(number)
+    return getattr(sys, NAMES[number]) if upper is None else upper.beneath
 
 
 def put(number: int, stream: Any) -> None:
     """Put a stream where the `real` one is, beneath all that stands in for that."""
     with _changing:
-        upper = getattr(sys, NAMES[number])
-        if type(upper) is not StandIn:
+        upper = _lowest(number)
+        if upper is None:
             setattr(sys, NAMES[number], stream)
-            return
-        while type(upper.beneath) is StandIn:
-            upper = upper.beneath
-        upper.beneath = stream
+        else:
+            upper.beneath = stream
+
+
+def _lowest(number: int) -> Optional[StandIn]:
+    """The last of what stands in for a stream; None if nothing does."""
+    found, stream = None, getattr(sys, NAMES[number])
+    while type(stream) is StandIn:
+        found, stream = stream, stream.beneath
+    return found
 
 
 def exchange(writer: Optional[Write]) -> Optional[Write]:

@@ -156,9 +156,7 @@ class Pool:
         """What calls the functions of a worker, and what is called if one goes on."""
         if self._printing is None:
             return ()
-        from .printing import Performer
-
-        performer = Performer(self._printing, self.threads.start_soon)
+        performer = self._printing.performer(self.threads.start_soon)
         return performer, performer.abandon
 
     def fallback_worker(self) -> FallbackWorker:

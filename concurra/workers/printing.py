@@ -13,7 +13,6 @@ goes where it always goes.
 from __future__ import annotations
 
 import threading
-import time
 
 from ..current import at_work, current_task
 from ..output import streams
@@ -64,6 +63,10 @@ class Printing:
             self._open = False
             streams.uninstall()
 
+    def performer(self, start: Callable[..., object]) -> Performer:
+        """What calls the functions of one worker, and shows what they print."""
+        return Performer(self, start)
+
     def display(self, label: Hashable, attempt: int) -> Display:
         """What shows an attempt."""
         return Display(self._how, label, attempt, None, chunks(self._limit))
@@ -80,6 +83,7 @@ class Performer:
         self._printing = printing
         self._start = start
         self._display: Optional[Display] = None  # of the call at hand
+        self._finished = threading.Event()  # that call
 
     def __call__(self, call: Call) -> Any:
         """Call a function in this thread.
@@ -91,12 +95,14 @@ class Performer:
             return perform(call)
         display = self._printing.display(task.label, task.attempt)
         before = streams.exchange(display.write)
+        self._finished.clear()
         self._display = display
 
         def finish(note: str) -> None:
-            self._display = None
             streams.exchange(before)
             display.end(note)
+            self._display = None
+            self._finished.set()
 
         return _perform(call, finish)
 
@@ -106,21 +112,18 @@ class Performer:
         :param cancelled: whether it will soon end, and may print as it does.
         """
         display, shown = self._display, threading.Event()
-        until = time.monotonic() + (PATIENCE if cancelled else 0)
-        while self._display is display is not None and time.monotonic() < until:
-            time.sleep(0.005)
+        if display is None or (cancelled and self._finished.wait(PATIENCE)):
+            return
+        try:
+            self._start(_show_stopped, display, shown)
+        except Exception:
+            return  # there are no threads
+        shown.wait(PATIENCE)
 
-        def show() -> None:
-            if display is not None:
-                display.end("was stopped")
-            shown.set()
 
-        if display is not None:
-            try:
-                self._start(show)
-            except Exception:
-                return  # there are no threads
-            shown.wait(PATIENCE)
+def _show_stopped(display: Display, shown: threading.Event) -> None:
+    display.end("was stopped")
+    shown.set()
 
 
 class Receiver:
