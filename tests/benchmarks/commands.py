@@ -25,9 +25,10 @@ def program(name: str) -> str:
 
 def with_concurra(n: int) -> Results:
     """The work with concurra: output captured, as it is by default."""
+    argv = [program("true")]
     runner = concurra.TaskRunner(max_concurrency=AT_ONCE)
     for _ in range(n):
-        runner.add_command([program("true")])
+        runner.add_command(argv)
     return run(runner)
 
 
