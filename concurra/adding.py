@@ -5,11 +5,11 @@ from __future__ import annotations
 from . import checks
 from .errors import hidden
 from .options import ONE_FAILED, Chosen, Options, OwnOptions, check_resources
-from .tasks import FEED, REFERENCES, Task, TaskRef
+from .tasks import FEED, REFERENCES, Task, TaskRef, label_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Hashable, Iterable, Mapping, Optional, Sequence
+    from typing import Any, Hashable, Iterable, Mapping, Optional, Sequence
     from typing import Tuple, Union
 
     from .lifecycle import LifeCycle
@@ -76,12 +76,12 @@ class Adding:
 
     def _labels(self, needed: Sequence[Any]) -> Tuple[Hashable, ...]:
         """Labels in the place of references, each once."""
-        labels: Dict[Hashable, None] = {}
-        for each in needed:
-            if type(each) is Task and self._plan.tasks.get(each.label) is not each:
-                raise ValueError(f"{each!r} is of another runner")
-            labels[each.label if isinstance(each, TaskRef) else each] = None
-        return tuple(labels)
+        tasks = self._plan.tasks
+        labels = [
+            label_of(each, tasks) if isinstance(each, TaskRef) else each
+            for each in needed
+        ]
+        return tuple(dict.fromkeys(labels))
 
     def _choice(self, chosen: Chosen, needed: Sequence[Hashable]) -> Options:
         """The options of a task of which something was chosen."""

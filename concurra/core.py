@@ -278,6 +278,7 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         For any thread at any time. A function in a thread cannot be killed: it is
         recorded as terminated, and goes on unheeded.
 
+        :param label: of the task, or what an adder has returned.
         :return: whether it had not ended before.
         :raises ValueError: no task has this label.
         :raises RuntimeError: this is the copy of a runner that a fork has made.

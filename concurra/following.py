@@ -7,6 +7,7 @@ from functools import partial
 from . import checks
 from .clock import monotonic
 from .errors import LifeCycleError
+from .tasks import TaskRef, label_of
 from .wording import quote, show
 
 TYPE_CHECKING = False
@@ -142,6 +143,7 @@ class Following:
         At any time, also after it has failed: those of all items that have succeeded.
         With ``keep_results=False``, none once the result of a success was handed out.
 
+        :param label: of the task, or what an adder has returned.
         :raises ValueError: no task of `map` has this label.
         :raises RuntimeError: this is the copy of a runner that a fork has made.
         """
@@ -170,6 +172,7 @@ class Following:
         ``keep_results=False``, what was raised is a `RuntimeError` with the text of the
         error once the result was handed out.
 
+        :param label: of the task, or what an adder has returned.
         :raises ValueError: no task has this label.
         :raises RuntimeError: it has not ended.
         """
@@ -204,7 +207,12 @@ class Following:
         )
 
     def _task(self, label: Hashable) -> Task:
-        task = self._plan.tasks.get(checks.label(label))
+        """The task with a label, or for which a reference stands."""
+        tasks = self._plan.tasks
+        label = checks.label(label)
+        task = tasks.get(
+            label_of(label, tasks) if isinstance(label, TaskRef) else label
+        )
         if task is None:
             raise ValueError(f"label must be that of a task, not {show(label)}")
         return task

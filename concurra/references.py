@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 def ref(label: Hashable) -> TaskRef:
     """A reference to the task with a label, which may be added later.
 
+    Of a reference, it is the same one.
+
     :raises TypeError: the label is not hashable, or None.
     """
     if label is None:
         raise checks.wrong(TypeError, "label", "a hashable label other than None", None)
-    return TaskRef(checks.label(label))
+    label = checks.label(label)
+    return label if isinstance(label, TaskRef) else TaskRef(label)
 
 
 class ReferringCall(Call):

@@ -350,6 +350,18 @@ REFERENCES: Final = frozenset((Task, TaskRef))
 CONTAINERS: Final = frozenset((list, tuple, set, frozenset, dict))
 
 
+def label_of(reference: TaskRef, tasks: Mapping[Hashable, Task]) -> Hashable:
+    """The label that a reference stands for.
+
+    :param tasks: those of a runner, by label.
+    :raises ValueError: another runner has returned the reference.
+    """
+    label = reference.label
+    if type(reference) is Task and tasks.get(label) is not reference:
+        raise ValueError(f"{reference!r} is of another runner")
+    return label
+
+
 def referred(args: Sequence[Any], kwargs: Mapping[str, Any] = {}) -> List[TaskRef]:
     """The references among arguments, in order; each once."""
     found: Dict[TaskRef, None] = {}

@@ -259,6 +259,23 @@ def test_exceptions_that_are_asked_for_too_soon():
 
 
 @pytest.mark.parametrize("ask", ["cancel", "exception", "partial"])
+def test_a_reference_in_the_place_of_a_label(ask):
+    """What an adder has returned does, and `ref`; that of another runner is refused."""
+    other, runner = (concurra.TaskRunner(progress_stats=False) for _ in range(2))
+    alien = other.add_task(str, label="a")
+    call = getattr(runner, ask)
+    with pytest.raises(ValueError, match="^<TaskRef 'a'> is of another runner$"):
+        call(alien)
+    added = runner.map(str, [1], label="a")
+    with pytest.raises(ValueError, match="^<TaskRef 'a'> is of another runner$"):
+        call(alien)
+    with pytest.raises(ValueError, match="that of a task, not <TaskRef 'b'>$"):
+        call(concurra.ref("b"))
+    runner.run()
+    assert call(added) == call(concurra.ref("a")) == call("a")
+
+
+@pytest.mark.parametrize("ask", ["cancel", "exception", "partial"])
 def test_what_cannot_be_a_label(ask):
     """Is refused in the words of the adders."""
     runner = concurra.TaskRunner(progress_stats=False)

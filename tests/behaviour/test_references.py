@@ -237,6 +237,15 @@ def test_a_reference_as_a_label(reference):
     assert len(runner) == 1
 
 
+def test_a_reference_to_a_reference():
+    """`ref` of what an adder has returned is that, of whichever runner it is."""
+    runner = runner_in("thread")
+    made = runner.add_task(_make, 7, label="a")
+    assert ref(made) is made
+    runner.add_task(_make, ref(made), label="b")
+    assert runner.run(verify=False)["b"]["result"] == 7
+
+
 def test_a_reference_to_nothing():
     """Is found when the run starts, and can be mended then."""
     runner = runner_in("thread")
