@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import threading
 
 from .arrivals import Arrivals
+from .threads import daemon
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ async def _stop(life: LifeCycle, broken: Broken, error: BaseException) -> None:
     over = asyncio.Event()
     leave = _caller(over.set)
     # The loop's own threads may all be busy, with what waits for this.
-    threading.Thread(target=finish, name="concurra", daemon=True).start()
+    daemon(finish).start()
     while not over.is_set():
         try:
             await over.wait()

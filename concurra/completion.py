@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 
+from .clock import monotonic
 from .errors import LifeCycleError
 from .wording import COPY
 
@@ -42,7 +42,7 @@ class Completion:
 
         :param timeout: seconds to wait at the most; None for ever.
         """
-        ends = None if timeout is None else time.monotonic() + timeout
+        ends = None if timeout is None else monotonic() + timeout
         # A lock of one's own, because an interrupt while it is held does no harm.
         waiter = threading.Lock()
         waiter.acquire()
@@ -50,7 +50,7 @@ class Completion:
         # Who comes too late to be released sees here that it has been reached.
         try:
             while not self.reached:
-                left = ATTENTION if ends is None else ends - time.monotonic()
+                left = ATTENTION if ends is None else ends - monotonic()
                 if left <= 0 or waiter.acquire(timeout=min(left, ATTENTION)):
                     break
         finally:

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 def pool_of(options: RunOptions, plan: Plan, threads: ThreadCache) -> Pool:
     """Where the workers come from; nothing is started by that."""
-    grace = float(options.terminate_timeout)
+    tasks, grace = plan.checked, float(options.terminate_timeout)
     if options.executor is not None:
         from .workers.executor import ExecutorPool
 
-        local = [task for task in plan.checked if task.options.local]
-        kept = [task for task in plan.checked if task.options.keep_remote]
+        local = [task for task in tasks if task.options.local]
+        kept = [task for task in tasks if task.options.keep_remote]
         return ExecutorPool(
             threads,
             options.executor,
@@ -33,9 +33,9 @@ def pool_of(options: RunOptions, plan: Plan, threads: ThreadCache) -> Pool:
             grace=grace,
             max_output=options.max_output,
         )
-    jobs = [task.job.kind for task in plan.checked if task.job]
+    jobs = [task.job.kind for task in tasks if task.job]
     calls, limit = jobs.count(CALL), options.max_concurrency
-    commands, tasks = COMMAND in jobs, plan.checked
+    commands = COMMAND in jobs
     return Pool(
         threads,
         checks.context(options.mp_context) if options.use_multiprocessing else None,

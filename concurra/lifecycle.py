@@ -13,6 +13,7 @@ import threading
 from functools import partial
 
 from .clock import monotonic
+from .completion import refuse
 from .errors import LifeCycleError, hidden
 from .events import Events
 from .hiring import pool_of
@@ -216,8 +217,7 @@ class LifeCycle(Looking):
                 self._terminate(partial(broken, error), first)
             raise
         try:
-            if refusal is not None:
-                raise refusal
+            refuse(refusal)
         finally:
             del refusal  # or else its traceback is a cycle, which holds the runner
 

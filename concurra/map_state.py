@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from .deadlines import ATTEMPT, TIMEOUT
+from .deadlines import TIMEOUT
 from .map_job import Fed, Order
 from .map_parts import Part, Spread
 from .options import seconds_of
@@ -115,18 +115,14 @@ class MapState(RunState):
 
     def _set_deadlines(self, slot: Slot, task: Task, now: float) -> None:
         """The timeout is the map's, and that of an attempt is a part's."""
-        options, spread = task.options, self._spreads.get(task)
+        spread = self._spreads.get(task)
         if type(task) is Part:
-            retry = options.retry
-            if retry is not None and retry.attempt_timeout is not None:
-                slot.began = now
-                moment = now + seconds_of(retry.attempt_timeout)
-                self._deadlines.add(ATTEMPT, slot, moment, (task, now))
+            self._limit_attempt(slot, task, now)
         elif spread is None:
             super()._set_deadlines(slot, task, now)
         else:
             slot.began = math.inf
-            timeout = self._timeout if options.timeout is None else options.timeout
+            timeout = self._timeout_of(task)
             if timeout is not None and not spread.noted:
                 self._deadlines.add(TIMEOUT, task, now + seconds_of(timeout), now)
 
@@ -229,21 +225,13 @@ class MapState(RunState):
 
     def cancel(self, task: Task, now: float) -> bool:
         """See `Stopping.cancel`."""
-        self._bring_in(task)
         done = super().cancel(task, now)
         self._stop_parts(task, now)
         return done
 
     def _time_out(self, task: Task, now: float) -> None:
-        self._bring_in(task)
         super()._time_out(task, now)
         self._stop_parts(task, now)
-
-    def _bring_in(self, task: Task) -> None:
-        """What has happened before counts first."""
-        for slot in self._slots_at(task):
-            if slot.outcome is not None:
-                self.ended(slot)
 
     def _stop_parts(self, task: Task, now: float) -> None:
         spread = self._spreads.get(task)
@@ -265,9 +253,9 @@ class MapState(RunState):
         super()._stop_slot(slot, *args)
 
     def _slots_at(self, task: Task) -> List[Slot]:
-        """The slots that are at a map; none if it is another task."""
+        """The slots that are at a task; of a map there may be many."""
         if task not in self._spreads:
-            return []
+            return super()._slots_at(task)
         return [
             slot
             for slot in self.slots.all
@@ -277,7 +265,9 @@ class MapState(RunState):
         ]
 
     def _slot_of(self, task: Task) -> Optional[Slot]:
-        slots = [] if task.outcome is not None else self._slots_at(task)
+        if task not in self._spreads or task.outcome is not None:
+            return super()._slot_of(task)
+        slots = self._slots_at(task)
         parts = [slot for slot in slots if slot.task is not task]
         return next(iter(parts or slots), None) or super()._slot_of(task)
 

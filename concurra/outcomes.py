@@ -124,9 +124,9 @@ class Outcome:
         could not be killed shows later; empty for none.
 
     ``exception`` is the error itself, if it is known: without a traceback, or as it was
-    pickled in another process. ``final`` tells that the task's own rule
-    speaks against another attempt. ``result`` is the result as an earlier run has
-    recorded it, of what was `Restored`.
+    pickled in another process. ``final`` tells that there is no further attempt,
+    whatever the cause. ``result`` is the result as an earlier run has recorded it, of
+    what was `Restored`.
     """
 
     __slots__ = (

@@ -58,7 +58,9 @@ def load_report_soon() -> None:
     if "tabulate" in sys.modules:
         return
     try:
-        threading.Thread(target=_load_report, daemon=True).start()
+        from .threads import daemon
+
+        daemon(_load_report).start()
     except RuntimeError:
         pass  # no more threads: the report does it
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 
 from . import checks
 from .errors import LifeCycleError
@@ -13,17 +12,17 @@ from .workers.imports import being_imported
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
-    from typing import Union
+    from typing import Collection, Union
 
     from .tasks import Task
 
 
 def check_processes(
-    tasks: Iterable[Task], start_method: Union[str, BaseContext, None]
+    tasks: Collection[Task], start_method: Union[str, BaseContext, None]
 ) -> None:
     """Refuse to run tasks in processes where that would never end, or not work.
 
-    :param tasks: all of the run, more than once.
+    :param tasks: all of the run.
     :raises LifeCycleError: what is to be changed.
     """
     _check_guard(start_method)
@@ -47,7 +46,7 @@ def _check_guard(start_method: Union[str, BaseContext, None]) -> None:
         )
 
 
-def _check_children(tasks: Iterable[Task]) -> None:
+def _check_children(tasks: Collection[Task]) -> None:
     """Refuse functions for processes in a process that Python lets have none."""
     from multiprocessing.process import current_process
 
@@ -65,7 +64,7 @@ def _check_children(tasks: Iterable[Task]) -> None:
 
 
 def _check_fork(
-    tasks: Iterable[Task], start_method: Union[str, BaseContext, None]
+    tasks: Collection[Task], start_method: Union[str, BaseContext, None]
 ) -> None:
     """Refuse to fork workers for functions where threads are greenlets of gevent.
 
@@ -87,7 +86,7 @@ def _check_fork(
         )
 
 
-def _check_imports(tasks: Iterable[Task]) -> None:
+def _check_imports(tasks: Collection[Task]) -> None:
     """Refuse functions that no process could import before the run has ended."""
     waiting = being_imported()
     for task in tasks if waiting else ():

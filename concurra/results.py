@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping
 
 from .collector import collection_paused
 from .errors import LifeCycleError
-from .outcomes import ERROR, STATUS, SUCCESS, UNTRIGGERED, warning_of
+from .outcomes import ERROR, STATUS, SUCCESS, warning_of
 from .tasks import Task
 from .wording import COPY
 
@@ -128,15 +128,14 @@ class Recorder:
 
 def _explain(result: Dict[str, Any], task: Task, outcome: Outcome) -> None:
     """Fill in what few have: those of tasks that did not just succeed at once."""
-    cause, error, trace = outcome.cause, outcome.error, outcome.trace
-    warning = outcome.warning
+    error, trace, warning = outcome.error, outcome.trace, outcome.warning
     if outcome.mode is None:  # no attempt was being made
         result["execution_mode"] = task.last_mode
         warning = warning or warning_of(task.last_mode)
     result["error"] = None if error is None else str(error)
     result["trace"] = str(trace) or None if trace else None
-    result["status"] = STATUS[cause]
-    result["has_failed"] = cause is not SUCCESS and cause is not UNTRIGGERED
+    result["status"] = outcome.status
+    result["has_failed"] = outcome.failed
     result["warning"] = str(warning) or None if warning else None
     result["attempts"] = task.attempts
     result["retried"] = task.attempts > 1

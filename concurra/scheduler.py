@@ -160,9 +160,7 @@ class Scheduler(Serving):
 
         :raises LifeCycleError: this is a copy, see `refusal`.
         """
-        refusal = self._completion.refusal()
-        if refusal is not None:
-            raise refusal
+        refuse(self._completion.refusal())
         done: Optional[bool] = self._ask(partial(self._state.cancel, task))
         return done is not False
 

@@ -237,7 +237,8 @@ class Serving:
             if worker is not None:
                 worker.close()
         finally:
-            slot.worker = None if worker is not None else slot.worker
+            if worker is not None:
+                slot.worker = None
             self._decisions.make(self._state.gone, slot, self._clock())
             self._perform()
 

@@ -286,13 +286,17 @@ class RunState(Stopping):
         return True
 
     def _set_deadlines(self, slot: Slot, task: Task, now: float) -> None:
-        options = task.options
-        timeout = self._timeout if options.timeout is None else options.timeout
+        timeout = self._timeout_of(task)
         if timeout is not None and task.attempts == 1:
             self._deadlines.add(TIMEOUT, task, now + seconds_of(timeout), now)
-        if options.retry is not None and options.retry.attempt_timeout is not None:
+        self._limit_attempt(slot, task, now)
+
+    def _limit_attempt(self, slot: Slot, task: Task, now: float) -> None:
+        """Set the deadline of an attempt, if it is to have one."""
+        retry = task.options.retry
+        if retry is not None and retry.attempt_timeout is not None:
             slot.began = now
-            moment = now + seconds_of(options.retry.attempt_timeout)
+            moment = now + seconds_of(retry.attempt_timeout)
             self._deadlines.add(ATTEMPT, slot, moment, (task, now))
 
     def deadline(self, slot: Slot, task: Task) -> Optional[float]:
@@ -300,9 +304,8 @@ class RunState(Stopping):
         if not self.timed and self._run_timeout is None:
             return None
         options, moments = task.options, [self._ends_by]
-        timeout = self._timeout if options.timeout is None else options.timeout
         if task.started is not None:
-            moments.append(task.started + seconds_of(timeout))
+            moments.append(task.started + seconds_of(self._timeout_of(task)))
         if options.retry is not None:
             moments.append(slot.began + seconds_of(options.retry.attempt_timeout))
         first = min(moments)

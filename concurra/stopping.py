@@ -24,8 +24,8 @@ from .timers import FOREVER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import AbstractSet, Any, Callable, Deque, Dict, Final, List, Optional
-    from typing import Set
+    from typing import AbstractSet, Any, Callable, Deque, Dict, Final, Iterable, List
+    from typing import Optional, Set
 
     from .deadlines import Deadlines
     from .effects import Effect
@@ -77,6 +77,11 @@ class Stopping:
 
     def _slot_of(self, task: Task) -> Optional[Slot]:
         raise NotImplementedError
+
+    def _slots_at(self, task: Task) -> List[Slot]:
+        """The slots that are at a task."""
+        slot = self._slot_of(task)
+        return [] if slot is None else [slot]
 
     def _dismiss(self, task: Task, slot: Optional[Slot]) -> AtHand:
         """What is at hand of a task, of which nothing more begins in its slot."""
@@ -146,6 +151,17 @@ class Stopping:
         self._call()
         self._check_end()
 
+    def _bring_in(self, slots: Iterable[Slot]) -> None:
+        """What has happened in these before counts first."""
+        for slot in tuple(slots):
+            if slot.state == AT_WORK and slot.outcome is not None:
+                self.ended(slot)
+
+    def _timeout_of(self, task: Task) -> Optional[float]:
+        """Seconds that a task may take, its retries included; None for ever."""
+        timeout = task.options.timeout
+        return self._timeout if timeout is None else timeout
+
     def _look_later(self, now: float) -> None:
         """Have readers of events look how far the run has come, if they want to."""
         if self._look_every is not None:
@@ -174,12 +190,10 @@ class Stopping:
             new = task not in self._cancelled
             self._cancelled[task] = None
             return new
-        slot = self._slot_of(task)
-        if slot is not None and slot.outcome is not None:
-            self.ended(slot)  # what has happened before counts first
-            slot = self._slot_of(task)
+        self._bring_in(self._slots_at(task))
         if task.outcome is not None:
             return False
+        slot = self._slot_of(task)
         at_hand = self._dismiss(task, slot)
         self.plan.cancel(task, Outcome.cancelled(at_hand), now, slot is not None)
         self.events.record(self.plan.ended, now)
@@ -194,9 +208,7 @@ class Stopping:
 
         :param force: the step to begin with, one of `steps`.
         """
-        for slot in tuple(self.slots.all):
-            if slot.state == AT_WORK and slot.outcome is not None:
-                self.ended(slot)
+        self._bring_in(self.slots.all)
         if not (self._opened or self.stopped):
             self.events.note(RUN_START, None, now)
         self.stopped = True
@@ -233,16 +245,12 @@ class Stopping:
     # -- how -------------------------------------------------------------------------
 
     def _time_out(self, task: Task, now: float) -> None:
-        slot = self._slot_of(task)
-        if slot is not None and slot.outcome is not None:
-            self.ended(slot)  # what has happened meanwhile counts first
-            slot = self._slot_of(task)
+        self._bring_in(self._slots_at(task))
         if task.outcome is not None:  # another's end was its own, too
             return
-        at_hand = self._dismiss(task, slot)
-        timeout = task.options.timeout
-        timeout = self._timeout if timeout is None else timeout
+        slot, timeout = self._slot_of(task), self._timeout_of(task)
         assert timeout is not None
+        at_hand = self._dismiss(task, slot)
         self._settle(task, Outcome.timed_out(timeout, at_hand), now)
         if slot is not None and slot.state == AT_WORK:
             self._stop_slot(slot, now)
@@ -263,9 +271,7 @@ class Stopping:
 
     def _time_out_run(self, now: float) -> None:
         assert self._run_timeout is not None
-        for slot in tuple(self.slots.all):
-            if slot.state == AT_WORK and slot.outcome is not None:
-                self.ended(slot)
+        self._bring_in(self.slots.all)
         self.stopped = True
         self._deadlines.tick(FOREVER)
         self._terminate(now, timeout=self._run_timeout)

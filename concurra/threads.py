@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     Work = Tuple[Callable[..., object], Tuple[Any, ...]]
 
 
+#: The name of all threads of this library.
+NAME = "concurra"
+
+
+def daemon(target: Callable[..., object], *args: Any) -> threading.Thread:
+    """A new thread of this library, which is to be started."""
+    return threading.Thread(target=target, args=args, name=NAME, daemon=True)
+
+
 class _Thread:
     """A thread of the cache: the call to be made, how often it has been begun, and a
     lock to wait for the next one."""
@@ -61,9 +70,7 @@ class ThreadCache:
             idle, _ = self._idle.popitem()  # atomic: nobody else gets the same
         except KeyError:
             new = _Thread((target, args))
-            new.thread = threading.Thread(
-                target=self._serve, args=(new,), name="concurra", daemon=True
-            )
+            new.thread = daemon(self._serve, new)
             self._all.add(new)
             try:
                 new.thread.start()
@@ -93,9 +100,7 @@ class ThreadCache:
 
         :raises RuntimeError: no thread can be started.
         """
-        thread = threading.Thread(
-            target=target, args=args, name="concurra", daemon=True
-        )
+        thread = daemon(target, *args)
         thread.start()
         self._own.append(thread)
 

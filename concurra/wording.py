@@ -117,7 +117,10 @@ class Trace:
             how: Any = {"lookup_lines": False}
             if sys.version_info >= (3, 10):
                 how["compact"] = True  # nothing that is not shown
-            self._found = TracebackException(type(error), error, frames, **how)
+            self._found = found = TracebackException(type(error), error, frames, **how)
+            before = found.__context__
+            if not found.stack and before is not None and not before.stack:
+                found.__context__ = None  # of the same call, which was not Python's
         except BaseException:  # this calls the user's code, and may lack memory
             pass
 

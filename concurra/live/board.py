@@ -10,6 +10,7 @@ from . import view
 from ..checks import seconds, whole
 from ..observers import Observer
 from ..output.streams import real
+from ..threads import daemon
 from .screen import is_terminal
 from .shows import Notebook, Plain, terminal
 
@@ -54,9 +55,7 @@ class LiveBoard(Observer):
             return
         self._show = show = _choose(self._rows, self._plain_every)
         self._over = over = threading.Event()
-        self._thread = threading.Thread(
-            target=_follow, args=(show, self._look, over), name="concurra", daemon=True
-        )
+        self._thread = daemon(_follow, show, self._look, over)
         self._thread.start()
 
     def on_task_failure(self, fact: Fact) -> None:

@@ -10,7 +10,7 @@ from ..wording import name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Dict, Final, List, Sequence, Tuple
+    from typing import Dict, Final, List, Sequence, Tuple
 
     from ..snapshot import AtWork, Snapshot
 
@@ -149,7 +149,7 @@ def painted(line: Sequence[Span], colours: bool) -> str:
     )
 
 
-def encodable(text: str, encoding: str, fallback: Callable[[str], str] = str) -> str:
+def encodable(text: str, encoding: str) -> str:
     """The text, with what the encoding lacks in plainer form."""
     plainer = text.translate({0x2501: "#", 0x2500: ".", 0x2717: "x", 0x2026: "~"})
     try:

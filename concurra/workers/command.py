@@ -17,6 +17,7 @@ import subprocess
 import threading
 import time
 
+from ..clock import monotonic
 from ..encoding import encoding
 from ..outcomes import ERROR, LOST, SUCCESS, UNAVAILABLE, AtHand, Remark, Outcome
 from ..steps import KILL, TERMINATE
@@ -245,8 +246,8 @@ class CommandWorker:
                 if self._stopped:
                     group.sweep()
             if output.ended and late == FOREVER:
-                late = time.monotonic() + LINGER
-            elif time.monotonic() >= late:
+                late = monotonic() + LINGER
+            elif monotonic() >= late:
                 if not group.stopped or group.sweep() == []:
                     output.read(0.0)  # what has come during that look
                     break
@@ -307,9 +308,9 @@ def _told(process: subprocess.Popen[bytes]) -> int:
 
     :raises ChildProcessError: nobody tells.
     """
-    until = time.monotonic() + HEARSAY
+    until = monotonic() + HEARSAY
     while process.returncode is None:
-        if time.monotonic() >= until:
+        if monotonic() >= until:
             raise ChildProcessError(
                 "the command's return code was taken by another part of the program: "
                 "does it ignore SIGCHLD, or wait for all children?"

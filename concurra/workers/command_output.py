@@ -15,10 +15,11 @@ import math
 import os
 import sys
 import threading
-import time
 from contextlib import suppress
 
+from ..clock import monotonic
 from ..encoding import encoding
+from ..threads import daemon
 from .forks import POSIX
 from .groups import await_end
 
@@ -138,7 +139,7 @@ class Output:
         except ProcessLookupError:
             self.ended = True
         except (AttributeError, OSError):  # not on this system
-            threading.Thread(target=self._await_end, args=(pid,), daemon=True).start()
+            daemon(self._await_end, pid).start()
 
     def _await_end(self, pid: int) -> None:
         await_end(pid)
@@ -152,7 +153,7 @@ class Output:
 
     def read(self, until: float = FOREVER) -> bool:
         """Read on until something ends, somebody wakes, or it is late; if woken."""
-        left = until - time.monotonic()
+        left = until - monotonic()
         timeout = None if left == FOREVER else math.ceil(1000 * max(0.0, left))
         woken = False
         for fd, event in self._poll.poll(timeout):
@@ -263,15 +264,13 @@ def read_in_threads(
         left.discard(fd)
         os.close(fd)
 
-    readers = [
-        threading.Thread(target=read, args=each, daemon=True) for each in pipes.items()
-    ]
+    readers = [daemon(read, *each) for each in pipes.items()]
     for reader in readers:
         reader.start()
     wait()
-    until = time.monotonic() + seconds
+    until = monotonic() + seconds
     for reader in readers:
-        reader.join(max(0.0, until - time.monotonic()))
+        reader.join(max(0.0, until - monotonic()))
     return set(left)
 
 

@@ -152,9 +152,8 @@ class DispatchedWorker(ProcessWorker):
 
     def break_off(self, how: str) -> None:
         """Nobody serves this worker any more: its process is killed, its job lost."""
-        self._how = (
-            how  # first: a thread that is sending the job may be the one to tell
-        )
+        # First: a thread that is sending the job may be the one to tell.
+        self._how = how
         try:
             self.stop(KILL)
         finally:

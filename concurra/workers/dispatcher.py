@@ -21,7 +21,7 @@ import socket
 import threading
 from contextlib import suppress
 
-from ..threads import report
+from ..threads import daemon, report
 from ..wording import describe
 from .forks import close_unshared, starting, unshared
 
@@ -123,9 +123,7 @@ class Dispatcher:
             raise RuntimeError("the dispatcher is closed")
         if self._files is None:
             files = _Files()
-            thread = threading.Thread(
-                target=self._run, args=(files,), name="concurra", daemon=True
-            )
+            thread = daemon(self._run, files)
             try:
                 thread.start()
             except BaseException:

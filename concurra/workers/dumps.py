@@ -20,7 +20,8 @@ import faulthandler
 import os
 import signal
 import threading
-import time
+
+from ..clock import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,14 +77,14 @@ class Dump:
         if self._until is None and self._fd is not None:
             self._starting = not ready
             self._exit = end
-            self._until = time.monotonic() + PATIENCE
+            self._until = monotonic() + PATIENCE
 
     def __str__(self) -> str:
         """Where the process was; waits for a moment if it was stopped just now."""
         end, until = self._exit, self._until
         if end is not None and until is not None:
             try:
-                ended = end.wait(max(0.0, until - time.monotonic()))
+                ended = end.wait(max(0.0, until - monotonic()))
             except (OSError, ValueError):  # it has just been reaped
                 ended = True
             with self._lock:

@@ -27,6 +27,7 @@ from ..remote_results import NotKept
 from ..retries import refusal
 from ..steps import KILL, TERMINATE
 from ..tasks import COMMAND, Call, FullCall
+from ..threads import daemon
 from ..wording import describe
 from .thread import ThreadWorker
 
@@ -229,9 +230,7 @@ def _at_work(work: Callable[[], Outcome], about: Any) -> Outcome:
         serve()
     else:  # the executor calls from within its own, and a loop cannot run in a loop
         run = copy_context().run
-        thread = threading.Thread(
-            target=run, args=(serve,), name="concurra", daemon=True
-        )
+        thread = daemon(run, serve)
         thread.start()
         thread.join()
     return outcomes[0]
@@ -261,7 +260,7 @@ def _run(command: Command, about: Any, args: Tuple[Any, ...]) -> Outcome:
             if not ended.wait(grace):
                 worker.stop(KILL)
 
-    timer = threading.Thread(target=stop_in_time, name="concurra", daemon=True)
+    timer = daemon(stop_in_time)
     try:
         if left is not None:
             timer.start()

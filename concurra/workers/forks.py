@@ -16,6 +16,8 @@ import threading
 from contextlib import contextmanager
 from weakref import WeakSet
 
+from ..threads import NAME
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Collection, Dict, Iterator, List, Optional, Protocol, Set
@@ -26,9 +28,6 @@ POSIX = os.name == "posix"
 
 #: What `signal` is made of, without the enums: they cost more than a small task.
 raw: Any = sys.modules["_signal"]
-
-#: The name of all threads of this library.
-OWN = "concurra"
 
 #: Seconds that a fork waits for programs that are being started.
 PATIENCE = 2.0
@@ -121,7 +120,7 @@ def _warned_for_a_reason() -> Iterator[None]:
     """
     main = threading.main_thread()
     others = [each for each in threading.enumerate() if each is not main]
-    if sys.version_info < (3, 12) or any(each.name != OWN for each in others):
+    if sys.version_info < (3, 12) or any(each.name != NAME for each in others):
         yield
         return
     import re

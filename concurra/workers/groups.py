@@ -26,6 +26,7 @@ import subprocess
 import threading
 import time
 
+from ..clock import monotonic
 from ..steps import KILL, TERMINATE
 from . import sessions
 from .forks import POSIX, refuse_starts
@@ -300,11 +301,11 @@ def stop_all() -> None:
     groups = list(_alive)
     for group in groups:
         group.stop()
-    asked = time.monotonic()
+    asked = monotonic()
     for group in groups:
         group.sweep(asked)
     until = asked + AT_EXIT
     for group in groups:
-        group.wait(until - time.monotonic())
+        group.wait(until - monotonic())
     for group in groups:
         group.stop(KILL)

@@ -10,6 +10,7 @@ import time
 from contextlib import nullcontext
 from functools import partial
 
+from ..clock import monotonic
 from .forks import POSIX, starting
 from .groups import ProcessGroup, watch
 from .guardian import Guardian, nameless_file
@@ -38,12 +39,12 @@ def start(
     """
     if not command.capture_output:
         _flush()
-    delay, until = 0.001, time.monotonic() + BUSY
+    delay, until = 0.001, monotonic() + BUSY
     while True:
         try:
             return _start(command, guardian)
         except OSError as error:
-            late = time.monotonic() > until or stopped()
+            late = monotonic() > until or stopped()
             if error.errno != errno.ETXTBSY or late:
                 raise
         time.sleep(delay)
@@ -133,8 +134,8 @@ def _output_file(path: str) -> int:
 
 
 def _environment(changes: Dict[str, Optional[str]]) -> Dict[str, str]:
-    """The variables of this program, whose threads may change them meanwhile."""
-    while True:
+    """The variables of this program, with changes; None unsets one."""
+    while True:  # as a thread may change them while they are copied
         try:
             environ = dict(os.environ)
             break

@@ -28,7 +28,7 @@ BETWEEN: Final = "(It was about to begin, or had just ended.)\n"
 #: Frames that are shown, the innermost.
 FRAMES: Final = 20
 
-#: Our own files; of them those that do one thing or the other; those of Python.
+#: Directories: of this package, of Python's library, and in that of what was installed.
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _PYTHON: Final = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _INSTALLED: Final = ("site-packages", "dist-packages")

@@ -52,7 +52,7 @@ class Printing:
         self._open = False
 
     def open(self) -> None:
-        """The run begins: from now on `perform` has an effect."""
+        """The run begins: from now on what functions print is shown."""
         if not self._open:
             self._open = True
             streams.install()

@@ -21,11 +21,11 @@ at once `dispatched` does without that.
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import suppress
 from importlib import import_module
 from multiprocessing import process
 
+from ..clock import monotonic
 from ..outcomes import ERROR, SUCCESS, UNPICKLABLE, AtHand, Remark, Outcome
 from ..steps import KILL, TERMINATE
 from ..tasks import Call
@@ -240,7 +240,7 @@ class ProcessWorker:
         """End the process and all that is left of its group."""
         if not self._reaped:
             self.retire()
-            if not self._exit.wait(max(0.0, self._ends_by - time.monotonic())):
+            if not self._exit.wait(max(0.0, self._ends_by - monotonic())):
                 self._group.stop(KILL)
             self._reap()
 
@@ -252,7 +252,7 @@ class ProcessWorker:
     def retire(self) -> None:
         """Let the process end by itself; its time for that begins now. Never blocks."""
         if not self.spent:
-            self._ends_by = time.monotonic() + self._grace  # first: `close` looks
+            self._ends_by = monotonic() + self._grace  # first: `close` looks
             self.spent = True
             self._pipe.end()
 

@@ -15,6 +15,8 @@ import time
 from contextlib import suppress
 from stat import S_IWUSR
 
+from ..clock import monotonic
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Collection, Dict, Iterable, Iterator, List, Optional, Set, Tuple
@@ -91,10 +93,10 @@ class Census:
         """
         if not SEES:
             return None
-        asked = asked or time.monotonic()
+        asked = asked or monotonic()
         with self._lock:
             if self._began <= asked:
-                began = time.monotonic()
+                began = monotonic()
                 try:
                     self._sessions = _sessions()
                 except OSError:  # no descriptor is left, or there is no /proc
@@ -131,9 +133,9 @@ def reap_orphans(members: Iterable[Member]) -> None:
 
 def reap_killed(sessions: Collection[int]) -> None:
     """Reap what has just been killed in sessions whose leaders have been reaped."""
-    census, delay, until = Census(), 0.001, time.monotonic() + DYING
+    census, delay, until = Census(), 0.001, monotonic() + DYING
     left: Set[int] = set(filter(is_used, sessions))
-    while left and time.monotonic() < until:
+    while left and monotonic() < until:
         adopted: List[Member] = []
         for session in left:
             if not os.path.exists(f"/proc/{session}"):  # or the id is another's by now

@@ -130,7 +130,7 @@ class Stack:
     def _frames(self, all_frames: Mapping[int, FrameType]) -> List[FrameType]:
         """Those of the job, the innermost first.
 
-        None if it has ended; the thread may be at another worker's.
+        An empty list if the job has ended: the thread may be at another one's by now.
         """
         frames: List[FrameType] = []
         frame = all_frames.get(self.thread or 0)

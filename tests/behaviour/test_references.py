@@ -171,9 +171,9 @@ def test_an_unset_result_in_a_set():
     runner.add_task(len, {a, c}, label="list")
     results = runner.run(verify=False)
     assert results["equal"]["result"] == 1
-    assert results["list"]["error"] == (
-        "TypeError: a set cannot have such a result in it: unhashable type: 'list'"
-    )
+    error = results["list"]["error"]
+    assert error.startswith("TypeError: a set cannot have such a result in it: ")
+    assert "unhashable type: 'list'" in error
 
 
 def test_references_deeper_within_are_not_found():

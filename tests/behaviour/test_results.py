@@ -350,17 +350,18 @@ import time
 
 import concurra
 
-wall = 1_700_000_000.0
-time.time = time.monotonic = lambda: wall
-runner = concurra.TaskRunner(progress_stats=False, use_multiprocessing=True)
-runner.add_task(abs, -1)
-runner.add_command(["true"])
-for result in runner.run().values():
-    assert result["status"] == "Successful", result
-    for field in ("start_time", "end_time"):
-        moment = time.mktime(time.strptime(result[field], "%Y-%m-%d %H:%M:%S"))
-        assert 0 <= moment - wall < 60, result
-    assert 0 < result["duration_seconds"] < 60 or result["duration"] == "0.0 sec"
+if __name__ == "__main__":
+    wall = 1_700_000_000.0
+    time.time = time.monotonic = lambda: wall
+    runner = concurra.TaskRunner(progress_stats=False, use_multiprocessing=True)
+    runner.add_task(abs, -1)
+    runner.add_command(["true"])
+    for result in runner.run().values():
+        assert result["status"] == "Successful", result
+        for field in ("start_time", "end_time"):
+            moment = time.mktime(time.strptime(result[field], "%Y-%m-%d %H:%M:%S"))
+            assert 0 <= moment - wall < 60, result
+        assert 0 < result["duration_seconds"] < 60 or result["duration"] == "0.0 sec"
 """
 
 
