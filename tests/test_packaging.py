@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib import metadata, resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -193,7 +194,8 @@ def test_a_source_distribution_is_whole() -> None:
 
 def test_the_readme_of_an_index_leads_to_the_repository() -> None:
     """It is the README, but what is a path there is an address here."""
-    description = installed().metadata.get_payload()  # type: ignore[attr-defined]
+    data: Any = installed().metadata
+    description = data.get_payload() or data["Description"]  # from Python 3.15 on
     readme = (ROOT / "README.md").read_text("utf-8")
     links = local_links(readme)
     assert "docs/tutorial.md" in links

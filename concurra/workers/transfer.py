@@ -280,13 +280,16 @@ class SocketChannel:
         self.readinto(memory)
         return memory
 
-    def read(self, size: int) -> Any:
+    def read(self, size: int) -> bytes:
         """The next ``size`` bytes."""
         start, end = self._start, self._start + size
         if end > self._end:
-            memory = bytearray(size)
-            self.readinto(memory)
-            return memory
+            memory = io.BytesIO()
+            memory.seek(size - 1)
+            memory.write(b"\0")
+            with memory.getbuffer() as view:
+                self.readinto(view)
+            return memory.getvalue()  # the bytes themselves, without a copy
         left, self._left = self._left, _UNKNOWN  # see `readinto`
         self._start = end
         self._left = left - size

@@ -130,7 +130,10 @@ def test_no_warning_because_of_us(mode, action):
     """Nor, where warnings are errors, a task that fails with one."""
     env = {**SAME_LIBRARY, "PYTHONWARNINGS": action, "PYTHONDEVMODE": "1"}
     done = run_script(PROGRAM, mode, env=env, check=True)
-    assert (done.stdout, done.stderr) == ("", "")
+    # What Python 3.15 says itself of each traceback from a script that was imported.
+    own = "Module globals is missing a __spec__.loader"
+    told = [line for line in done.stderr.splitlines() if own not in line]
+    assert (done.stdout, told) == ("", [])
 
 
 BESIDE_A_THREAD = """

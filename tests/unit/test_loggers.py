@@ -68,7 +68,9 @@ def test_a_file_that_is_not_open_yet(
     for name in ("getencoding", "getpreferredencoding"):
         monkeypatch.setattr(locale, name, lambda *args: "ascii", raising=False)
     monkeypatch.setattr(encoding, "sys", with_utf8_mode(0))
-    log.addHandler(logging.FileHandler(tmp_path / "default", delay=True))
+    default = logging.FileHandler(tmp_path / "default", delay=True)
+    default.encoding = None  # which Python 3.15 replaces at once
+    log.addHandler(default)
     assert loggers.encodable(log, TEXT) == IN_ASCII
     log.handlers.remove(given)
     monkeypatch.setattr(encoding, "sys", with_utf8_mode(1))
