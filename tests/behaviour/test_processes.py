@@ -509,7 +509,9 @@ def test_where_no_worker_comes_to_be_ready_no_more_are_started(start_method):
     done = run_script(MANY_UNGUARDED, start_method, env=SAME_LIBRARY, check=True)
     *errors, last = done.stdout.splitlines()
     assert len(errors) == 20 and len(set(errors)) == 1
-    assert "before it was ready" in errors[0]
+    # From Python 3.14 on the server imports the script, too, and ends by that.
+    ends = "The server that starts worker processes has ended"
+    assert "before it was ready" in errors[0] or ends in errors[0]
     assert last.startswith("MapError: 20 of 20 items failed, ")
     # Two may be on their way when the third one fails.
     assert 3 <= done.stderr.count("concurra.errors.LifeCycleError") <= 5

@@ -21,7 +21,7 @@ PACKAGE = Path(concurra.__file__).resolve().parent
     ],
 )
 def test_a_call_that_is_made_in_one_file_alone(call: str, home: str) -> None:
-    """Who freezes the time would stop a wait; an unnamed thread passes for another's."""
+    """A frozen time is to stop no wait, and each thread is to have the name."""
     found = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
