@@ -10,7 +10,7 @@ import os
 import threading
 
 from .clock import monotonic
-from .errors import LifeCycleError
+from .errors import ConcurraError, LifeCycleError
 from .wording import COPY
 
 TYPE_CHECKING = False
@@ -71,7 +71,7 @@ class Completion:
             callback()
 
 
-def refuse(refusal: Optional[LifeCycleError]) -> None:
+def refuse(refusal: Optional[ConcurraError]) -> None:
     """Raise it, if there is one, without a cycle of its traceback and a frame."""
     try:
         if refusal is not None:

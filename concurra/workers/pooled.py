@@ -158,7 +158,7 @@ class PooledWorker:
                 self.reap()
                 worker = self._kinds[kind] = self._pool.make(kind)
             except Hopeless as error:
-                return Outcome.lost(None, str(error))
+                return Outcome(LOST, None, None, str(error))
             except BaseException as error:  # no process can be started, or no thread
                 return Outcome.raised(None, error, UNAVAILABLE)
         self._job = job if self._pool.fallback else None

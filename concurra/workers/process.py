@@ -172,7 +172,7 @@ class ProcessWorker:
         try:
             with forking(theirs, self._dump) if self._forked else starting():
                 rehearse_start()
-                with explained(context):
+                with explained(context, self._starts):
                     self._process.start()
                 # Out of the book by which `multiprocessing` waits at the end of the
                 # program, and reaps processes behind our back.
@@ -352,10 +352,10 @@ class ProcessWorker:
         when = "during the task" if began else "before the task"
         if not self._ready:
             when = "before it was ready" + ("" if self._forked else f" ({doubt()})")
-        how = f"{ending(code)} {when}"
+        outcome = Outcome.lost(mode, f"{ending(code)} {when}")
         if not self._ready:
-            self._starts.failed(how, code)
-        return Outcome.lost(mode, how)
+            self._starts.failed(str(outcome.error), code)
+        return outcome
 
     def _reap(self) -> Optional[int]:
         """Reap the process, and close all files; its exit code, if known."""

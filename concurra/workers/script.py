@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Iterator, Optional, Tuple
 
+    from .starts import Starts
+
 ADVICE = "put the function into a module"
 GUARD = "`if __name__ == '__main__':`"
 
@@ -41,7 +43,7 @@ def doubt() -> str:
 
 
 @contextmanager
-def explained(context: BaseContext) -> Iterator[None]:
+def explained(context: BaseContext, starts: Starts) -> Iterator[None]:
     """Say what is most likely wrong if a fork server has ended when it began.
 
     From Python 3.14 on it imports the script, too, before any worker does.
@@ -51,9 +53,9 @@ def explained(context: BaseContext) -> Iterator[None]:
     except (EOFError, ConnectionError) as error:
         if context.get_start_method() != "forkserver":
             raise
-        raise RuntimeError(
-            f"The server that starts worker processes has ended ({doubt()})"
-        ) from error
+        ended = f"The server that starts worker processes has ended ({doubt()})"
+        starts.failed(f"RuntimeError: {ended}")
+        raise RuntimeError(ended) from error
 
 
 def unknown(error: str) -> Optional[str]:

@@ -16,7 +16,7 @@ MANY: Final = 3
 
 
 class Hopeless(Exception):
-    """No process is started, as none has come to be ready; with ``how`` they ended."""
+    """No process is started, as none has come to be ready; with the error of these."""
 
 
 class Starts:
@@ -26,15 +26,17 @@ class Starts:
         #: Whether one has ever been ready.
         self.good = False
         self._failed = 0
-        self._how = ""
+        self._error = ""
 
-    def failed(self, how: str, exitcode: Optional[int]) -> None:
-        """A process has ended before it was ready, and ``how`` (words).
+    def failed(self, error: str, exitcode: Optional[int] = None) -> None:
+        """A process has ended before it was ready.
 
-        Only what has ended by itself counts: the next one may not be killed.
+        One that was killed does not count: the next one may not be.
+
+        :param exitcode: None if it is not known.
         """
-        if exitcode is not None and exitcode > 0:
-            self._how = how  # first: who looks reads it after the number
+        if exitcode is None or exitcode > 0:
+            self._error = error  # first: who looks reads it after the number
             self._failed += 1
 
     def check(self) -> None:
@@ -43,4 +45,4 @@ class Starts:
         :raises Hopeless: it is.
         """
         if not self.good and self._failed >= MANY:
-            raise Hopeless(self._how)
+            raise Hopeless(self._error)

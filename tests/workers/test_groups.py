@@ -12,7 +12,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -57,7 +56,7 @@ def test_one_look_answers_all_who_have_waited_for_another(
         assert go.wait(BOUND)
         return {number: [number] for number in looks}
 
-    monkeypatch.setattr(sessions, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(sessions, "monotonic", clock)
     monkeypatch.setattr(sessions, "_sessions", look)
     census = sessions.Census()
     with ThreadPoolExecutor(11) as pool:

@@ -21,6 +21,12 @@ def test_after_some_that_failed_it_is_hopeless() -> None:
         failed(MANY).check()
 
 
+def test_a_server_that_has_ended_counts() -> None:
+    """It has no exit code that is known."""
+    with pytest.raises(Hopeless):
+        failed(MANY, None).check()
+
+
 def test_it_is_not_if_one_was_ready() -> None:
     """Before or after the failures."""
     starts = failed(MANY)
@@ -28,7 +34,7 @@ def test_it_is_not_if_one_was_ready() -> None:
     starts.check()
 
 
-@pytest.mark.parametrize("exitcode", [-9, 0, None])
-def test_what_was_killed_does_not_count(exitcode: int | None) -> None:
+@pytest.mark.parametrize("exitcode", [-9, 0])
+def test_what_was_killed_does_not_count(exitcode: int) -> None:
     """The next one may not be."""
     failed(10 * MANY, exitcode).check()
