@@ -290,10 +290,13 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         """Leave nothing at work: wait for a run in the background, or end it."""
-        if kind is not None and self._life.begun and not self._life.finished:
+        life = self._life
+        if kind is not None and life.begun and not life.finished:
             self.abort()
-        elif kind is None and self._life.in_background:
+        elif kind is None and life.in_background:
             self.get_background_results()
+        elif kind is None and not life.begun and len(self):
+            logs.warn(self.log, logs.unstarted(self.name, len(self)))
 
     def abort(self, verify: bool = True) -> Results:
         """Terminate all tasks that have not ended, log the report, return the results.

@@ -194,6 +194,15 @@ def status(log: logging.Logger, look: Snapshot) -> None:
     emit(log, "info", line, duration=round(look.seconds, 2), **facts)
 
 
+def unstarted(name: str, total: int) -> str:
+    """What is to be said when a ``with`` block has ended that has started nothing."""
+    tasks = "1 task has" if total == 1 else f"{total} tasks have"
+    return (
+        f"The `with` block of {name} has ended, and its {tasks} not been started: "
+        "run() does that, within the block or after it"
+    )
+
+
 def unfinished(name: str, left: int, total: int) -> str:
     """What is to be said when the program ends before a run in the background."""
     return (

@@ -20,8 +20,11 @@ TAKEN = ("label", "depends_on", "task_retries")
 #: Options of `task` whose names mean little else.
 MISTAKABLE = ("timeout", "priority", "resources", "trigger_rule")
 
+#: All of its options that `add_task` does not take.
+OPTIONS = (*MISTAKABLE, "name", "version", "local", "keep_remote")
+
 #: What is meant where the function takes no such keyword, and would raise.
-MISPLACED = {**{name: name for name in MISTAKABLE}, "retries": "task_retries"}
+MISPLACED = {**dict(zip(OPTIONS, OPTIONS)), "retries": "task_retries"}
 
 #: Among so many labels others are looked for that are like one; it takes 10 ms each.
 MOST_LABELS = 10_000
@@ -38,6 +41,8 @@ def suspects(func: Any, keywords: Iterable[str], own: str) -> Iterator[Tuple[str
     for keyword in keywords:
         meant = _meant(keyword, own)
         misplaced = MISPLACED.get(keyword)
+        if keyword == "key" and own == "add_task":
+            misplaced = "label"
         if meant is not None and not _has_parameter(func, keyword):
             yield keyword, meant
         elif misplaced is not None and not _takes(func, keyword):
@@ -47,7 +52,7 @@ def suspects(func: Any, keywords: Iterable[str], own: str) -> Iterator[Tuple[str
 def hints(func: Any, keywords: Iterable[str], own: str) -> Iterator[Tuple[str, str]]:
     """See `suspects`; with a question or an advice."""
     for keyword, meant in suspects(func, keywords, own):
-        option = "the option " if meant in MISTAKABLE else ""
+        option = "the option " if meant in OPTIONS else ""
         hint = f"did you mean {option}'{meant}'{' of task()' if option else ''}?"
         if not option and own == "add_func" and meant != "key":
             hint = f"add_func() takes 'key' alone, add_task() takes '{meant}'"

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 class LiveBoard(Observer):
     """Shows a run while it is at work, at the bottom of the terminal.
 
-    There is a line of counts, and one for each task at work, with the last line of its
-    output. What the program prints or logs meanwhile comes above, and so does each
-    failure. A notebook shows a table instead. Where there is no terminal, or it cannot
+    There is a line of counts, and one for each task at work; of a command, with the
+    last line of its output. What the program prints or logs meanwhile comes above, and
+    so does each failure; what worker processes print, with the runner's ``output``
+    alone. A notebook shows a table instead. Where there is no terminal, or it cannot
     move its cursor, or another board has it, there are plain lines on stderr.
 
     :param rows: how many tasks at work are shown at the most.

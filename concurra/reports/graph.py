@@ -39,7 +39,7 @@ def longest_path(run: RunRecord) -> Tuple[int, ...]:
     for index in _sorted(tasks):
         for needed in tasks[index].depends_on:
             length = lengths[needed] + weights[index]
-            if length > lengths[index]:
+            if length > lengths[index] and _waited(tasks[index], tasks[needed]):
                 lengths[index], before[index] = length, needed
     last = max(range(len(tasks)), key=lengths.__getitem__, default=None)
     path: List[int] = []
@@ -47,6 +47,15 @@ def longest_path(run: RunRecord) -> Tuple[int, ...]:
         path.append(last)
         last = before[last]
     return tuple(reversed(path)) if len(path) > 1 else ()
+
+
+def _waited(task: TaskRecord, needed: TaskRecord) -> bool:
+    """Whether a task began, or was skipped, after the end of one that it depends on.
+
+    Who is skipped, or called by a failure, does not wait for the others.
+    """
+    moment = task.ended if task.started is None else task.started
+    return moment is None or needed.ended is None or needed.ended <= moment
 
 
 def _weight(duration: Optional[float]) -> float:

@@ -437,13 +437,21 @@ def test_a_block_that_raises_aborts():
     assert runner.results_registry["a"]["status"] == "Terminated"
 
 
-def test_a_block_without_a_run():
-    """Nothing is started or aborted by it."""
-    with concurra.TaskRunner(progress_stats=False) as runner:
-        runner.add_task(str, label="a")
+def test_a_block_without_a_run(log):
+    """Nothing is started or aborted by it; it is told of tasks that are forgotten."""
     with pytest.raises(LookupError), concurra.TaskRunner() as other:
+        other.add_task(str)
         raise LookupError
     assert not other.done()
+    with concurra.TaskRunner():
+        pass
+    assert log.lines() == []
+    with concurra.TaskRunner(progress_stats=False, name="Night") as runner:
+        runner.add_task(str, label="a")
+    assert log.lines() == [
+        "The `with` block of Night has ended, and its 1 task has not been "
+        "started: run() does that, within the block or after it"
+    ]
     assert statuses(runner.run()) == {"a": "Successful"}
 
 

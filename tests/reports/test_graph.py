@@ -50,6 +50,15 @@ def test_what_was_never_started_takes_no_time() -> None:
     assert longest_path(graph((0.0, []), (0.0, [0]), (0.0, [1]))) == (0, 1, 2)
 
 
+def test_who_is_skipped_has_not_waited() -> None:
+    """Only for the failure; so no path takes longer than the run."""
+    record = graph((2, []), (1, []), (None, [0, 1]), (1.5, [2]))
+    times = [(0.0, 2.0), (0.0, 1.0), (None, 1.0), (1.0, 2.5)]
+    for each, (started, ended) in zip(record.tasks, times):
+        each.started, each.ended = started, ended
+    assert longest_path(record) == (1, 2, 3)
+
+
 def test_dependencies_on_what_was_added_later() -> None:
     """The order of adding is not that of dependencies."""
     assert longest_path(graph((1, [2]), (1, []), (1, [1]))) == (1, 2, 0)

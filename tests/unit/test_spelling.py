@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from concurra.spelling import MOST_LABELS, question, suspects
+from concurra import options
+from concurra.spelling import MOST_LABELS, OPTIONS, question, suspects
 
 
 def takes_all(*args: Any, **kwargs: Any) -> None: ...
@@ -91,7 +92,12 @@ def test_a_function_that_does_not_say_what_it_takes() -> None:
 def takes_none(x: Any = None) -> None: ...
 
 
-@pytest.mark.parametrize("option", ["timeout", "priority", "resources", "trigger_rule"])
+def test_every_option_is_known() -> None:
+    """Of `task`; `add_task` takes one of them itself."""
+    assert {*OPTIONS, "task_retries"} == {*options.OPTIONS}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
 def test_an_option_that_the_function_does_not_take(option: str) -> None:
     """The call would raise, so the option was meant."""
     for own in ("add_task", "add_func"):
@@ -99,7 +105,10 @@ def test_an_option_that_the_function_does_not_take(option: str) -> None:
     assert list(suspects(takes_none, ["retries"], "add_task")) == [
         ("retries", "task_retries")
     ]
-    assert not list(suspects(takes_none, ["key", "url"], "add_task"))
+    assert list(suspects(takes_none, ["key"], "add_task")) == [("key", "label")]
+    assert not list(suspects(takes_none, ["keys", "url"], "add_task"))
+    assert not list(suspects(takes_none, ["key"], "add_func"))
+    assert not list(suspects(takes_all, ["key", option], "add_task"))
 
 
 @pytest.mark.parametrize(
