@@ -181,14 +181,15 @@ class LifeCycle(Looking):
         return self._schedulers[0].cancel(task)
 
     def stop(self, choose: Choose) -> None:
-        """Terminate what has not ended, and wait for the end.
+        """Terminate what has not ended, and wait for the end, if that can be done.
 
         :raises LifeCycleError: this is the copy of a run that a fork has made.
         """
         self._engage(choose)
         scheduler = self._schedulers[0]
         scheduler.stop()
-        scheduler.wait()
+        if scheduler.finished or not scheduler.needs_caller():
+            scheduler.wait()
         self.in_background = False
 
     def conclude(self) -> None:

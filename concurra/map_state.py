@@ -138,11 +138,11 @@ class MapState(RunState):
 
     # -- ends --------------------------------------------------------------------
 
-    def ended(self, slot: Slot) -> None:
+    def ended(self, slot: Slot, follow: bool = True) -> None:
         """See `RunState.ended`."""
         task, outcome = slot.task, slot.outcome
         if task is None or outcome is None or slot.state != AT_WORK:
-            return super().ended(slot)
+            return super().ended(slot, follow)
         spread = self._spreads.get(task.whole or task)
         if spread is not None and outcome.cause is SUCCESS:
             if type(task) is Part:
@@ -152,7 +152,7 @@ class MapState(RunState):
                 slot.outcome = spread.concluded(outcome)
         elif spread is not None and task is spread.task and outcome.cause is not PART:
             outcome.final = outcome.final or bool(spread.open) or spread.queued
-        super().ended(slot)
+        super().ended(slot, follow)
         if spread is not None:  # none of its parts is at work, unless this was struck
             self._stop_parts(spread.task, slot.moment)
         self._call()

@@ -26,7 +26,7 @@ from .effects import ABANDON, AT, DELAY, FINISH, KILL_ALL, START
 from .errors import LifeCycleError
 from .questions import Questions
 from .serving import Serving
-from .slots import Slot
+from .slots import STOPPING, Slot
 from .state import RunState
 from .threads import ThreadCache, report
 from .timers import FOREVER, Timer
@@ -111,10 +111,21 @@ class Scheduler(Serving):
     def refusal(self) -> Optional[LifeCycleError]:
         """Why the calling thread cannot wait for the end, or None."""
         refusal = self._completion.refusal()
-        slot = self._serving.get(threading.get_ident())
-        if not (refusal or slot is None or not slot.task or self._waits_for_caller()):
+        if refusal or self.finished or self._waits_for_caller():
+            return refusal
+        if self.needs_caller():
             return LifeCycleError("A task cannot wait for the end of its own run")
-        return refusal
+        return None
+
+    def needs_caller(self) -> bool:
+        """Whether the end has to wait for the calling thread.
+
+        It may be in the midst of a task, or in a finalizer between two of them.
+        """
+        slot = self._serving.get(threading.get_ident())
+        if slot is None:
+            return self._threads.holds_caller()
+        return slot.task is not None or slot.state < STOPPING
 
     def wait(self, timeout: Optional[float] = None) -> bool:
         """Wait until the run has finished; whether it has.
@@ -127,6 +138,9 @@ class Scheduler(Serving):
         refuse(self.refusal())
         if self._waits_for_caller():
             return self.finished
+        slot = self._serving.get(threading.get_ident())
+        if slot is not None and slot.task is None and slot.state == STOPPING:
+            self._leave(slot)  # or else it would be waited for, until it is abandoned
         return self._completion.wait(timeout)
 
     def _waits_for_caller(self) -> bool:

@@ -26,8 +26,9 @@ import threading
 from functools import partial
 
 from . import current
-from .outcomes import SUCCESS, Outcome
+from .outcomes import ERROR, SUCCESS, Outcome
 from .slots import COMING, PARKED, STOPPING, Slot
+from .tasks import CALLS
 from .threads import report
 from .wording import name
 
@@ -162,6 +163,7 @@ class Serving:
         begin, clock, visit = worker.begin, self._clock, self._decisions.visit
         claim = slot.claim  # see `_bring_in`
         remote, events, effects = worker.remote, self._events, self._state.effects
+        timed = self._state.timed
         while task is not None:
             if effects:
                 self._perform()
@@ -172,10 +174,13 @@ class Serving:
             outcome = begin(job, note)
             if outcome is not None:
                 moment = clock()
-                if outcome.cause is not SUCCESS:
-                    _judge(task, outcome)
+                last = outcome.cause is SUCCESS or _judge(task, outcome)
                 slot.outcome = outcome
                 slot.moment = moment
+                if timed and last and type(job) in CALLS:
+                    # Finalizers of its arguments run now, and take no time of a task
+                    # that follows.
+                    job = task.job = None
             elif not next(slot.tickets) & 1:
                 return  # `done` is still to be called, and goes on
             visit(slot)
@@ -283,6 +288,9 @@ class Serving:
                 return  # `begin` is still to return
             task = slot.task
             job = None if task is None else task.job  # not let go under the lock
+            timed = self._state.timed and outcome.cause is SUCCESS
+            if task is not None and timed and type(job) in CALLS:
+                job = task.job = None  # see `_work`
             following = self._bring_in(slot)
             del job
             busy = serving or self._serving.get(threading.get_ident())
@@ -335,8 +343,11 @@ def _plain_label(task: Task) -> Hashable:
     return label if current.is_plain(label) else name(label)
 
 
-def _judge(task: Task, outcome: Outcome) -> None:
-    """Ask the task's own rule whether there may be another attempt."""
+def _judge(task: Task, outcome: Outcome) -> bool:
+    """Ask the task's own rule whether there may be another attempt.
+
+    Returns whether there is none for certain, whatever is decided.
+    """
     options, error = task.options, outcome.exception
     left = outcome.retry and task.attempts <= options.retries
     if left and options.retry is not None and isinstance(error, BaseException):
@@ -346,3 +357,4 @@ def _judge(task: Task, outcome: Outcome) -> None:
         left = outcome.retry
     if not left:
         outcome.write()
+    return not left and outcome.cause is ERROR

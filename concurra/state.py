@@ -163,11 +163,13 @@ class RunState(Stopping):
         self._check_end()
         return slot.state, task
 
-    def ended(self, slot: Slot) -> None:
+    def ended(self, slot: Slot, follow: bool = True) -> None:
         """The job of a slot has come to its outcome, at its moment.
 
         Either the slot has a ``following`` task then, or it is to `come`: there is
         something to do first, or no task is ready.
+
+        :param follow: False if it is to come in any case: it is not there to begin one.
         """
         task, outcome, now = slot.task, slot.outcome, slot.moment
         if slot.state != AT_WORK:
@@ -192,7 +194,8 @@ class RunState(Stopping):
             self._release(slot)
         if slot.state != AT_WORK:
             return
-        if not (facts.unread or slot.worker.retired):  # type: ignore[union-attr]
+        worker: Any = slot.worker
+        if follow and not (facts.unread or worker.retired):
             full = slots.staff >= self._limit.now and not slots.parked
             if full or not plan.ready.more_than(slots.count[COMING] + 1):
                 take = plan.take  # an attribute: to call it at once would be slower

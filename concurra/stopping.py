@@ -58,7 +58,7 @@ class Stopping:
     _abandoning: int
     _spared: Set[Any]
 
-    def ended(self, slot: Slot) -> None:
+    def ended(self, slot: Slot, follow: bool = True) -> None:
         """See `state.RunState`, as of all that follows."""
         raise NotImplementedError
 
@@ -155,7 +155,7 @@ class Stopping:
         """What has happened in these before counts first."""
         for slot in tuple(slots):
             if slot.state == AT_WORK and slot.outcome is not None:
-                self.ended(slot)
+                self.ended(slot, follow=False)
 
     def _timeout_of(self, task: Task) -> Optional[float]:
         """Seconds that a task may take, its retries included; None for ever."""
@@ -256,11 +256,9 @@ class Stopping:
             self._stop_slot(slot, now)
 
     def _time_out_attempt(self, slot: Slot, now: float) -> None:
+        self._bring_in([slot])
         task = slot.task
-        attempts = 0 if task is None else task.attempts
-        if slot.outcome is not None:
-            self.ended(slot)  # it may have begun the next attempt by that
-        if task is None or slot.task is not task or task.attempts != attempts:
+        if task is None:
             return
         retry = task.options.retry
         assert retry is not None and retry.attempt_timeout is not None

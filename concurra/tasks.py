@@ -133,6 +133,10 @@ def call_of(
     return FullCall(func, args, kwargs, context)
 
 
+#: The calls that nobody needs once they have been made.
+CALLS: Final = frozenset((Call, FullCall))
+
+
 class Command:
     """An external command; ``argv`` is a string if the shell is to read it.
 

@@ -95,14 +95,20 @@ class ThreadCache:
             for idle in list(self._idle):  # it has become so meanwhile
                 idle.awake()
 
-    def start_own(self, target: Callable[..., object], *args: Any) -> None:
-        """Call ``target(*args)`` in a thread that makes no other calls.
+    def start_own(self, target: Callable[..., object], *args: Any) -> threading.Thread:
+        """Call ``target(*args)`` in a thread that makes no other calls; that thread.
 
         :raises RuntimeError: no thread can be started.
         """
         thread = daemon(target, *args)
         thread.start()
         self._own.append(thread)
+        return thread
+
+    def holds_caller(self) -> bool:
+        """Whether the calling thread is one of these."""
+        me = threading.current_thread()
+        return me in self._own or any(each.thread is me for each in list(self._all))
 
     def close(self) -> None:
         """Let the threads end: those that wait now, the others when they are done."""

@@ -72,7 +72,7 @@ class Timer:
     :param start: starts a call in a thread.
     """
 
-    def __init__(self, start: Callable[..., None]) -> None:
+    def __init__(self, start: Callable[..., object]) -> None:
         self._start = start
         self._starting = threading.Lock()
         self._started = False

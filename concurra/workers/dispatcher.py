@@ -21,7 +21,7 @@ import socket
 import threading
 from contextlib import suppress
 
-from ..threads import daemon, report
+from ..threads import report
 from ..wording import describe
 from .forks import close_unshared, starting, unshared
 
@@ -123,13 +123,12 @@ class Dispatcher:
             raise RuntimeError("the dispatcher is closed")
         if self._files is None:
             files = _Files()
-            thread = daemon(self._run, files)
             try:
-                thread.start()
+                self._thread = self.threads.start_own(self._run, files)
             except BaseException:
                 close_unshared(files)
                 raise
-            self._files, self._thread = files, thread
+            self._files = files
         return self._files
 
     def _run(self, files: _Files) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import concurra
 from concurra import CurrentTask, Retry, current_task, task
+from tests.helpers import wait_until
 
 from .modes import FAIL, FUNCTIONS, SUCCEED, as_in, runner_in
 from .support import BOUND, Gate, statuses
@@ -123,6 +124,103 @@ def test_a_task_cannot_wait_for_its_own_run():
     runner.add_task(lambda: runner.wait(), label="a")
     result = runner.run(verify=False)["a"]
     assert "cannot wait for the end of its own run" in result["error"]
+
+
+def test_how_long_a_task_is_to_wait_cannot_wait_for_the_run():
+    """The run would wait for the answer."""
+
+    def fail():
+        raise ValueError("first")
+
+    def delay(attempts):
+        runner.wait()
+        return 0
+
+    runner = concurra.TaskRunner(1, progress_stats=False)
+    runner.add_task(task(fail, task_retries=Retry(1, delay=delay)), label="a")
+    assert runner.run(verify=False)["a"]["error"] == (
+        "ValueError: first (LifeCycleError: A task cannot wait for the end of its own "
+        "run in the delay)"
+    )
+
+
+class Closing:
+    """An argument whose finalizer calls something; another process gets a text."""
+
+    def __init__(self, close):
+        self.close = close
+
+    def __del__(self):
+        self.close()
+
+    def __reduce__(self):
+        return str, ()
+
+
+#: Whether there is a task after it that is to be done.
+FOLLOWED = pytest.mark.parametrize("followed", [False, True])
+
+
+@FOLLOWED
+@pytest.mark.parametrize("mode", FUNCTIONS)
+def test_a_finalizer_cannot_wait_for_the_run(mode, followed):
+    """It is called by a thread of the run, which would wait for itself."""
+    errors = []
+
+    def close():
+        try:
+            runner.wait()
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    runner = runner_in(mode, 1)
+    runner.add_task(as_in(mode, str), Closing(close), label="a")
+    if followed:
+        runner.add_task(as_in(mode, str), label="b")
+    assert set(statuses(runner.run()).values()) == {"Successful"}
+    assert errors == ["A task cannot wait for the end of its own run"]
+
+
+@FOLLOWED
+@pytest.mark.parametrize("mode", FUNCTIONS)
+def test_a_finalizer_can_abort_the_run(mode, followed):
+    """It is not waited for until the grace period is over, which is long here."""
+    found = []
+    runner = runner_in(mode, 1, terminate_timeout=10 * BOUND)
+    closing = Closing(lambda: found.append(runner.abort(verify=False)))
+    runner.add_task(as_in(mode, str), closing, label="a")
+    del closing
+    if followed:
+        runner.add_task(as_in(mode, str), label="b", depends_on=["a"])
+    results = runner.run(verify=False)
+    wait_until(lambda: found, what="the end of the finalizer")
+    assert [*map(statuses, found)] == [statuses(results)]
+    assert results["a"]["status"] == "Successful"
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_slow_finalizer_is_no_part_of_the_next_task(raises):
+    """Whose time begins when it begins."""
+    ended, began = [], []
+
+    def close():
+        time.sleep(0.1)  # time is what this is about
+        ended.append(time.monotonic())
+
+    def first(closing):
+        if raises:
+            raise ValueError
+
+    def second():
+        began.append(current_task().deadline - 60)
+
+    runner = concurra.TaskRunner(1, timeout=60, progress_stats=False)
+    runner.add_task(task(first, timeout=0.05 if not raises else 60), Closing(close))
+    runner.add_task(second)
+    results = runner.run(verify=False)
+    assert [each["status"] for each in results.values()][1] == "Successful"
+    assert ended[0] <= began[0]
+    assert results[0]["duration_seconds"] < 0.1
 
 
 def test_it_is_done_when_all_has_been_told():

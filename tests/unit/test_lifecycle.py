@@ -29,6 +29,7 @@ class Scheduler:
         self.running = 0
         self.failure: BaseException | None = None
         self.refused: LifeCycleError | None = None
+        self.needed = False
         self.waits: list[BaseException] = []
 
     def start(self) -> None:
@@ -40,6 +41,9 @@ class Scheduler:
 
     def refusal(self) -> LifeCycleError | None:
         return self.refused
+
+    def needs_caller(self) -> bool:
+        return self.needed
 
     def wait(self) -> None:
         self.calls.append("wait")
@@ -248,6 +252,20 @@ def test_a_stop_before_the_start() -> None:
     assert len(life.made) == 1
     with pytest.raises(LifeCycleError, match="already been started"):
         life.go()
+
+
+def test_a_stop_by_a_thread_that_the_end_needs() -> None:
+    """It has stopped all, and does not wait; unless there is nothing to wait for."""
+    life = Life("a")
+    life.go()
+    scheduler = life.made[0]
+    scheduler.needed, scheduler.finished = True, False
+    del life.calls[:]
+    life.stop(life.choose)
+    assert life.calls == ["stop"]
+    scheduler.finished = True
+    life.stop(life.choose)
+    assert life.calls == ["stop", "stop", "wait"]
 
 
 def test_a_stop_in_the_midst_of_the_start() -> None:

@@ -30,7 +30,9 @@ class Served(Serving):
         self.slot.claim = "mine"
         self.slot.task, *self.left = [Task(name, Call(print)) for name in "abc"]
         self._overtaken = overtaken
-        state: Any = SimpleNamespace(effects=deque(), come=self._say_parked)
+        state: Any = SimpleNamespace(
+            effects=deque(), come=self._say_parked, timed=False
+        )
         state.deadline = lambda slot, task: None
         self._state = state
         self._clock = lambda: 0.0

@@ -146,7 +146,8 @@ def test_an_attempt_that_ended_in_time() -> None:
     slot.outcome, slot.moment = success("in time"), 1.9
     run.state.expire(2.5)
     assert run.statuses()["a"] == "Successful"
-    assert slot.following is run.tasks["b"]
+    assert slot.state == COMING, "it begins the next one itself"
+    assert run.come(0, 3.0) == "b"
     run.state.expire(9.0)
     assert slot.state == AT_WORK, "what it is at now has no such limit"
 
@@ -159,8 +160,10 @@ def test_an_attempt_that_failed_in_time_is_followed_by_another() -> None:
     slot = run.slots[0]
     slot.outcome, slot.moment = failure("E: 1"), 1.0
     run.state.expire(2.5)
+    assert slot.state == COMING and run.tasks["a"].errors == ["E: 1"]
+    assert run.come(0, 3.0) == "a"
+    run.state.expire(4.9)
     assert slot.state == AT_WORK and run.tasks["a"].attempts == 2
-    assert run.tasks["a"].errors == ["E: 1"]
 
 
 # Delays -------------------------------------------------------------------------------
@@ -422,7 +425,7 @@ def test_cancel_of_one_that_has_just_ended() -> None:
     slot = run.slots[0]
     slot.outcome, slot.moment = success(), 1.0
     assert not run.state.cancel(run.tasks["a"], 1.5)
-    assert run.statuses()["a"] == "Successful" and slot.following is run.tasks["b"]
+    assert run.statuses()["a"] == "Successful" and slot.state == COMING
 
     run = Replay(make("a", retries=1), limit=1)
     run.open()
@@ -432,7 +435,7 @@ def test_cancel_of_one_that_has_just_ended() -> None:
     assert run.state.cancel(run.tasks["a"], 1.5)
     assert run.statuses() == {"a": TERMINATED}
     assert run.tasks["a"].errors == ["E: 1"]
-    assert run.states() == [STOPPING], "it had taken the next attempt"
+    assert run.states() == [COMING], "it had not begun the next attempt"
 
 
 def test_cancel_of_one_that_waits_for_its_time() -> None:
