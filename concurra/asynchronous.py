@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from concurrent.futures import Future
 
 from .arrivals import Arrivals
 from .threads import daemon
@@ -132,5 +133,20 @@ def _caller(callback: Callable[[], object]) -> Callable[[], None]:
 
 
 async def in_thread(function: Callable[[], T]) -> T:
-    """Call what may take its time."""
-    return await asyncio.get_running_loop().run_in_executor(None, function)
+    """Call what may take its time, in a thread of its own: see `_stop`."""
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()  # so nobody else tells how it ended
+    daemon(_call, function, future).start()
+    try:
+        return await asyncio.wrap_future(future)
+    finally:
+        del future  # or else its error is a cycle with this frame: it holds the runner
+
+
+def _call(function: Callable[[], T], future: Future[T]) -> None:
+    try:
+        future.set_result(function())
+    except BaseException as error:
+        future.set_exception(error)
+    finally:
+        del future  # see above

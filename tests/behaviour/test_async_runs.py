@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import ModuleType
 
@@ -77,6 +79,46 @@ def test_the_loop_goes_on_meanwhile(run):
         return await bounded(awaited)
 
     assert run(main())["a"]["result"] == 7
+
+
+@every_loop
+def test_a_loop_whose_own_threads_are_busy(run):
+    """With what waits for the end of the run, say: it needs none of them."""
+
+    async def main():
+        over = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            asyncio.get_running_loop().set_default_executor(pool)
+            waits = asyncio.get_running_loop().run_in_executor(None, over.wait, BOUND)
+            runner = concurra.TaskRunner(progress_stats=False)
+            runner.add_task(str, label="a")
+            results = await bounded(runner.run_async())
+            over.set()
+            assert await waits
+        return results
+
+    assert statuses(run(main())) == {"a": "Successful"}
+
+
+@every_loop
+def test_the_error_of_a_run_holds_nothing(run):
+    """No cycle of it keeps the runner."""
+
+    async def main():
+        runner = concurra.TaskRunner(progress_stats=False)
+        FAIL.add(runner, "thread", label="a")
+        known = weakref.ref(runner)
+        with pytest.raises(concurra.ExecutionError):
+            await runner.run_async(raise_exception=True)
+        return known
+
+    gc.collect()
+    gc.disable()
+    try:
+        known = run(main())
+        wait_until(lambda: known() is None, what="the end of the runner")
+    finally:
+        gc.enable()
 
 
 def test_the_report(log):
