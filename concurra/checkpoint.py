@@ -56,12 +56,16 @@ _UNWRITTEN: Final = (
     "Checkpoint {} cannot be written, so the next run may run again what has succeeded"
 )
 
+#: What the user's own classes raise when they are pickled and unpickled; what else is
+#: raised then is meant for somebody else.
+_BAD: Final = (Exception, SystemExit)
+
 
 def clear(path: StrPath, labels: Optional[Iterable[Hashable]] = None) -> None:
     """Forget what a file has recorded, so that it is run again.
 
     :param labels: of these tasks; a string is one label. None for all.
-    :raises CheckpointError: a run has the file, or it is no checkpoint.
+    :raises CheckpointError: a run has the file, or it is no checkpoint, or damaged.
     :raises TypeError, ValueError: an argument is of the wrong type or out of its range.
     """
     path = Checkpoint(path).path
@@ -132,8 +136,8 @@ class CheckpointReader(Reader):
         try:
             call = task.job and (task.job.kind, task.job.identity)
             return digest(task.label), digest((call, task.options.version))
-        except Exception as error:
-            self._tell(self._inform, _UNRECORDED, quote(task.label), error)
+        except _BAD as error:
+            self._tell(self._warn, _UNRECORDED, quote(task.label), error)
             return None
 
     def _load(
@@ -146,7 +150,7 @@ class CheckpointReader(Reader):
                 moment, pickled = file.result(number)
                 try:
                     outcomes[task] = Restored(_result(moment, pickled))
-                except Exception as error:  # the user's own classes may have changed
+                except _BAD as error:  # the user's own classes may have changed
                     del found[task]
                     self._tell(self._inform, _UNREAD, quote(task.label), error)
         _drop_orphans(found)
@@ -164,8 +168,8 @@ class CheckpointReader(Reader):
             return
         try:
             result = pickle.dumps(self._registry.anew(task, outcome), 4)
-        except Exception as error:
-            return self._tell(self._inform, _UNRECORDED, quote(task.label), error)
+        except _BAD as error:
+            return self._tell(self._warn, _UNRECORDED, quote(task.label), error)
         assert self._file is not None
         try:
             self._file.record(*key, result)
@@ -190,7 +194,7 @@ class CheckpointReader(Reader):
         if file is not None:
             file.close()
 
-    def _tell(self, tell: Tell, text: str, of: str, error: Exception) -> None:
+    def _tell(self, tell: Tell, text: str, of: str, error: BaseException) -> None:
         """Say, the first time, that something cannot be done."""
         if text not in self._told:
             self._told.add(text)

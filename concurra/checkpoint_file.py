@@ -144,9 +144,10 @@ class CheckpointFile:
         try:
             return self._file.execute(query, (value,)).fetchall()
         except sqlite3.Error as error:
-            raise CheckpointError(
-                f"Checkpoint {self._path!r} cannot be read: {error}"
-            ) from None
+            raise self._unreadable(error) from None
+
+    def _unreadable(self, error: sqlite3.Error) -> CheckpointError:
+        return CheckpointError(f"Checkpoint {self._path!r} cannot be read: {error}")
 
     def record(self, label: bytes, call: bytes, result: bytes) -> None:
         """Commit a success, instead of an earlier one of that label.
@@ -159,14 +160,18 @@ class CheckpointFile:
         """Remove successes; all of them, or none.
 
         :param labels: None for those of all labels.
+        :raises CheckpointError: it cannot be read or written.
         """
-        with self._file:
-            self._file.execute("BEGIN")
-            if labels is None:
-                self._file.execute("DELETE FROM successes")
-            else:
-                query = "DELETE FROM successes WHERE label = ?"
-                self._file.executemany(query, [(label,) for label in labels])
+        try:
+            with self._file:
+                self._file.execute("BEGIN")
+                if labels is None:
+                    self._file.execute("DELETE FROM successes")
+                else:
+                    query = "DELETE FROM successes WHERE label = ?"
+                    self._file.executemany(query, [(label,) for label in labels])
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from None
 
     def close(self) -> None:
         """Let others have it, if it was opened."""

@@ -223,8 +223,10 @@ class LifeCycle(Looking):
             del refusal  # or else its traceback is a cycle, which holds the runner
 
     def _start(self, choose: Choose, in_background: bool) -> Optional[ConcurraError]:
+        # Held, so that `begin_once` waits for what becomes of that.
+        mine = self._beginning.acquire(blocking=False)
         try:
-            if next(self._starts):
+            if not mine or next(self._starts):
                 return LifeCycleError(
                     "TaskRunner has already been started: create a new one to run "
                     "again (get_background_results() has the results of this run, and "
@@ -235,6 +237,9 @@ class LifeCycle(Looking):
             if not self.begun:  # what is wrong can be mended
                 self._starts = itertools.count()
             raise
+        finally:
+            if mine:
+                self._beginning.release()
         self.in_background = in_background
         self.started_at = monotonic()
         if first:

@@ -113,7 +113,7 @@ class RunState(Stopping):
         """The run begins, unless it has been stopped: see which tasks are ready."""
         if self.stopped or self._opened:
             return False
-        self.plan.open(self._resources, self._restored, now)
+        self.plan.open(self._resources, self._still_restored(), now)
         self._opened = self._preparing = True
         options = (self.plan.shared, *self.plan.own)
         self.timed = self._timeout is not None or any(map(is_timed, options))
@@ -129,6 +129,18 @@ class RunState(Stopping):
             for task in rules.dependents_first(self._cancelled):
                 self.cancel(task, now)
         return True
+
+    def _still_restored(self) -> Mapping[Task, Outcome]:
+        """What is restored, but for tasks that were cancelled meanwhile, and for all
+        that depends on these."""
+        if not self._restored or not self._cancelled:
+            return self._restored
+        left = dict(self._restored)
+        dropped = [task for task in self._cancelled if left.pop(task, None)]
+        for task in dropped:  # it grows
+            dependents = self.plan.dependents[task.index]
+            dropped += [each for each in dependents if left.pop(each, None)]
+        return left
 
     def call(self, late: int = 0) -> None:
         """Let slots come: all is prepared, or so many that are coming may be late."""

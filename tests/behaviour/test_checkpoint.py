@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from tests.helpers import START_METHODS, run_script
 
 from .modes import FAIL, FLAKY, FUNCTIONS, MODES, NOTE, STAYS, mode_of, runner_in
 from .modes import lines
-from .support import SAME_LIBRARY, Gate, check, read, statuses
+from .support import BOUND, SAME_LIBRARY, Gate, check, read, statuses
 
 RESTORED = re.compile(r"Restored from checkpoint of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
@@ -475,6 +476,64 @@ def test_a_task_that_was_cancelled_before_the_start(path):
     assert run(path, a_then_b()) == ["a", "b"]
 
 
+class Hooked:
+    """Something that calls something when it is unpickled."""
+
+    hook = None
+
+    def __reduce__(self):
+        return unhooked, ()
+
+
+def unhooked():
+    if Hooked.hook is not None:
+        Hooked.hook()
+    return Hooked()
+
+
+def test_a_task_that_is_cancelled_while_results_are_read(path, monkeypatch):
+    """It is as if that had come before: it ends by that, and what depends on it."""
+
+    def add(runner):
+        runner.add_task(call, 0, label="first")
+        runner.add_task(Hooked, label="a")
+        runner.add_task(call, 1, label="b", depends_on=["a"])
+        runner.add_task(call, 2, label="c", depends_on=["b"])
+        runner.add_task(call, 3, label="d", depends_on=["first"])
+
+    run(path, add)
+    calls.clear()
+    runner = runner_with(path)
+    add(runner)
+    monkeypatch.setattr(Hooked, "hook", lambda: said.append(runner.cancel("a")))
+    said = []
+    results = runner.run(verify=False)
+    ended = dict.fromkeys("abc", "Terminated")
+    assert statuses(results) == {"first": "Successful", **ended, "d": "Successful"}
+    assert said == [True] and calls == []
+    assert results["a"]["error"] == "CancelledError: Task was cancelled"
+
+
+def test_a_loop_while_another_thread_starts_the_run(path, monkeypatch):
+    """It waits for that, and has all results."""
+    run(path, lambda runner: runner.add_task(Hooked, label="a"))
+    runner = runner_with(path)
+    runner.add_task(Hooked, label="a")
+    reads, goes_on = threading.Event(), threading.Event()
+
+    def hook():
+        reads.set()
+        assert goes_on.wait(BOUND)
+
+    monkeypatch.setattr(Hooked, "hook", hook)
+    with ThreadPoolExecutor(2) as pool:
+        results = pool.submit(runner.run, verify=False)
+        assert reads.wait(BOUND)
+        loop = pool.submit(lambda: dict(runner.as_completed()))
+        goes_on.set()
+        assert loop.result(BOUND) == results.result(BOUND)
+
+
 def test_results_that_have_become_too_old(path):
     """They are run again, with what depends on them; without a limit they are there."""
     run(path, a_then_b())
@@ -533,7 +592,7 @@ def test_what_are_no_labels_to_forget(labels, error, path):
 
 @pytest.mark.parametrize("mode", FUNCTIONS)
 def test_what_cannot_be_pickled_is_run_each_time(mode, path, tmp_path, log):
-    """It is said once, at INFO; all others are recorded."""
+    """There is one warning; all others are recorded."""
     for _ in range(2):
         runner = runner_in(mode, 1, checkpoint=path)
         if mode in ("thread", "fallback"):
@@ -543,7 +602,7 @@ def test_what_cannot_be_pickled_is_run_each_time(mode, path, tmp_path, log):
         results = runner.run(verify=False)
         assert set(statuses(results).values()) == {"Successful"}
     assert restored(results) == ["a"]
-    told = [line for line in log.lines(logging.INFO) if "the checkpoint" in line]
+    told = [line for line in log.lines(logging.WARNING) if "the checkpoint" in line]
     if mode in ("thread", "fallback"):
         assert len(told) == 2
         assert told[0].startswith(
@@ -565,7 +624,7 @@ def test_a_result_that_cannot_be_pickled(path, log):
     assert run(path, add) == []
     assert run(path, add) == ["other"]
     assert calls == [(1,), (2,), (1,)] or calls == [(2,), (1,), (1,)]
-    told = [line for line in log.lines(logging.INFO) if "the checkpoint" in line]
+    told = [line for line in log.lines(logging.WARNING) if "the checkpoint" in line]
     assert [line.partition(" cannot")[0] for line in told] == ["Task 'lock'"] * 2
 
 
@@ -599,6 +658,24 @@ def test_a_result_that_cannot_be_read_any_more(path, log, monkeypatch):
         "Task 'x' is run again, as may others be, since its result cannot be read from "
         "the checkpoint: RuntimeError: its class has changed"
     )
+
+
+def test_a_result_that_ends_the_program_when_it_is_read(path, monkeypatch):
+    """It does not: the task is run again. Ctrl-C does."""
+    run(path, lambda runner: runner.add_task(Hooked, label="a"))
+    runner = runner_with(path)
+    runner.add_task(Hooked, label="a")
+
+    def hook():
+        raise ending
+
+    monkeypatch.setattr(Hooked, "hook", hook)
+    ending = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        runner.run()
+    ending = SystemExit(3)
+    result = runner.run(verify=False)["a"]
+    assert (result["status"], restored({"a": result})) == ("Successful", [])
 
 
 # Results are the users' ---------------------------------------------------------------

@@ -119,7 +119,7 @@ def test_what_depends_on_something_that_was_not_recorded(path: Path) -> None:
     assert again.restore() == ["d"]
     again.close()
     ((level, note),) = world.told
-    assert level == "info" and note.startswith("Task 'a' cannot be recorded in the ")
+    assert level == "warning" and note.startswith("Task 'a' cannot be recorded in the ")
 
 
 def test_an_order_that_does_not_fit(path: Path) -> None:
