@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     Work = Tuple[Callable[..., object], Tuple[Any, ...]]
 
 
-#: The name of all threads of this library.
+#: The name of all threads of this library, and that of its worker processes.
 NAME = "concurra"
+WORKER = "concurra-worker"
 
 
 def daemon(target: Callable[..., object], *args: Any) -> threading.Thread:

@@ -10,7 +10,7 @@ from . import view
 from ..checks import seconds, whole
 from ..observers import Observer
 from ..output.streams import real
-from ..threads import daemon
+from ..threads import WORKER, daemon
 from .screen import is_terminal
 from .shows import Notebook, Plain, terminal
 
@@ -94,7 +94,13 @@ def _choose(rows: int, plain_every: float) -> Plain:
 
 
 def _terminal() -> Optional[Any]:
-    """The stream of a terminal that can move its cursor; stderr, if that is one."""
+    """The stream of a terminal that can move its cursor; stderr, if that is one.
+
+    None in a worker process: the program may have a board there.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.current_process().name == WORKER:
+        return None
     if os.environ.get("CI", "") not in ("", "0", "false"):
         return None
     if os.environ.get("TERM", "dumb" if os.name == "posix" else "") in _DUMB:

@@ -115,7 +115,7 @@ class Display:
                 text = prefix + f"\n{prefix}".join(lines)
             else:
                 text = "\n".join([f"== {label}{heading} ==", *lines])
-            _write(stream, text + "\n")
+            _write(number, stream, text + "\n")
         except Exception:
             pass  # closed, a pipe whose reader has gone, or None: it is not shown
 
@@ -152,7 +152,11 @@ def _cut(text: str) -> str:
     return text if len(text) <= WIDTH else f"{text[: half - 3]}...{text[-half:]}"
 
 
-def _write(stream: Any, text: str) -> None:
+def _write(number: int, stream: Any, text: str) -> None:
+    """Write a text to a stream, or leave it to who takes all that is written here."""
+    leader = streams.leader()
+    if leader is not None:  # in a worker process, it is a part of what its task prints
+        return leader(number, text)
     encoding = getattr(stream, "encoding", None) or "utf-8"
     if encoding.lower() not in ("utf-8", "utf8"):
         text = text.encode(encoding, "backslashreplace").decode(encoding)

@@ -134,6 +134,11 @@ def lead(writer: Optional[Write]) -> None:
     _leading = writer
 
 
+def leader() -> Optional[Write]:
+    """Who takes that now; see `lead`."""
+    return _leading
+
+
 def _stand_in(number: int, stream: Any) -> Any:
     def fits(kept: Any) -> bool:
         return type(kept) is StandIn and kept.number == number

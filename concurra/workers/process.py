@@ -29,6 +29,7 @@ from ..clock import monotonic
 from ..outcomes import ERROR, SUCCESS, UNPICKLABLE, AtHand, Remark, Outcome
 from ..steps import KILL, TERMINATE
 from ..tasks import Call
+from ..threads import WORKER
 from ..wording import describe, ending
 from .child import ANSWERING, CALLING, CUT_OFF, DONE, LAST, PRINTED, RECEIVING
 from .child import LOGGED, not_recorded, serve
@@ -165,7 +166,7 @@ class ProcessWorker:
                 self._receiver is not None,
                 self._dump,
             ),
-            name="concurra-worker",
+            name=WORKER,
             daemon=False,
         )
         child: Optional[Exit] = None

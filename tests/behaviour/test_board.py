@@ -16,8 +16,10 @@ import concurra
 from concurra.live.screen import Screen as BottomLines
 from concurra.output import streams
 from concurra.output.display import Display
+from tests.helpers import START_METHODS
 from tests.terminal import Screen, Terminal
 
+from .modes import runner_in
 from .support import BOUND, write
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a pty")
@@ -218,6 +220,29 @@ def test_without_a_terminal_there_are_plain_lines(capsys):
     lines = err.splitlines()
     assert out == "" and [line.split()[0] for line in lines] == ["✗", "one", "✗", "two"]
     assert lines[0].startswith("✗ bad: ValueError: invalid literal")
+
+
+def follow_a_run_of_its_own():
+    """With a board, at what looks like a terminal; what was written there."""
+    sys.stderr = stream = Stream()
+    written = []
+    stream.write = lambda text: written.append(text) or len(text)
+    os.environ.update(TERM="xterm", CI="")
+    runner = concurra.TaskRunner(
+        1, "inner", observers=[concurra.LiveBoard()], progress_stats=False
+    )
+    runner.add_task(str, label="a")
+    runner.run(verify=False)
+    return "".join(written)
+
+
+@pytest.mark.parametrize("mode", START_METHODS)
+def test_in_a_worker_process_there_are_plain_lines(mode):
+    """The terminal may be that of a board of the program."""
+    runner = runner_in(mode, 1)
+    runner.add_task(follow_a_run_of_its_own, label="a")
+    written = runner.run(verify=False)["a"]["result"]
+    assert written.startswith("inner after ") and "\x1b" not in written
 
 
 def test_closed_streams_break_nothing(monkeypatch):

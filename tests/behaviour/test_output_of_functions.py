@@ -74,6 +74,28 @@ def say():
     return "said"
 
 
+def run_another(output):
+    print("before")
+    runner = concurra.TaskRunner(1, output=output, progress_stats=False)
+    runner.add_task(print, "a function", label="leaf")
+    runner.add_command([sys.executable, "-c", "print('a command')"], label="cmd")
+    runner.run(verify=False)
+
+
+@pytest.mark.parametrize("mode", START_METHODS)
+@pytest.mark.parametrize("output", ["prefixed", "grouped", None])
+def test_a_run_within_a_worker_process(mode, output, monkeypatch):
+    """What it shows is what its task prints."""
+    shown = shown_here(monkeypatch)
+    run(mode, "prefixed", run_another, output)
+    expected = {
+        "prefixed": ["before", "[leaf] a function", "[cmd] a command"],
+        "grouped": ["before", "== leaf ==", "a function", "== cmd ==", "a command"],
+        None: ["before", "a function"],
+    }
+    assert shown.text.splitlines() == [f"[it] {line}" for line in expected[output]]
+
+
 @pytest.mark.parametrize("mode", FUNCTIONS)
 def test_lines_behind_the_label(monkeypatch, mode):
     """Complete ones at once, what has no end at the end."""
