@@ -288,14 +288,17 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
     def __enter__(self: Self) -> Self:
         return self
 
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
+    def __exit__(
+        self, kind: object, error: Optional[BaseException], trace: object
+    ) -> None:
         """Leave nothing at work: wait for a run in the background, or end it."""
         life = self._life
-        if kind is not None and life.begun and not life.finished:
-            self.abort()
-        elif kind is None and life.in_background:
+        if error is not None:
+            if life.begun and not life.finished:
+                life.break_off(self._break, error)
+        elif life.in_background:
             self.get_background_results()
-        elif kind is None and not life.begun and len(self):
+        elif not life.begun and len(self):
             logs.warn(self.log, logs.unstarted(self.name, len(self)))
 
     def abort(self, verify: bool = True) -> Results:

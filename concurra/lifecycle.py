@@ -211,16 +211,20 @@ class LifeCycle(Looking):
                 if refusal is not None:
                     break
         except BaseException as error:
-            first = INTERRUPT if isinstance(error, KeyboardInterrupt) else TERMINATE
-            try:
-                self._terminate(partial(broken, error), first)
-            except BaseException:  # a second Ctrl-C, before the stop has begun
-                self._terminate(partial(broken, error), first)
+            self.break_off(broken, error)
             raise
         try:
             refuse(refusal)
         finally:
             del refusal  # or else its traceback is a cycle, which holds the runner
+
+    def break_off(self, broken: Broken, error: BaseException) -> None:
+        """Terminate everything, as an error goes on to the caller."""
+        first = INTERRUPT if isinstance(error, KeyboardInterrupt) else TERMINATE
+        try:
+            self._terminate(partial(broken, error), first)
+        except BaseException:  # a second Ctrl-C, before the stop has begun
+            self._terminate(partial(broken, error), first)
 
     def _start(self, choose: Choose, in_background: bool) -> Optional[ConcurraError]:
         # Held, so that `begin_once` waits for what becomes of that.

@@ -54,6 +54,10 @@ def main(kind, way, catch):
     try:
         if way == "run":
             runner.run()
+        elif way == "with":
+            with runner:
+                runner.execute_in_background()
+                time.sleep(60)
         else:
             runner.execute_in_background()
             runner.get_background_results()
@@ -85,7 +89,7 @@ def interrupt(kind, way, catch="catch", whole_group=False):
 
 
 @pytest.mark.parametrize("kind", ["thread", "process", "command"])
-@pytest.mark.parametrize("way", ["run", "get_background_results"])
+@pytest.mark.parametrize("way", ["run", "get_background_results", "with"])
 def test_an_interrupt_ends_everything(kind, way):
     """KeyboardInterrupt comes through, all results are there, nothing survives."""
     status, out, err = interrupt(kind, way)

@@ -267,14 +267,24 @@ def every_line(
 # Ctrl-C twice -------------------------------------------------------------------------
 
 
-def run_for_ever(mode: str, folder: str, grace: float, count: int = 2) -> None:
-    """Run tasks that ignore SIGTERM; to be interrupted from outside."""
+def run_for_ever(
+    mode: str, folder: str, grace: float, count: int = 2, block: bool = False
+) -> None:
+    """Run tasks that ignore SIGTERM; to be interrupted from outside.
+
+    :param block: whether it waits in a ``with`` block, for something else.
+    """
     runner = make(mode, count, terminate_timeout=grace)
     for _ in range(count):
         add(runner, mode, stubborn, folder)
     obey_ctrl_c()
     try:
-        runner.run(verify=False)
+        if block:
+            with runner:
+                runner.execute_in_background()
+                time.sleep(60)
+        else:
+            runner.run(verify=False)
     except KeyboardInterrupt:
         results = check_all(runner)
         assert all(result["error"] == STOPPED for result in results.values())

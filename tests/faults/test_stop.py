@@ -290,13 +290,13 @@ def test_ctrl_c_ends_those_who_ignore_sigterm(mode: str, tmp_path: Path) -> None
 
 
 def interrupt_twice(
-    run: Callable[..., object], mode: str, folder: Path, after: str = ""
+    run: Callable[..., object], mode: str, folder: Path, after: str = "", **more: Any
 ) -> None:
     """Let it run with a long grace period, which a second Ctrl-C is to end.
 
     The first comes when all are at work, and ``after`` has been printed.
     """
-    act: dict[str, Any] = {"mode": mode, "folder": str(folder), "grace": LINGER}
+    act = {"mode": mode, "folder": str(folder), "grace": LINGER, **more}
     with started_script(run, **act) as script:
         pids = arrived(folder, 2)
         script.wait_for(after)
@@ -315,10 +315,11 @@ def test_second_ctrl_c_kills_workers_that_do_not_end(mode: str, tmp_path: Path) 
     interrupt_twice(acts_stop.run_lingerers, mode, tmp_path, after="done")
 
 
+@pytest.mark.parametrize("block", [False, True])
 @pytest.mark.parametrize("mode", KILLABLE)
-def test_second_ctrl_c_kills_at_once(mode: str, tmp_path: Path) -> None:
+def test_second_ctrl_c_kills_at_once(mode: str, block: bool, tmp_path: Path) -> None:
     """Who presses Ctrl-C again does not wait for the end of the grace period."""
-    interrupt_twice(acts_stop.run_for_ever, mode, tmp_path)
+    interrupt_twice(acts_stop.run_for_ever, mode, tmp_path, block=block)
 
 
 def test_ctrl_c_leaves_busy_threads_alone() -> None:
