@@ -76,9 +76,9 @@ class _Trace:
 
     def __init__(self, run: RunRecord) -> None:
         self._run = run
-        starts = [task.started for task in run.tasks if task.started is not None]
-        first = min(starts, default=run.moment)
-        self._zero = first if run.started is None else min(first, run.started)
+        moments = [m for task in run.tasks for m in (task.started, task.ended)]
+        known = [moment for moment in (run.started, *moments) if moment is not None]
+        self._zero = min(known, default=run.moment)
         lanes = [task.lane for task in run.tasks if task.lane is not None]
         self._lanes = max(lanes, default=-1) + 1
         self._arrows = 0

@@ -144,6 +144,18 @@ def test_what_was_not_run_is_a_mark() -> None:
     }
 
 
+def test_what_was_aborted_before_the_start() -> None:
+    """Nothing is earlier than the first that is known, whenever one asks."""
+    task = TaskRecord(
+        index=0, label="a", name="a", status="Terminated", cause="abort", ended=5.0
+    )
+    record = RunRecord(
+        name="x", state="ended", max_concurrency=1, moment=9.0, tasks=[task]
+    )
+    (mark,) = [event for event in events_of(record) if event["ph"] == "i"]
+    assert mark["ts"] == 0
+
+
 def test_during_a_run_slices_end_now() -> None:
     """What is at work goes on until the record was made."""
     task = TaskRecord(
