@@ -179,6 +179,9 @@ def check(observers: Any) -> List[Observer]:
     :raises TypeError: one of them lacks a method, or has one that would never run.
     """
     from .checks import PROMPT, is_deferred, wrong
+    from .spelling import like
+
+    known = (*_METHODS.values(), _FAILURE)
 
     if isinstance(observers, (str, bytes)) or not hasattr(observers, "__iter__"):
         raise wrong(TypeError, "observers", "a list of observers", observers)
@@ -188,7 +191,14 @@ def check(observers: Any) -> List[Observer]:
             callable(getattr(each, name, None)) for name in _METHODS.values()
         ):
             raise wrong(TypeError, "observers", "a list of Observer objects", each)
-        for name in (*_METHODS.values(), _FAILURE, "watch"):
+        for name in (*known, "watch"):
             if is_deferred(getattr(each, name, None)):
                 raise TypeError(f"{kind(each)}.{name} of an observer must be {PROMPT}")
+        for name in dir(type(each)):
+            meant = like(name, known) if name not in known else None
+            if meant is not None and name.startswith("on"):
+                raise TypeError(
+                    f"{kind(each)}.{name} of an observer is never called: did you mean "
+                    f"{meant!r}?"
+                )
     return checked

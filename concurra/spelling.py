@@ -1,6 +1,4 @@
-"""What may have been meant: by keywords that go to the user's function, and by labels
-that do not exist.
-"""
+"""What may have been meant by names that do not exist: keywords, labels, methods."""
 
 from __future__ import annotations
 
@@ -61,11 +59,19 @@ def hints(func: Any, keywords: Iterable[str], own: str) -> Iterator[Tuple[str, s
 
 @lru_cache(maxsize=512)
 def _meant(keyword: str, own: str) -> Optional[str]:
-    for name in TAKEN + MISTAKABLE:
-        exact = own == "add_func" and keyword == name and name in TAKEN
-        if exact or _are_close(keyword, name):
-            return name
+    if own == "add_func" and keyword in TAKEN:
+        return keyword
+    meant = like(keyword, TAKEN + MISTAKABLE)
+    if meant is not None:
+        return meant
     return "key" if own == "add_func" and keyword in ("kye", "yek", "keys") else None
+
+
+def like(name: str, names: Iterable[str]) -> Optional[str]:
+    """That of these of which a name is a slip; None if it is of none."""
+    close = [each for each in names if _are_close(name, each)]
+    plain = _plain(name)
+    return max(close, key=lambda each: _common(plain, _plain(each)), default=None)
 
 
 def _are_close(keyword: str, name: str) -> bool:

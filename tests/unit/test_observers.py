@@ -177,6 +177,34 @@ def test_a_method_that_would_never_run_is_refused(kind: str, name: str) -> None:
         check([Keeping(), observer])
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("on_task_ended", "on_task_end"),
+        ("on_task_started", "on_task_start"),
+        ("on_tasks_end", "on_task_end"),
+        ("onTaskEnd", "on_task_end"),
+        ("on_run_strat", "on_run_start"),
+        ("on_task_failed", "on_task_failure"),
+        ("on_task_retries", "on_task_retry"),
+    ],
+)
+def test_a_method_with_a_slip_in_its_name_is_refused(name: str, meant: str) -> None:
+    """It would never be called."""
+    observer = type("Bar", (Observer,), {name: lambda self, fact: None})()
+    told = f"^Bar.{name} of an observer is never called: did you mean '{meant}'\\?$"
+    with pytest.raises(TypeError, match=told):
+        check([observer])
+
+
+@pytest.mark.parametrize(
+    "name", ["on_error", "on_end", "_on_task_end", "task_end", "x"]
+)
+def test_a_method_of_its_own_is_none_with_a_slip(name: str) -> None:
+    """It has another name, or is private."""
+    check([type("Bar", (Observer,), {name: lambda self, fact: None})()])
+
+
 def test_an_observer_that_does_nothing() -> None:
     """The methods of the base class take every fact."""
     task = a_task()
