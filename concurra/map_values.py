@@ -118,7 +118,7 @@ class Values:
                 self.warning = self.warning or GENERATOR_WARNING
         else:
             values = [None] * many
-            failures = dict.fromkeys(range(many), _failure(outcome))
+            failures = dict.fromkeys(range(many), _failure(outcome, many))
         self.warning = outcome.warning or self.warning
         if fresh:
             self._rows[indexes[0]] = values
@@ -190,8 +190,10 @@ def exception(failure: Failure) -> BaseException:
     return error
 
 
-def _failure(outcome: Outcome) -> Failure:
-    """What befell all items of a chunk."""
+def _failure(outcome: Outcome, many: int) -> Failure:
+    """What befell all items of a chunk, of which one may be the cause."""
     trace = None if outcome.trace is None else str(outcome.trace)
-    text = str(outcome.error)
+    text = f"{outcome.error} (it befell a chunk of {many} items)"
+    if many == 1:
+        text = str(outcome.error)
     return Failure(text, trace, outcome.exception, not outcome.retry, False)

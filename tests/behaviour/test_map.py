@@ -534,7 +534,7 @@ class TestFailures:
         assert result["error"] == (
             "MapError: 2 of 8 items failed, the first of them item 2: RuntimeError: "
             "Worker process was killed by SIGKILL (signal 9, probably out of memory) "
-            "during the task"
+            "during the task (it befell a chunk of 2 items)"
         )
         assert result["attempts"] == 1  # what has begun is not tried again
         assert runner.partial("m") == {0: 0, 1: 1, 4: 4, 5: 5, 6: 6, 7: 7}

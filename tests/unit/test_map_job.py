@@ -288,7 +288,8 @@ def test_a_chunk_that_is_lost_fails_it(exceptions: bool) -> None:
     made.values.arrive(chunk, lost, 0.0)
     outcome = end(made)
     assert outcome.error == (
-        "MapError: 2 of 3 items failed, the first of them item 0: RuntimeError: lost"
+        "MapError: 2 of 3 items failed, the first of them item 0: RuntimeError: lost "
+        "(it befell a chunk of 2 items)"
     )
     assert not outcome.retry
     assert made.values.known() == {2: 1.5}
@@ -302,7 +303,8 @@ def test_what_befell_a_chunk_is_told_where_exceptions_are_values() -> None:
     assert chunk is not None
     made.values.arrive(chunk, Outcome(LOST, "process", None, "RuntimeError: lost"), 0.0)
     assert end(made).error == (
-        "MapError: 2 of 4 items failed, the first of them item 2: RuntimeError: lost"
+        "MapError: 2 of 4 items failed, the first of them item 2: RuntimeError: lost "
+        "(it befell a chunk of 2 items)"
     )
 
 
