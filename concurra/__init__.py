@@ -29,11 +29,11 @@ from .tasks import TaskRef
 # concurra, so no module that is always loaded does it.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .adders.references import ref
     from .current import CurrentTask, current_task
-    from .live.board import LiveBoard
     from .label_filter import LabelFilter
+    from .live.board import LiveBoard
     from .observers import Fact, Observer
-    from .references import ref
     from .retries import Retry
     from .types import CommandResult, Result
 
@@ -79,7 +79,7 @@ _LATER = {
     "Retry": "retries",
     "checkpoint": None,
     "current_task": "current",
-    "ref": "references",
+    "ref": "adders.references",
     "reports": None,
 }
 

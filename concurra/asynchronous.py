@@ -6,14 +6,14 @@ import asyncio
 import sys
 from concurrent.futures import Future
 
-from .arrivals import Arrivals
+from .as_completed import CompletionReader
 from .threads import daemon
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, AsyncIterator, Callable, Tuple, TypeVar
 
-    from .arrivals import Take
+    from .as_completed import Take
     from .lifecycle import Broken, LifeCycle
     from .types import Result
 
@@ -74,7 +74,7 @@ async def as_completed(
     If the task that waits for the next result is cancelled, the run is aborted.
     """
     news = asyncio.Event()
-    reader = Arrivals(_caller(news.set))
+    reader = CompletionReader(_caller(news.set))
     try:
         life.conduct(broken, lambda: life.attach(reader))
         for seen in range(life.total):

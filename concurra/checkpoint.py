@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from .checks import StrPath
     from .events import Event
-    from .map_values import Values
+    from .maps.values import Values
     from .results import Registry
     from .tasks import Task
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from . import checks, logs
+from . import checks
+from .adders.commands import CommandAdders
+from .adders.functions import FunctionAdders
 from .clock import monotonic
-from .command_adders import CommandAdders
 from .errors import CommandExecutionError, hidden
 from .following import Following
-from .function_adders import FunctionAdders
+from .logs import messages
 from .options import Options
 from .preloading import load_engine, load_report_soon
 from .tasks import EMPTY
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Hashable, Iterable, List, Mapping
     from typing import Optional, Tuple, TypeVar, Union
 
-    from .run_options import Checkpoint, RunOptions
     from .checks import StrPath
     from .events import Reader
     from .observers import Observer
     from .retries import Retry
+    from .run_options import Checkpoint, RunOptions
     from .types import Executor, Result
 
     Self = TypeVar("Self", bound="TaskRunner")
@@ -138,7 +139,7 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         load_engine()
         from .followers import Followers
         from .lifecycle import LifeCycle
-        from .plan import Plan
+        from .plan.plan import Plan
         from .results import Recorder, Registry
 
         self.log = checks.logger(logger)
@@ -189,7 +190,7 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
             setattr(self, name, getattr(options, name))
         options.share(self._plan.shared)
         if options.warning:
-            logs.warn(options.log, options.warning)
+            messages.warn(options.log, options.warning)
         return options
 
     def __reduce__(self) -> Any:
@@ -299,7 +300,7 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         elif life.in_background:
             self.get_background_results()
         elif not life.begun and len(self):
-            logs.warn(self.log, logs.unstarted(self.name, len(self)))
+            messages.warn(self.log, messages.unstarted(self.name, len(self)))
 
     def abort(self, verify: bool = True) -> Results:
         """Terminate all tasks that have not ended, log the report, return the results.
@@ -342,7 +343,7 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
 
         def expect() -> None:
             # Workers that are forked would wait for the end of that.
-            if verify and not self._life.forks and logs.is_report_wanted(self.log):
+            if verify and not self._life.forks and messages.is_report_wanted(self.log):
                 load_report_soon()
 
         return expect
@@ -362,14 +363,14 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         self._followers.mute()
         ended = len(self._plan.ended)
         return (
-            lambda: logs.interrupted(self.log, self.name, error, ended, len(self)),
+            lambda: messages.interrupted(self.log, self.name, error, ended, len(self)),
             after,
         )
 
     def _report_break(self, reports: bool) -> None:
         """The end of a run that was cut short; its results are complete then."""
         if reports:
-            logs.report(self.log, self._registry)
+            messages.report(self.log, self._registry)
         if self._life.finished:
             self._registry.complete()
 
@@ -398,7 +399,7 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         _, raises, message = checks.report_options(True, raise_exception, error_message)
         self._life.check_begun("Nothing has been run yet: call run() first")
         self._life.check_ended("Execution is still in progress")
-        logs.report(self.log, self._registry, message, raises)
+        messages.report(self.log, self._registry, message, raises)
 
     def show_progress(self) -> None:
         """Log how many tasks have ended, now.
@@ -406,10 +407,10 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         The run calls it, too, with each tenth of the tasks that has ended.
         """
         ended = self._followers.told(len(self._plan.ended))
-        logs.progress(self.log, self.name, ended, len(self), self._life.seconds)
+        messages.progress(self.log, self.name, ended, len(self), self._life.seconds)
 
     def _warn_of_exit(self) -> None:
         """The program ends: say so if it does before work in the background."""
         left = self._plan.remaining
         if left and self._life.in_background:
-            logs.warn(self.log, logs.unfinished(self.name, left, len(self)))
+            messages.warn(self.log, messages.unfinished(self.name, left, len(self)))

@@ -6,9 +6,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Optional, Sequence
 
+    from .plan.tries import Tries
     from .results import Entry
     from .tasks import Task
-    from .tries import Tries
 
 
 class EngineValues:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from . import logs
-from .log_readers import ErrorReader, ProgressReader
+from .logs import messages
+from .logs.readers import ErrorReader, ProgressReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Followers:
             self._progress.append(progress)
             readers.append(progress)
         if options.progress_every is not None:
-            from .status_line import StatusReader
+            from .logs.status_line import StatusReader
 
             look = partial(self._life.snapshot, options.name)
             status = StatusReader(options.log, look)
@@ -72,9 +72,9 @@ class Followers:
     def _releasing(self, options: RunOptions) -> List[List[Reader]]:
         if options.executor is None or not self._life.keeps_remote:
             return []
-        from .releasing import Releasing
+        from .releasing import ReleaseReader
 
-        return [[Releasing(self._registry.users)]]
+        return [[ReleaseReader(self._registry.users)]]
 
     def _checkpoint(self, options: RunOptions) -> List[List[Reader]]:
         chosen = options.checkpoint
@@ -83,9 +83,9 @@ class Followers:
         from .checkpoint import CheckpointReader
 
         def inform(note: str) -> None:
-            logs.emit(options.log, "info", lambda: note)
+            messages.emit(options.log, "info", lambda: note)
 
-        warn = partial(logs.warn, options.log)
+        warn = partial(messages.warn, options.log)
         about = self._registry, self._life.mapped
         return [[CheckpointReader(chosen, *about, inform, warn)]]
 
@@ -94,7 +94,7 @@ class Followers:
             return []
         from .observers import ObserverReader
 
-        warn = partial(logs.warn, options.log)
+        warn = partial(messages.warn, options.log)
         look = partial(self._life.snapshot, options.name)
         about = self._registry, self.offset, look
         return [[ObserverReader(each, warn, *about)] for each in options.observers]

@@ -14,11 +14,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, AsyncIterator, Dict, Hashable, Iterator, Optional, Tuple
 
+    from .engine_values import EngineValues
     from .followers import Followers
     from .lifecycle import Ending, LifeCycle
-    from .plan import Plan
+    from .plan.plan import Plan
     from .results import Registry
-    from .engine_values import EngineValues
     from .tasks import Task
 
     from .types import Result
@@ -54,7 +54,7 @@ class Following:
         everything. Each loop has all results; with ``keep_results=False`` each result
         goes to one of them. Logs no report; for errors, see `run`.
         """
-        from .arrivals import as_completed
+        from .as_completed import as_completed
 
         self._life.begin_once(self.execute_in_background)
         return as_completed(self._life, self._registry.give, self._break)
@@ -176,7 +176,7 @@ class Following:
         :raises ValueError: no task has this label.
         :raises RuntimeError: it has not ended.
         """
-        from .failures import exception_of
+        from .exceptions import exception_of
 
         task = self._task(label)
         if task.outcome is None:

@@ -13,12 +13,12 @@ import threading
 from functools import partial
 
 from .clock import monotonic
-from .completion import refuse
+from .engine.completion import refuse
+from .engine.hiring import pool_of
+from .engine.scheduler import Scheduler
 from .errors import LifeCycleError, hidden
 from .events import Events
-from .hiring import pool_of
-from .looking import Looking
-from .scheduler import Scheduler
+from .inspection import Inspection
 from .steps import INTERRUPT, KILL, TERMINATE
 from .threads import ThreadCache
 
@@ -29,26 +29,28 @@ if TYPE_CHECKING:
     from .background import Runner
     from .errors import ConcurraError
     from .events import Reader
-    from .run_options import RunOptions
     from .outcomes import Outcome
-    from .plan import Plan
+    from .plan.plan import Plan
+    from .run_options import RunOptions
     from .tasks import Task
 
     #: What is chosen for the run now, and those who follow it.
     Choose = Callable[[], Tuple[RunOptions, Sequence[Sequence[Reader]]]]
 
-    #: A part of a run: what speaks against it, and it has had no effect then; or None.
+    #: A step of a run. Returns the error that forbids it, if one does: nothing was done
+    #: then.
     Step = Callable[[], Optional[ConcurraError]]
 
-    #: Hears at once, and must not block, of what cuts the run short. Returns what is to
-    #: be called once all is being terminated, and what when all has ended.
+    #: What to call once all is being terminated, and once all has ended.
     Ending = Tuple[Callable[[], None], Callable[[], None]]
+
+    #: Called at once with what cuts the run short; must not block.
     Broken = Callable[[BaseException], Ending]
 
 __tracebackhide__ = hidden
 
 
-class LifeCycle(Looking):
+class LifeCycle(Inspection):
     """The life of one run.
 
     :param plan: the runner's. Nothing may be added once the life has `begun`.
@@ -327,7 +329,7 @@ class LifeCycle(Looking):
         self._plan.check()
         options.check_tasks(self._plan.own)
         if options.use_multiprocessing:
-            from .process_checks import check_processes
+            from .engine.process_checks import check_processes
 
             check_processes(self._plan.checked, options.mp_context)
 

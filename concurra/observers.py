@@ -9,9 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Final, Hashable, List, Mapping, Optional
 
+    from .engine.snapshot import Snapshot
     from .events import Event
     from .results import Registry
-    from .snapshot import Snapshot
 
 
 class Fact:

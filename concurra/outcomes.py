@@ -212,7 +212,7 @@ class Outcome:
             self.final = True
             self.error = f"{self.error}{refusal}"
 
-    def write(self) -> None:
+    def render_trace(self) -> None:
         """Make its trace into text, as there is no attempt after this one."""
         if type(self.trace) is Trace:
             self.trace = str(self.trace)

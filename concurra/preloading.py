@@ -39,7 +39,8 @@ def load_engine() -> None:
     try:
         if mine:
             sys.setswitchinterval(min(TURN, interval))
-        from . import followers, lifecycle, plan, results, run_options  # noqa: F401
+        from . import followers, lifecycle, results, run_options  # noqa: F401
+        from .plan import plan  # noqa: F401
 
         _loaded = True
     finally:

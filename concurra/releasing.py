@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .tasks import Task
 
 
-class Releasing(Reader):
+class ReleaseReader(Reader):
     """Releases each result that is kept when the last that depends on it has ended.
 
     :param users: how many depend on a task.

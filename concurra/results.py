@@ -1,7 +1,4 @@
-"""Outcomes made readable: result dicts, which are the users' to change.
-
-Pure: it knows no lock, clock or runner. It reads tasks that have ended.
-"""
+"""Outcomes made readable: result dicts, which are the users' to change."""
 
 from __future__ import annotations
 
@@ -298,7 +295,7 @@ class Registry(Mapping[Hashable, "Any"]):
 
     def exceptions(self, labels: Iterable[Hashable]) -> Dict[Any, BaseException]:
         """What tasks that have ended have raised; not those that succeeded."""
-        from .failures import exception_of
+        from .exceptions import exception_of
 
         found = {}
         for label in labels:

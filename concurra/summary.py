@@ -15,8 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, Hashable, List, Sequence
 
+    from .engine.snapshot import Items, Snapshot
     from .results import Entry
-    from .snapshot import Items, Snapshot
 
 #: Columns of the bar in a progress line.
 BAR = 25

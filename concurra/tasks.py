@@ -1,8 +1,7 @@
 """Plain values: what to do, and a task in the plan.
 
-Nothing here does anything. A `Task` is written by three calls of the plan
-(``add``, ``take``, ``settle``) and read by `results`. Times are seconds on the
-monotonic clock.
+Nothing here does anything. A `Task` is written by the plan, and by `dag` while it
+grows; `results` may empty its outcome. Times are seconds on the monotonic clock.
 """
 
 from __future__ import annotations
@@ -277,7 +276,8 @@ class Task(TaskRef):
     on; none before the run if some of them are added after it. ``attempts`` counts
     those that were started; ``errors`` has the error of each that failed. ``blockers``
     is the number of dependencies that it still waits for. ``index`` and ``needs`` are
-    set by `dag` with its adding, ``order`` and ``island`` once that has a use for them.
+    set by `dag` with its adding, ``order`` and ``component`` once that has a use for
+    them.
 
     :param title: the job's, from those who have it at hand.
     """
@@ -286,7 +286,7 @@ class Task(TaskRef):
         "title",
         "index",
         "order",
-        "island",
+        "component",
         "job",
         "options",
         "needs",
@@ -300,7 +300,7 @@ class Task(TaskRef):
 
     index: int
     order: int
-    island: Sequence[Task]
+    component: Sequence[Task]
 
     #: The task that this is a part of, if it is no task of the plan: see `map_state`.
     whole: Optional[Task] = None

@@ -27,7 +27,11 @@ COPY = "This is the copy of a runner that a fork has made"
 _GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())
 
 #: The packages whose frames are left out of tracebacks.
-OWN = ("concurra", "concurra.workers", "concurra.output", "concurra.live")
+OWN = (
+    "concurra",
+    *(f"concurra.{name}" for name in ("adders", "engine", "live", "logs", "maps")),
+    *(f"concurra.{name}" for name in ("output", "plan", "workers")),
+)
 
 #: The functions of ours that call users' functions, or have their values pickled and
 #: unpickled. Builtins have no frames below, so these are the last of an error then.

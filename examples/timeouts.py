@@ -16,9 +16,10 @@ HOST = "127.0.0.1"
 answer, answered = threading.Event(), threading.Event()
 
 
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as server:
-        return int(server.getsockname()[1])
+def free_ports() -> tuple[int, int]:
+    """Two, and not the same one twice."""
+    with socket.create_server((HOST, 0)) as a, socket.create_server((HOST, 0)) as b:
+        return a.getsockname()[1], b.getsockname()[1]
 
 
 def is_free(port: int) -> bool:
@@ -40,7 +41,7 @@ def wait_for_answer() -> None:
 
 
 if __name__ == "__main__":
-    ports = {"process": free_port(), "command": free_port()}
+    ports = dict(zip(("process", "command"), free_ports()))
     # A runner has its functions either in processes or in threads: take two.
     processes = concurra.TaskRunner(timeout=2, use_multiprocessing=True)
     processes.add_task(wait_for_caller, ports["process"], label="process")

@@ -46,12 +46,10 @@ def imports(path: Path) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = folder[: len(folder) + 1 - node.level]
-            stem = [*base, *(node.module or "").split(".")]
-            names = [".".join(filter(None, stem))]
-            if not node.module:
-                names = [".".join([*base, alias.name]) for alias in node.names]
-            for name in names:
-                yield name if exists(name) else name.rpartition(".")[0]
+            stem = ".".join([*base, *filter(None, [node.module])])
+            for alias in node.names:  # a module, or what is in one
+                name = f"{stem}.{alias.name}".lstrip(".")
+                yield name if exists(name) else stem
 
 
 def exists(name: str) -> bool:

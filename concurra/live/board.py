@@ -6,11 +6,11 @@ import os
 import sys
 import threading
 
-from . import view
 from ..checks import seconds, whole
 from ..observers import Observer
 from ..output.streams import real
 from ..threads import WORKER, daemon
+from . import view
 from .screen import is_terminal
 from .shows import Notebook, Plain, terminal
 
@@ -18,8 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Final, Optional
 
+    from ..engine.snapshot import Snapshot
     from ..observers import Fact
-    from ..snapshot import Snapshot
 
     Look = Callable[[], Snapshot]
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from html import escape
 
-from .view import last_line
 from ..sanitize import one_line, shorten
 from ..summary import counted, rounded
 from ..wording import name
+from .view import last_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, Iterable, List, Sequence, Tuple
 
-    from ..snapshot import Snapshot
+    from ..engine.snapshot import Snapshot
     from ..tasks import Task
 
 #: Rows of a table.

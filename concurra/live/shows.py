@@ -7,16 +7,16 @@ import sys
 import threading
 from importlib import import_module
 
-from . import view
 from ..sanitize import one_line
-from .screen import Screen
 from ..summary import status
+from . import view
+from .screen import Screen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final, List, Optional
 
-    from ..snapshot import Snapshot
+    from ..engine.snapshot import Snapshot
 
 #: Seconds from one look to the next.
 PERIOD: Final = 0.25

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, Final, List, Sequence, Tuple
 
-    from ..snapshot import AtWork, Snapshot
+    from ..engine.snapshot import AtWork, Snapshot
 
     #: A style, "" for none, and a text in it.
     Span = Tuple[str, str]

@@ -5,9 +5,9 @@ A run may go on meanwhile. A task that has its outcome has all the rest, too.
 
 from __future__ import annotations
 
-from .. import rules
 from ..options import ALL_SUCCESS, ONE_FAILED
 from ..outcomes import SKIP, STATUS, SUCCESS, UNTRIGGERED, Restored
+from ..plan import rules
 from ..sanitize import streams
 from . import values
 from .lanes import lanes

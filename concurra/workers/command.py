@@ -23,12 +23,12 @@ from ..outcomes import ERROR, LOST, SUCCESS, UNAVAILABLE, AtHand, Remark, Outcom
 from ..steps import KILL, TERMINATE
 from ..tasks import Command
 from ..wording import ending
-from . import launch, refusals, sessions
+from . import command_start, command_errors, sessions
+from .command_output import FOREVER, Drain, Output, Transcript, Waker, close, decode
+from .command_output import read_in_threads
 from .forks import POSIX
 from .groups import ProcessGroup, await_end, has_ended
 from .guardian import Guardian
-from .command_output import FOREVER, Drain, Output, Transcript, Waker, close, decode
-from .command_output import read_in_threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ HEARSAY = 0.2
 
 
 class CommandWorker:
-    """Starts a program for each job; see `kinds.Kind`.
+    """Starts a program for each job; see `backend.Backend`.
 
     :param drain: takes over the output that others hold open when a job has ended.
     :param output: how what a job prints is shown, if it says nothing of that itself.
@@ -88,7 +88,7 @@ class CommandWorker:
         return False
 
     def present(self, command: Command) -> AtHand:
-        """See `Kind.present`."""
+        """See `Backend.present`."""
         self._remark = Remark()
         captured = command.capture_output
         transcript = Transcript(self._limit(command)) if captured else None
@@ -104,7 +104,7 @@ class CommandWorker:
         if how is None or how == "captured" or not command.read:
             return None
         from ..output.display import Display
-        from .kept import chunks
+        from .max_output import chunks
 
         label, attempt = ("", 1) if self.note is None else self.note[:2]
         return Display(how, label, attempt, encoding(), chunks(self._limit(command)))
@@ -112,7 +112,7 @@ class CommandWorker:
     def run(
         self, command: Command, at_hand: AtHand, done: Optional[Done] = None
     ) -> Outcome:
-        """See `Kind.run`; the calling thread reads what the program prints."""
+        """See `Backend.run`; the calling thread reads what the program prints."""
         transcript = at_hand.transcript
         assert transcript is None or isinstance(transcript, Transcript)
         try:
@@ -128,7 +128,7 @@ class CommandWorker:
                 return Outcome.raised(self.mode, error)
             short = getattr(error, "errno", None) in SHORTAGE
             cause = UNAVAILABLE if short else ERROR
-            told = refusals.describe(error, command)
+            told = command_errors.describe(error, command)
             outcome = Outcome.raised(self.mode, error, cause)
             outcome.error, outcome.trace = told
             return outcome
@@ -153,7 +153,7 @@ class CommandWorker:
         return True
 
     def abandon(self) -> None:
-        """See `Kind.abandon`."""
+        """See `Backend.abandon`."""
         group = self._group
         if group is not None:
             group.look_for_survivors()
@@ -181,7 +181,7 @@ class CommandWorker:
     ) -> Outcome:
         # Not under the lock: a program on a disk that does not answer can take its time
         # to start, and who stops it must not wait for that.
-        process, group, ends = launch.start(
+        process, group, ends = command_start.start(
             command, self._guardian, lambda: self._stopped
         )
         held: Collection[int] = ()

@@ -27,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Dict, Iterable, List, Optional, Protocol, Set
 
-    from .kept import Chunks
+    from .max_output import Chunks
 
     class Sink(Protocol):
         """Where what comes from a pipe belongs."""
@@ -84,7 +84,7 @@ class Transcript:
 def _kept(limit: Optional[float]) -> Chunks:
     if limit is None:
         return []
-    from .kept import chunks
+    from .max_output import chunks
 
     return chunks(limit)
 

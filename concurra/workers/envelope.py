@@ -206,7 +206,7 @@ def _outcome(version: str, payload: bytes, args: Tuple[Any, ...]) -> Outcome:
         raised = outcome.exception
         if on is not None and outcome.retry and isinstance(raised, BaseException):
             outcome.refuse(refusal(on, raised))
-        outcome.write()
+        outcome.render_trace()
         return outcome
     except BaseException as error:  # an interrupt that came late
         return Outcome.raised(MODE, error)

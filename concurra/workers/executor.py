@@ -28,11 +28,11 @@ from ..outcomes import UNAVAILABLE, AtHand, Outcome
 from ..remote_results import RemoteResult
 from ..steps import TERMINATE
 from ..tasks import Command
-from .submissions import Submission, cancel_all
+from .call_queue import CallQueue
 from .envelope import MODE
-from .lane import Lane
 from .pool import Pool
 from .pooled import PooledWorker
+from .submissions import Submission, cancel_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ class ExecutorPool(Pool):
         self.limits = grace, max_output
         self._grace = grace
         #: What submits and cancels, and what receives results that are there.
-        self.outgoing = Lane(threads)
-        self.incoming = Lane(threads)
+        self.outgoing = CallQueue(threads)
+        self.incoming = CallQueue(threads)
         self._lock = threading.Lock()
         self._receiving = 0  # in how many threads
         self._name = uuid.uuid4().hex
@@ -180,7 +180,7 @@ class ExecutorsWorker(PooledWorker):
     def __init__(self, pool: ExecutorPool, done: Done) -> None:
         super().__init__(pool, done)
         self._local = pool.local
-        self._kinds[EXECUTOR] = ExecutorWorker(pool)
+        self._backends[EXECUTOR] = ExecutorWorker(pool)
 
     def _kind(self, job: Job) -> str:
         here = id(job) in self._local if job.here is None else job.here
@@ -188,7 +188,7 @@ class ExecutorsWorker(PooledWorker):
 
 
 class ExecutorWorker:
-    """Hands jobs to an executor; see `kinds.Kind`."""
+    """Hands jobs to an executor; see `backend.Backend`."""
 
     mode = MODE
     spent = False
@@ -207,11 +207,11 @@ class ExecutorWorker:
         return True
 
     def present(self, job: Job) -> AtHand:
-        """See `Kind.present`."""
+        """See `Backend.present`."""
         return self._at_hand
 
     def run(self, job: Job, at_hand: AtHand, done: Done) -> Optional[Outcome]:
-        """See `Kind.run`."""
+        """See `Backend.run`."""
         if self._stopped:
             return Outcome.stopped()
         note = self.note or _NO_NOTE

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ..tasks import Job
     from ..threads import ThreadCache
     from . import Done, Worker
+    from .backend import Backend
     from .initializer import Initializer
-    from .kinds import Kind
     from .printing import Printing
     from .process import ProcessWorker
     from .processes import Processes
@@ -66,7 +66,7 @@ class Pool:
         #: Whether workers are to know what goes with a job.
         self.remote = context is not None or output is not None or labels
         self._width = width
-        self._makers: Dict[str, Callable[[], Kind]] = {CALL: self._thread_worker}
+        self._makers: Dict[str, Callable[[], Backend]] = {CALL: self._thread_worker}
         self._makers[FEED] = ThreadWorker
         self._prepared: List[ProcessWorker] = []
         self._start: Optional[Callable[[], ProcessWorker]] = None  # before all threads
@@ -83,10 +83,10 @@ class Pool:
         if commands or context is not None:
             from .groups import kill_all
             from .guardian import Guardian
-            from .pooled import PooledWorker, close_kind
+            from .pooled import PooledWorker, close_backend
 
             self._hire: Callable[[Pool, Done], Worker] = PooledWorker
-            self._close = close_kind
+            self._close = close_backend
             self._kill = kill_all
             self._guardian = guardian = Guardian()
         if commands:
@@ -181,7 +181,7 @@ class Pool:
         self.unpicklable.clear()
         self._start = None
 
-    def make(self, kind: str) -> Kind:
+    def make(self, kind: str) -> Backend:
         """What does jobs of this kind."""
         while kind is CALL and self._prepared:
             try:

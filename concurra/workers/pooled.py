@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..current import Note
     from ..tasks import Job
     from . import Done
-    from .kinds import Kind
+    from .backend import Backend
     from .pool import Pool
 
 
@@ -42,16 +42,16 @@ class PooledWorker:
         self._note: Optional[Note] = None
         self._pool = pool
         self._done = done
-        self._kinds: Dict[str, Kind] = {}
-        self._active: Optional[Kind] = None  # of what is at hand
+        self._backends: Dict[str, Backend] = {}
+        self._active: Optional[Backend] = None  # of what is at hand
         self._job: Optional[Job] = None  # that may have to fall back to a thread
-        self._spent: Optional[Kind] = None  # and not closed yet
+        self._spent: Optional[Backend] = None  # and not closed yet
         self._reaping = threading.Lock()
         self._dismissed = False
 
     def is_quick(self, job: Job) -> bool:
         """See `Worker.is_quick`."""
-        kind = self._kinds.get(self._kind(job))
+        kind = self._backends.get(self._kind(job))
         if kind is None or self.retired or id(job) in self._pool.unpicklable:
             return False
         return kind.is_quick(job)
@@ -87,13 +87,13 @@ class PooledWorker:
         """Wait for the end of what is spent."""
         with self._reaping:
             if self._spent is not None:
-                close_kind(self._spent)
+                close_backend(self._spent)
                 self._spent = None
                 self.retired = False
 
     def retire(self) -> None:
         """See `Worker.retire`."""
-        for kind in list(self._kinds.values()):
+        for kind in list(self._backends.values()):
             kind.retire()
 
     def has_ended(self) -> bool:
@@ -121,10 +121,10 @@ class PooledWorker:
         It would be held for as long as that job goes on, in a thread.
         """
         active = self._current()
-        for kind, worker in list(self._kinds.items()):
-            if worker is not active and self._kinds.pop(kind, None) is not None:
+        for kind, worker in list(self._backends.items()):
+            if worker is not active and self._backends.pop(kind, None) is not None:
                 worker.stop(KILL)
-                close_kind(worker)
+                close_backend(worker)
         spent = self._spent
         if spent is not None:
             spent.stop(KILL)
@@ -135,19 +135,19 @@ class PooledWorker:
     def close(self) -> None:
         """See `Worker.close`."""
         self.reap()
-        self._close_kinds(list(self._kinds))
+        self._close_backends(list(self._backends))
 
     def _kind(self, job: Job) -> str:
         """The kind of worker that does it."""
         return job.kind
 
-    def _current(self) -> Optional[Kind]:
+    def _current(self) -> Optional[Backend]:
         return None if self.at_hand.mode is None else self._active
 
     def _try(self, job: Job) -> Optional[Outcome]:
         """Do the job with what there is for its kind, or is made for it."""
         kind = self._kind(job)
-        worker = self._kinds.get(kind)
+        worker = self._backends.get(kind)
         if worker is not None and worker.spent:  # it has ended while it was idle
             self._put_aside(kind)
             worker = None
@@ -156,7 +156,7 @@ class PooledWorker:
                 return Outcome.stopped()
             try:
                 self.reap()
-                worker = self._kinds[kind] = self._pool.make(kind)
+                worker = self._backends[kind] = self._pool.make(kind)
             except Hopeless as error:
                 return Outcome(LOST, None, None, str(error))
             except BaseException as error:  # no process can be started, or no thread
@@ -167,7 +167,7 @@ class PooledWorker:
             self._put_aside(kind)
         return outcome
 
-    def _use(self, worker: Kind, job: Job) -> Optional[Outcome]:
+    def _use(self, worker: Backend, job: Job) -> Optional[Outcome]:
         worker.sent = False
         worker.note = self._note
         worker.thread = self.thread
@@ -185,7 +185,7 @@ class PooledWorker:
         tell, who then begins it once more: in a thread that is known to run a job.
         """
         try:
-            worker = self._kinds.get(CALL)
+            worker = self._backends.get(CALL)
             if worker is not None and worker.spent:
                 self._put_aside(CALL)
             job, self._job = self._job, None
@@ -203,25 +203,25 @@ class PooledWorker:
 
     def _put_aside(self, kind: str) -> None:
         """Keep what is spent until `reap`."""
-        spent = self._kinds.pop(kind, None)
+        spent = self._backends.pop(kind, None)
         if spent is not None:  # or else this worker has been abandoned meanwhile
             self._spent = spent
             self.retired = True
 
     def _make_room(self, kind: str) -> bool:
         """Close what is for other kinds of jobs; whether there was any."""
-        others = [other for other in list(self._kinds) if other is not kind]
-        self._close_kinds(others)
+        others = [other for other in list(self._backends) if other is not kind]
+        self._close_backends(others)
         return bool(others)
 
-    def _close_kinds(self, kinds: List[str]) -> None:
+    def _close_backends(self, kinds: List[str]) -> None:
         for kind in kinds:
-            worker = self._kinds.pop(kind, None)
+            worker = self._backends.pop(kind, None)
             if worker is not None:  # or else this worker has been abandoned meanwhile
-                close_kind(worker)
+                close_backend(worker)
 
 
-def close_kind(worker: Kind) -> None:
+def close_backend(worker: Backend) -> None:
     """Close it, or leave it alone if that cannot be done."""
     try:
         worker.close()

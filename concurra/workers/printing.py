@@ -19,7 +19,7 @@ from ..output import streams
 from ..output.display import Display
 from ..output.lines import LONGEST
 from ..wording import kind
-from .kept import chunks
+from .max_output import chunks
 from .thread import perform
 from .transfer import Ended
 

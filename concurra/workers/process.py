@@ -54,9 +54,9 @@ if TYPE_CHECKING:
     from ..types import ExecutionMode
     from . import Done
     from .initializer import Initializer
+    from .log_records import Levels, Packed
     from .pieces import Message
     from .printing import Receiver
-    from .log_records import Levels, Packed
     from .transfer import Channel
 
 #: Seconds that a process has, after its pipe has ended, until it is taken for stuck.
@@ -72,7 +72,7 @@ def import_start_method(context: BaseContext) -> None:
 
 
 class ProcessWorker:
-    """Owns one process for life; see `kinds.Kind`.
+    """Owns one process for life; see `backend.Backend`.
 
     :param context: how to start the process.
     :param guardian: told of it.
@@ -102,9 +102,9 @@ class ProcessWorker:
     ) -> None:
         #: Whether it can do no more jobs: its process is to end, and to be closed.
         self.spent = False
-        #: See `Kind.sent`.
+        #: See `Backend.sent`.
         self.sent = False
-        #: See `Kind.note`.
+        #: See `Backend.note`.
         self.note: Optional[Note] = None
         self._remark = Remark()  # of a job that was stopped, which is the last one
         self._ends_by = 0.0
@@ -203,13 +203,13 @@ class ProcessWorker:
         return False
 
     def present(self, call: Call) -> AtHand:
-        """See `Kind.present`."""
+        """See `Backend.present`."""
         return self._at_hand
 
     def run(
         self, call: Call, at_hand: AtHand, done: Optional[Done] = None
     ) -> Optional[Outcome]:
-        """See `Kind.run`; a job that was lost before it began has no ``mode``."""
+        """See `Backend.run`; a job that was lost before it began has no ``mode``."""
         try:
             message = self._pack(call)
         except BaseException as error:
@@ -226,7 +226,7 @@ class ProcessWorker:
         return True
 
     def abandon(self) -> None:
-        """See `Kind.abandon`."""
+        """See `Backend.abandon`."""
         self._group.look_for_survivors()
         self._group.tell_survivors(self._remark)
 

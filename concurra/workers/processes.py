@@ -6,7 +6,7 @@ import threading
 
 from .dispatched import DispatchedWorker
 from .dispatcher import Dispatcher, can_dispatch
-from .passing import Passing
+from .log_forwarding import LogForwarding
 from .process import ProcessWorker, import_start_method
 from .starts import Starts
 
@@ -24,7 +24,7 @@ class Processes:
 
     :param context: how to start processes.
     :param threads: where the dispatcher leaves what may take its time.
-    :param forward_logs: see `Passing`.
+    :param forward_logs: see `LogForwarding`.
     :param options: of `ProcessWorker`.
     """
 
@@ -38,7 +38,7 @@ class Processes:
     ) -> None:
         import_start_method(context)
         #: What passes on what they log, if that is wanted.
-        self.passing = Passing(forward_logs)
+        self.passing = LogForwarding(forward_logs)
         if self.passing.is_wanted(context):
             options["pass_on"] = self.passing
         #: Whether no thread waits for them.

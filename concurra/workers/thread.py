@@ -109,7 +109,7 @@ if hasattr(os, "register_at_fork"):
 class ThreadWorker:
     """A worker whose jobs cannot be stopped: a stop leaves its thread alone.
 
-    It is also a `kinds.Kind`.
+    It is also a `backend.Backend`.
 
     :param initialize: called before each job; sees to it that it is done once.
     :param perform: calls the functions.
@@ -178,11 +178,11 @@ class ThreadWorker:
         return outcome
 
     def present(self, call: Call) -> AtHand:
-        """See `Kind.present`."""
+        """See `Backend.present`."""
         return self._at_work
 
     def run(self, call: Call, at_hand: AtHand, done: Optional[Done] = None) -> Outcome:
-        """See `Kind.run`."""
+        """See `Backend.run`."""
         return self.begin(call)
 
     def reap(self) -> None:

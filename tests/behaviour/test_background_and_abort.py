@@ -10,7 +10,7 @@ import time
 import pytest
 
 import concurra
-from concurra.scheduler import Scheduler
+from concurra.engine.scheduler import Scheduler
 from concurra.workers.pool import Pool
 
 from .support import (

@@ -890,7 +890,7 @@ class TestElsewhere:
         """Though they may be where one was that has been let go of."""
         from concurrent.futures import ThreadPoolExecutor
 
-        for module in ("concurra.hiring", "concurra.workers.executor"):
+        for module in ("concurra.engine.hiring", "concurra.workers.executor"):
             monkeypatch.setattr(f"{module}.id", lambda job: 0, raising=False)
         with ThreadPoolExecutor(2) as pool:
             runner = concurra.TaskRunner(2, executor=pool, progress_stats=False)

@@ -618,7 +618,7 @@ runner = concurra.TaskRunner(progress_stats=False)
 runner.add_task(abs, -1)
 runner.add_command([sys.executable, "-c", ""])
 runner.run(verify=False)
-names = "concurra.output", "concurra.workers.printing", "concurra.workers.kept"
+names = "concurra.output", "concurra.workers.printing", "concurra.workers.max_output"
 print([name for name in sys.modules if name.startswith(names)])
 """
     assert run_script(code, env=SAME_LIBRARY).stdout == "[]\n"

@@ -213,7 +213,7 @@ def copy(calls: Calls) -> list[Any]:
 
 NEEDS = [
     *("logging", "multiprocessing.connection", "multiprocessing.popen_fork"),
-    *("concurra.workers.passing", "concurra.workers.processes"),
+    *("concurra.workers.log_forwarding", "concurra.workers.processes"),
 ]
 
 ONE_AT_A_TIME = [
@@ -238,7 +238,7 @@ MAPS = [
     System(
         OURS,
         with_concurra_map,
-        needs=[*NEEDS, "concurra.map_state"],
+        needs=[*NEEDS, "concurra.maps.state"],
     ),
     System("Pool.map", with_pool_map, needs=["multiprocessing.pool"]),
     System(

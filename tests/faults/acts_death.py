@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import concurra
-from concurra.workers import launch
+from concurra.workers import command_start
 from tests.faults.stage import BOUND, LINGER, Footprint, add, arrived, breed, check_all
 from tests.faults.stage import fail, make, quick, set_up, value_of
 from tests.helpers import wait_until
@@ -87,7 +87,7 @@ def die_while_starting(mode: str, moment: float) -> None:
 def die_at_a_birth(captured: bool) -> None:
     """Be killed when a command has been started, and its id is not yet recorded."""
     set_up()
-    launch.watch = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    command_start.watch = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     runner = make("command")
     deaf = "trap '' TERM; sleep 60 & sleep 60"
     runner.add_shell_command(deaf, capture_output=captured)

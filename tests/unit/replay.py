@@ -6,12 +6,12 @@ import sys
 from collections.abc import Hashable
 from typing import Any, Callable
 
-from concurra.effects import ABANDON, DELAY, FINISH
+from concurra.engine.effects import ABANDON, DELAY, FINISH
+from concurra.engine.slots import AT_WORK, COMING, PARKED, STOPPING, Slot
+from concurra.engine.state import RunState
 from concurra.events import Events
 from concurra.outcomes import NOTHING, AtHand, Outcome
-from concurra.plan import Plan
-from concurra.slots import AT_WORK, COMING, PARKED, STOPPING, Slot
-from concurra.state import RunState
+from concurra.plan.plan import Plan
 from concurra.tasks import Task
 from tests.unit.support import checked, error_of, labels, status_of, success
 

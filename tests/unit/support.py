@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from concurra.dag import Dag
-from concurra.plan import Plan
-from concurra.outcomes import ERROR, LOST, SUCCESS, Outcome
 from concurra.options import Options, OwnOptions, choose
+from concurra.outcomes import ERROR, LOST, SUCCESS, Outcome
+from concurra.plan.dag import Dag
+from concurra.plan.plan import Plan
 from concurra.tasks import Call, Task
 
 if TYPE_CHECKING:

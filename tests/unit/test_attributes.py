@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import concurra
-from concurra import logs
-from concurra.attributes import EVENTS, NAMES, write
+from concurra.logs import messages
+from concurra.logs.attributes import EVENTS, NAMES, write
 
 FACTS = [f"concurra_{name}" for name in NAMES]
 
@@ -93,7 +93,7 @@ def test_fast_fail_and_interruptions(records: Records) -> None:
     runner.add_task(fail, label="bad")
     runner.run(verify=False)
     assert records.of("fast_fail")["label"] == "bad"
-    logs.interrupted(LOG, "Nightly", KeyboardInterrupt(), 3, 7)
+    messages.interrupted(LOG, "Nightly", KeyboardInterrupt(), 3, 7)
     assert records.of("interrupted") == {"ended": 3, "total": 7}
 
 
@@ -106,7 +106,7 @@ class Label:
 
 def test_a_label_is_fit_for_json(records: Records) -> None:
     """What is not plain is its text."""
-    logs.warn(LOG, "note", label=Label())
+    messages.warn(LOG, "note", label=Label())
     assert json.dumps(records.of("warning")) == '{"label": "shown"}'
 
 
@@ -118,7 +118,7 @@ def test_an_adapter_keeps_its_own_attributes(records: Records) -> None:
             return f"job 7: {msg}", kwargs
 
     adapter = logging.LoggerAdapter(Prefix(LOG, {}), {"host": "a"})
-    logs.warn(adapter, "note", label="b")  # type: ignore[arg-type]
+    messages.warn(adapter, "note", label="b")  # type: ignore[arg-type]
     (record,) = records.found
     assert record.getMessage() == "job 7: note"
     assert vars(record)["host"] == "a" and vars(record)["concurra_label"] == "b"

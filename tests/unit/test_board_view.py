@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from concurra.engine.snapshot import AtWork, Snapshot
 from concurra.live import notebook
 from concurra.live.view import (
     board,
@@ -21,7 +22,6 @@ from concurra.live.view import (
     painted,
     shortened,
 )
-from concurra.snapshot import AtWork, Snapshot
 from concurra.workers.command_output import Transcript
 from tests.unit.support import failure as failed
 from tests.unit.support import make, success

@@ -15,7 +15,7 @@ from concurra.checkpoint_file import CheckpointFile
 from concurra.digests import digest
 from concurra.events import END, RUN_START, TASK_START, Event
 from concurra.outcomes import Outcome, Restored
-from concurra.plan import Plan
+from concurra.plan.plan import Plan
 from concurra.results import Recorder, Registry
 from concurra.tasks import Task
 from tests.unit.replay import Struck, struck_at

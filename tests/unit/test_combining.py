@@ -8,9 +8,9 @@ from typing import Any, Callable, Deque
 
 import pytest
 
-from concurra.combining import CombiningLock
-from concurra.decisions import Decisions
-from concurra.slots import PARKED
+from concurra.engine.combining import CombiningLock
+from concurra.engine.decisions import Decisions
+from concurra.engine.slots import PARKED
 from tests.helpers import wait_until
 
 BOUND = 10.0

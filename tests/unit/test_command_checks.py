@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from concurra import command_checks as checks
+from concurra.adders import command_checks as checks
 
 SECRET = "s3cret"
 

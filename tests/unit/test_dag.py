@@ -9,9 +9,9 @@ from typing import Any, Callable, Dict, Hashable, List, Sequence, Tuple
 
 import pytest
 
-from concurra import dag, two_way_search
-from concurra.dag import Dag
 from concurra.errors import CircularDependencyError
+from concurra.plan import dag, two_way_search
+from concurra.plan.dag import Dag
 from concurra.tasks import Call, Task
 from tests.unit.replay import struck_at
 from tests.unit.support import Planned, add
@@ -58,12 +58,14 @@ def check_orders(graph: Dag) -> None:
     if not graph._ordered:
         return
     for each in values(graph):
-        assert each.island == () or each in each.island
+        assert each.component == () or each in each.component
         for needed in graph.needs(each):
             assert needed.order < each.order
-            assert needed.island is each.island
-    for island in {id(each.island): each.island for each in values(graph)}.values():
-        assert len(island) == len(set(island))
+            assert needed.component is each.component
+    for component in {
+        id(each.component): each.component for each in values(graph)
+    }.values():
+        assert len(component) == len(set(component))
 
 
 def random_graph(choose: random.Random) -> int:
@@ -374,7 +376,7 @@ class Work:
             return visit(*args)
 
         def counting_shift(each: Task, *args: Any) -> None:
-            self.shifts += len(each.island or [each])
+            self.shifts += len(each.component or [each])
             shift(each, *args)
 
         graph = Dag()
@@ -403,7 +405,7 @@ def test_adding_forwards_or_backwards_costs_nothing(
 def test_levels_that_agree_need_no_search(
     graph: str, order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where all dependencies span one level, islands fit together in any order."""
+    """Where all dependencies span one level, components fit together in any order."""
     tasks = GRAPHS[graph](2_000)
     assert Work(tasks, ORDERS[order](len(tasks)), monkeypatch).visits == 0
 

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from concurra.deadlines import ATTEMPT, GRACE, RETRY, RUN, TICK, TIMEOUT, Deadlines
-from concurra.effects import AT
-from concurra.slots import AT_WORK, COMING, GONE, STOPPING, Slot
-from concurra.timers import FOREVER
+from concurra.engine.deadlines import (
+    ATTEMPT,
+    GRACE,
+    RETRY,
+    RUN,
+    TICK,
+    TIMEOUT,
+    Deadlines,
+)
+from concurra.engine.effects import AT
+from concurra.engine.slots import AT_WORK, COMING, GONE, STOPPING, Slot
+from concurra.engine.timers import FOREVER
 from tests.unit.support import make, success
 
 

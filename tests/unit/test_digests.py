@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from concurra.adders.references import ref
 from concurra.digests import digest
-from concurra.references import ref
 from concurra.tasks import Call, Task
 from tests.behaviour.support import SAME_LIBRARY
 from tests.helpers import run_script

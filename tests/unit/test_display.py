@@ -193,7 +193,7 @@ def test_a_stream_that_takes_nothing(
 def test_a_block_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """If it is kept in what has one."""
     out = Streams(monkeypatch).out
-    from concurra.workers.kept import Kept
+    from concurra.workers.max_output import Kept
 
     shown = Display(GROUPED, "a", 1, "utf-8", Kept(10))
     for _ in range(100):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
+from concurra.engine.scheduler import Scheduler
 from concurra.events import Events, Reader
 from concurra.outcomes import NOTHING, UNAVAILABLE, AtHand, Outcome
-from concurra.scheduler import Scheduler
 from concurra.tasks import Call, Task
 from concurra.threads import ThreadCache
 from tests.helpers import wait_until
@@ -327,7 +327,7 @@ def test_the_timer_has_its_thread_before_the_tasks() -> None:
     assert threads.started.count("own") == 1
 
 
-def test_a_slot_that_resigns_needs_no_thread() -> None:
+def test_a_slot_that_leaves_needs_no_thread() -> None:
     """There is no worker for its task, and no thread for its own last act."""
     pool, threads = Pool(), Scarce(1)
 

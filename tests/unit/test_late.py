@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from concurra.effects import STOP
+from concurra.engine.effects import STOP
+from concurra.engine.slots import AT_WORK, STOPPING
+from concurra.engine.stopping import LATE
 from concurra.options import Chosen, OwnOptions, Options
 from concurra.outcomes import ABORT, SUCCESS, TIMEOUT
 from concurra.retries import Retry
-from concurra.slots import AT_WORK, STOPPING
 from concurra.steps import TERMINATE
-from concurra.stopping import LATE
 from tests.helpers import wait_until
 from tests.unit.replay import Replay
 from tests.unit.scripted import BOUND, Meeting, play

@@ -10,8 +10,8 @@ import pytest
 from concurra.errors import LifeCycleError, UnknownDependencyError
 from concurra.events import Reader
 from concurra.lifecycle import LifeCycle
+from concurra.plan.plan import Plan
 from concurra.run_options import RunOptions
-from concurra.plan import Plan
 from concurra.steps import INTERRUPT, KILL, TERMINATE
 from concurra.tasks import Call, Task
 from tests.unit.support import nothing

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from concurra import encoding, loggers
+from concurra import encoding
+from concurra.logs import loggers
 
 TEXT = "d\xe9j\xe0 vu \u65e5\u672c"
 IN_ASCII = r"d\xe9j\xe0 vu \u65e5\u672c"

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from concurra import logs
 from concurra.errors import ExecutionError
 from concurra.events import END, Event
-from concurra.log_readers import ErrorReader, ProgressReader
+from concurra.logs import messages
+from concurra.logs.readers import ErrorReader, ProgressReader
 from concurra.outcomes import ABORT, NOTHING, SUCCESS, AtHand, Outcome, Remark
 from concurra.results import Recorder, Registry
 from concurra.run_options import RunOptions
@@ -85,9 +85,9 @@ def told(task: Task, **options: Any) -> list[tuple[str, str]]:
 def test_emit() -> None:
     """The text goes to the method that is named."""
     log: Any = Log()
-    logs.emit(log, "info", lambda: "a")
-    logs.warn(log, "b")
-    logs.emit(log, "error", lambda: "c")
+    messages.emit(log, "info", lambda: "a")
+    messages.warn(log, "b")
+    messages.emit(log, "error", lambda: "c")
     assert log.lines == [("info", "a"), ("warning", "b"), ("error", "c")]
 
 
@@ -100,7 +100,7 @@ def test_a_text_that_nobody_wants_is_not_made() -> None:
         made.append(1)
         return "a"
 
-    logs.emit(log, "info", make)
+    messages.emit(log, "info", make)
     assert (made, log.lines) == ([], [])
 
 
@@ -108,14 +108,14 @@ def test_a_logger_that_cannot_tell_what_it_wants() -> None:
     """It gets everything: `isEnabledFor` is not asked for."""
     lines: list[str] = []
     bare: Any = SimpleNamespace(info=lines.append)
-    logs.emit(bare, "info", lambda: "a")
+    messages.emit(bare, "info", lambda: "a")
     assert lines == ["a"]
 
 
 def test_what_is_logged_can_be_encoded_and_has_no_effect() -> None:
     """Whoever it came from; lines stay lines."""
     log: Any = Log()
-    logs.warn(log, "one\n\x1b[2J\u202e\udcff\rtwo")
+    messages.warn(log, "one\n\x1b[2J\u202e\udcff\rtwo")
     assert log.lines == [("warning", "one\n" + r"\x1b[2J\u202e\udcff\rtwo")]
 
 
@@ -133,7 +133,7 @@ def test_a_broken_log_breaks_nothing(
         log.info = fail
     if fails == "level":
         log.isEnabledFor = fail
-    logs.emit(log, "info", fail if fails == "text" else str)
+    messages.emit(log, "info", fail if fails == "text" else str)
     assert log.lines == []
     assert "OSError: disk full" in capsys.readouterr().err
 
@@ -143,7 +143,7 @@ def test_a_broken_log_of_a_program_that_does_not_care(
 ) -> None:
     """`logging.raiseExceptions` silences these errors as well."""
     monkeypatch.setattr(logging, "raiseExceptions", False)
-    logs.guard(lambda: 1 / 0)
+    messages.guard(lambda: 1 / 0)
     assert capsys.readouterr().err == ""
 
 
@@ -154,7 +154,7 @@ def leave() -> None:
 def test_the_program_may_be_ended_by_its_main_thread() -> None:
     """What is no Exception is for the caller there."""
     with pytest.raises(SystemExit):
-        logs.guard(leave)
+        messages.guard(leave)
 
 
 def test_no_other_thread_is_ended(capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,7 +162,7 @@ def test_no_other_thread_is_ended(capsys: pytest.CaptureFixture[str]) -> None:
     went_on = []
 
     def act() -> None:
-        logs.guard(leave)
+        messages.guard(leave)
         went_on.append(True)
 
     thread = threading.Thread(target=act)
@@ -178,7 +178,7 @@ def test_no_other_thread_is_ended(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_report_of_successes() -> None:
     """At INFO, beginning with an empty line; the message is for failures."""
     log: Any = Log()
-    logs.report(log, registry_of(good("a")), "message")
+    messages.report(log, registry_of(good("a")), "message")
     ((level, text),) = log.lines
     assert level == "info"
     assert text.startswith("\n+-")
@@ -189,7 +189,7 @@ def test_a_report_of_successes() -> None:
 def test_a_report_of_failures(message: str | None) -> None:
     """At ERROR, below the message."""
     log: Any = Log()
-    logs.report(log, registry_of(good("a"), bad("b")), message)
+    messages.report(log, registry_of(good("a"), bad("b")), message)
     ((level, text),) = log.lines
     assert level == "error"
     assert text.startswith((message or "Execution Failed") + "\n+-")
@@ -201,11 +201,11 @@ def test_a_report_that_is_raised() -> None:
     log: Any = Log()
     registry = registry_of(good("a"), bad("b"))
     with pytest.raises(ExecutionError, match="^It broke\n") as caught:
-        logs.report(log, registry, "It broke", raises=True)
+        messages.report(log, registry, "It broke", raises=True)
     assert caught.value.failed == {"b": registry["b"]}
     assert caught.value.results["a"] is registry["a"]
     assert log.lines == []
-    logs.report(log, registry_of(good("a")), raises=True)
+    messages.report(log, registry_of(good("a")), raises=True)
     assert [level for level, _ in log.lines] == ["info"]
 
 
@@ -223,15 +223,15 @@ def test_a_disabled_log_does_not_hide_failures(
 ) -> None:
     """Their report is on stderr, with the reason, and nothing else is."""
     log: Any = Disabled()
-    logs.report(log, registry_of(good("a"), bad("b"), bad("\udcff")), "It broke")
+    messages.report(log, registry_of(good("a"), bad("b"), bad("\udcff")), "It broke")
     reason, text = capsys.readouterr().err.split("\n", 1)
     assert "its logger is disabled" in reason
     assert "disable_existing_loggers=False" in reason
     assert text.startswith("It broke\n+-")
     assert "Task 'b' failed with error: ValueError: no" in text
     assert r"Task '\udcff' failed" in text
-    logs.report(log, registry_of(good("a")))
-    logs.warn(log, "a warning")
+    messages.report(log, registry_of(good("a")))
+    messages.warn(log, "a warning")
     assert capsys.readouterr().err == ""
 
 
@@ -240,7 +240,7 @@ def test_a_level_hides_what_it_was_set_to_hide(
 ) -> None:
     """That was a choice."""
     log: Any = Log(logging.CRITICAL)
-    logs.report(log, registry_of(bad("b")))
+    messages.report(log, registry_of(bad("b")))
     assert (log.lines, capsys.readouterr().err) == ([], "")
 
 
@@ -255,7 +255,7 @@ def test_where_stderr_is_no_place_to_write(
     if broken == "closed":
         raw.close()
     log: Any = Disabled()
-    logs.report(log, registry_of(bad("d\xe9j\xe0")))
+    messages.report(log, registry_of(bad("d\xe9j\xe0")))
     if broken == "ascii":
         assert rb"Task 'd\xe9j\xe0' failed" in raw.getvalue()
 
@@ -263,8 +263,8 @@ def test_where_stderr_is_no_place_to_write(
 def test_an_interrupt() -> None:
     """Is a warning, which names what is no Ctrl-C."""
     log: Any = Log()
-    logs.interrupted(log, "Nightly", KeyboardInterrupt(), 3, 8)
-    logs.interrupted(log, "Nightly", SystemExit(143), 3, 8)
+    messages.interrupted(log, "Nightly", KeyboardInterrupt(), 3, 8)
+    messages.interrupted(log, "Nightly", SystemExit(143), 3, 8)
     assert log.lines == [
         ("warning", "Nightly was interrupted: 3 of 8 tasks had ended"),
         ("warning", "Nightly was ended by SystemExit: 143: 3 of 8 tasks had ended"),
@@ -463,5 +463,5 @@ def test_nothing_is_held_after_the_last() -> None:
 
 def test_the_word_at_the_programs_end() -> None:
     """How many are left, of how many, of which runner."""
-    text = logs.unfinished("Nightly", 2, 5)
+    text = messages.unfinished("Nightly", 2, 5)
     assert text.startswith("The program ends before 2 of the 5 tasks of Nightly ")

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from concurra import map_job
 from concurra.errors import MapError
-from concurra.map_job import Fed, MapJob, Order
-from concurra.map_values import Chunk
+from concurra.maps import job as map_job
+from concurra.maps.job import MapStep, MapJob, StepOptions
+from concurra.maps.values import Chunk
 from concurra.outcomes import ERROR, LOST, PART, SUCCESS, Outcome
 from concurra.retries import Retry
 from concurra.tasks import Call
@@ -28,14 +28,14 @@ def job(
     iterable: Iterable[Any], chunksize: int | None = None, **options: Any
 ) -> MapJob:
     made = MapJob(Call(half, (iterable,)), chunksize, options.pop("exceptions", False))
-    made.order = Order(**options)
+    made.order = StepOptions(**options)
     return made
 
 
 def fed(job: MapJob) -> Chunk | None:
     """The next chunk; None if it says that there is none."""
     step = job.step()
-    assert type(step) is Fed
+    assert type(step) is MapStep
     return step.chunk
 
 
@@ -109,7 +109,7 @@ def test_chunks_shrink_when_items_take_longer() -> None:
     for _ in range(4):
         many = do(made, fed(made), 1e-6)
     small = job(range(1)).step()
-    assert type(small) is Fed
+    assert type(small) is MapStep
     do(made, small.chunk, map_job.TARGET)
     large = do(made, fed(made), map_job.TARGET)
     assert large > many // 2
@@ -211,7 +211,7 @@ def test_only_what_failed_is_tried_again() -> None:
         return number
 
     made = MapJob(Call(once, (iter(range(8)),)), 2, False)
-    made.order = Order(again=True)
+    made.order = StepOptions(again=True)
     outcome = end(made)
     assert outcome.retry and isinstance(outcome.exception, MapError)
     assert outcome.exception.errors == {n: f"ValueError: {n}" for n in (0, 3, 6)}
@@ -230,9 +230,9 @@ def test_how_many_items_are_done(length: int | None) -> None:
         return number
 
     made = MapJob(Call(once, (range(6) if length else iter(range(6)),)), 2, False)
-    made.order = Order(again=True)
+    made.order = StepOptions(again=True)
     seen = [made.progress]
-    while isinstance(step := made.step(), Fed):
+    while isinstance(step := made.step(), MapStep):
         if step.chunk is not None:
             do(made, step.chunk)
             seen.append(made.progress)
@@ -248,7 +248,7 @@ def test_the_last_attempt_says_how_it_ends() -> None:
     """It keeps nothing for another one, and counts all items."""
     made = job([1, -1, -2], 2, again=True)
     assert end(made).retry
-    made.order = Order(again=False)
+    made.order = StepOptions(again=False)
     outcome = end(made)
     assert not outcome.retry and isinstance(outcome.exception, MapError)
     assert (len(outcome.exception.errors), outcome.exception.total) == (2, 3)
@@ -262,7 +262,7 @@ def test_the_rule_is_asked_about_each_error() -> None:
     assert not outcome.retry
     made = job([-1, "x"], 1, again=True, retry=Retry(1, on=TypeError))
     assert end(made).retry
-    made.order = Order(again=False)
+    made.order = StepOptions(again=False)
     outcome = end(made)
     assert isinstance(outcome.exception, MapError)
     assert len(outcome.exception.errors) == 2
@@ -272,7 +272,7 @@ def test_exceptions_among_the_values() -> None:
     """After the last attempt; the task succeeds."""
     made = job([1, -1], 2, exceptions=True, again=True)
     assert end(made).cause is ERROR
-    made.order = Order(again=False)
+    made.order = StepOptions(again=False)
     outcome = end(made)
     assert outcome.cause is SUCCESS
     assert outcome.value[0] == 0.5 and isinstance(outcome.value[1], ValueError)
@@ -316,7 +316,7 @@ def test_how_many_there_are_is_told_if_some_were_not_begun(
     items = [-1, 1, 2, 3, 4]
     made = job(items if length else iter(items), 1)
     do(made, fed(made))
-    made.order = Order(hurry=True)
+    made.order = StepOptions(hurry=True)
     assert str(end(made).error).startswith(f"MapError: 1 of {of} items failed, ")
 
 
@@ -325,7 +325,7 @@ def test_one_in_a_hurry_ends_with_what_there_is() -> None:
     items = iter([-1, 1, 2])
     made = job(items, 1)
     do(made, fed(made))
-    made.order = Order(hurry=True)
+    made.order = StepOptions(hurry=True)
     outcome = made.step()
     assert isinstance(outcome, Outcome) and "1 of 1 items" in str(outcome.error)
     assert next(items) == 1

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from concurra.effects import ABANDON, FINISH, START, STOP
+from concurra.engine.effects import ABANDON, FINISH, START, STOP
+from concurra.engine.slots import AT_WORK, COMING, GONE, PARKED, STOPPING
 from concurra.events import Events
-from concurra.map_job import MapJob
-from concurra.map_parts import Part
-from concurra.map_state import MapState
+from concurra.maps.job import MapJob
+from concurra.maps.parts import Part
+from concurra.maps.state import MapState
 from concurra.outcomes import LOST, PART, SUCCESS, UNAVAILABLE, Outcome
-from concurra.plan import Plan
+from concurra.plan.plan import Plan
 from concurra.retries import Retry
-from concurra.slots import AT_WORK, COMING, GONE, PARKED, STOPPING
 from concurra.tasks import Call, Task
 from concurra.workers.chunk import perform_chunk
 from tests.unit.replay import Replay, struck_at

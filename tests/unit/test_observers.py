@@ -8,11 +8,11 @@ from typing import Any, Callable
 
 import pytest
 
+from concurra.engine.snapshot import Snapshot
 from concurra.events import END, RUN_END, RUN_START, TASK_RETRY, TASK_START, Event
 from concurra.observers import Fact, Observer, ObserverReader, check
 from concurra.outcomes import Outcome
 from concurra.results import Recorder, Registry
-from concurra.snapshot import Snapshot
 from concurra.tasks import Errors, Task
 from tests.unit.support import failure, make, success
 

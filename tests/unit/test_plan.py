@@ -14,7 +14,6 @@ from concurra.errors import (
     DuplicateLabelError,
     UnknownDependencyError,
 )
-from concurra.plan import Plan
 from concurra.outcomes import (
     FAILED,
     NOTHING,
@@ -26,8 +25,9 @@ from concurra.outcomes import (
     AtHand,
     Outcome,
 )
-from concurra.ranked import Ranked
-from concurra.ready import Ready
+from concurra.plan.plan import Plan
+from concurra.plan.ranked import Ranked
+from concurra.plan.ready import Ready
 from concurra.retries import Retry
 from concurra.tasks import Call
 from tests.unit.support import (

@@ -39,10 +39,10 @@ end = threading.Event()
 others = [threading.Thread(target=end.wait) for _ in range({others})]
 for each in others:
     each.start()
-assert "concurra.scheduler" not in sys.modules
+assert "concurra.engine.scheduler" not in sys.modules
 for _ in range(2):
     concurra.TaskRunner()
-    assert "concurra.scheduler" in sys.modules
+    assert "concurra.engine.scheduler" in sys.modules
 end.set()
 assert sys.getswitchinterval() == before
 print([interval == before for interval in intervals])

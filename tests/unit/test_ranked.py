@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from concurra.options import DEFAULTS, OwnOptions, choose
-from concurra.ranked import Ranked
+from concurra.plan.ranked import Ranked
+from concurra.plan.tries import Tries
 from concurra.tasks import Call, Task
-from concurra.tries import Tries
 from tests.unit.support import nothing, success
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from concurra.adders.references import ReferringCall, ReferringCommand, ref
+from concurra.adders.references import referring, referring_command, stand_ins
 from concurra.outcomes import SUCCESS, Outcome
-from concurra.references import ReferringCall, ReferringCommand, ref
-from concurra.references import referring, referring_command, stand_ins
 from concurra.tasks import Call, Command, FullCall, Task, TaskRef, referred
 from tests.unit.support import nothing, success
 

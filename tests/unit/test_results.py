@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from concurra.plan import Plan
-from concurra.results import Recorder, Registry, duration
 from concurra.outcomes import ERROR, NOTHING, SKIP, SUCCESS, AtHand, Outcome, Remark
+from concurra.plan.plan import Plan
+from concurra.results import Recorder, Registry, duration
 from concurra.tasks import Command, Task
 from concurra.wording import FALLBACK_WARNING
 from tests.unit.support import Planned, failure, make, opened, success

@@ -10,13 +10,13 @@ from typing import Any, Callable
 
 import pytest
 
+from concurra.engine.scheduler import Scheduler
+from concurra.engine.slots import GONE, STOPPING
+from concurra.engine.timers import FOREVER
 from concurra.errors import LifeCycleError
 from concurra.events import Event, Events, Reader
-from concurra.scheduler import Scheduler
 from concurra.outcomes import FAILED, SUCCESS, SUCCESSFUL, TERMINATED, Outcome
-from concurra.slots import GONE, STOPPING
 from concurra.tasks import Task
-from concurra.timers import FOREVER
 from tests.helpers import wait_until
 from tests.unit.scripted import (
     BOUND,
@@ -172,7 +172,7 @@ def ignore(*args: object) -> None:
     """A hook that does nothing."""
 
 
-# Order and staff ----------------------------------------------------------------------
+# Order and staff ---------------------------------------------------------------------
 
 
 def test_one_worker_runs_in_the_order_of_the_plan(schedule: Scheduling) -> None:
@@ -1131,7 +1131,7 @@ def test_a_copy_in_another_process_is_of_no_use(
     run = schedule(play("busy", busy)).start()
     worker = busy.reached()
     with monkeypatch.context() as patch:
-        patch.setattr("concurra.completion.os.getpid", lambda: -1)
+        patch.setattr("concurra.engine.completion.os.getpid", lambda: -1)
         for method in (run.scheduler.stop, run.scheduler.wait):
             with pytest.raises(LifeCycleError, match="^This is the copy of a runner"):
                 method()
@@ -1140,7 +1140,7 @@ def test_a_copy_in_another_process_is_of_no_use(
     run.end()
     assert run.statuses() == {"busy": SUCCESSFUL}
     with monkeypatch.context() as patch:  # nobody waits for a run that has ended
-        patch.setattr("concurra.completion.os.getpid", lambda: -1)
+        patch.setattr("concurra.engine.completion.os.getpid", lambda: -1)
         run.scheduler.stop()
         run.scheduler.wait()
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from concurra.engine.serving import Serving
+from concurra.engine.slots import AT_WORK, PARKED, Slot
 from concurra.outcomes import SUCCESS, Outcome
-from concurra.serving import Serving
-from concurra.slots import AT_WORK, PARKED, Slot
 from concurra.tasks import Call, Task
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from concurra.engine.shortage import AGAIN, AGAIN_ONCE, LEAVE, SETTLE, Limit
+from concurra.engine.slots import Slot, Slots
 from concurra.outcomes import LOST, UNAVAILABLE, Outcome
-from concurra.shortage import AGAIN, EXCUSE, RESIGN, SETTLE, Limit
-from concurra.slots import Slot, Slots
 from tests.unit.support import failure, make, success
 
 
@@ -28,8 +28,8 @@ def test_it_sinks_and_rises() -> None:
     above what it was."""
     limit = Limit(3)
     assert limit.now == 3
-    limit.sink()
-    limit.sink()
+    limit.lower()
+    limit.lower()
     assert limit.now == 1
     for now in (2, 3, 3):
         limit.gone()
@@ -40,18 +40,18 @@ def test_it_sinks_and_rises() -> None:
 def test_what_has_begun_is_settled(outcome: Outcome) -> None:
     """Whatever became of it."""
     slots, (slot, _) = slots_of(2)
-    assert Limit(2).verdict(slot, make("a"), outcome, slots) == SETTLE
+    assert Limit(2).decide(slot, make("a"), outcome, slots) == SETTLE
 
 
-def test_what_was_lost_before_it_began_is_excused_once() -> None:
+def test_what_was_lost_before_it_began_is_tried_again_once() -> None:
     """Each task for itself."""
     slots, (slot,) = slots_of(1)
     limit, lost = Limit(1), Outcome(LOST, None, None, "RuntimeError: lost")
     first, second = make("a"), make("b")
-    assert limit.verdict(slot, first, lost, slots) == EXCUSE
-    limit.excuse(first)
-    assert limit.verdict(slot, first, lost, slots) == SETTLE
-    assert limit.verdict(slot, second, lost, slots) == EXCUSE
+    assert limit.decide(slot, first, lost, slots) == AGAIN_ONCE
+    limit.note_again(first)
+    assert limit.decide(slot, first, lost, slots) == SETTLE
+    assert limit.decide(slot, second, lost, slots) == AGAIN_ONCE
 
 
 def test_who_lacks_a_worker_leaves_the_task_to_others() -> None:
@@ -59,11 +59,11 @@ def test_who_lacks_a_worker_leaves_the_task_to_others() -> None:
     slots, (slot, other) = slots_of(2)
     limit, task = Limit(2), make("a")
     slot.departures = limit.departures
-    assert limit.verdict(slot, task, lacking(), slots) == RESIGN
-    other.resigned = True
-    assert limit.verdict(slot, task, lacking(), slots) == SETTLE
-    other.resigned, other.came = False, False
-    assert limit.verdict(slot, task, lacking(), slots) == SETTLE, "it may not arrive"
+    assert limit.decide(slot, task, lacking(), slots) == LEAVE
+    other.leaving = True
+    assert limit.decide(slot, task, lacking(), slots) == SETTLE
+    other.leaving, other.came = False, False
+    assert limit.decide(slot, task, lacking(), slots) == SETTLE, "it may not arrive"
 
 
 def test_who_lacks_a_worker_tries_again_if_one_has_gone_meanwhile() -> None:
@@ -72,6 +72,6 @@ def test_who_lacks_a_worker_tries_again_if_one_has_gone_meanwhile() -> None:
     limit, task = Limit(2), make("a")
     slot.departures = limit.departures
     limit.gone()
-    assert limit.verdict(slot, task, lacking(), slots) == AGAIN
+    assert limit.decide(slot, task, lacking(), slots) == AGAIN
     slot.departures = limit.departures
-    assert limit.verdict(slot, task, lacking(), slots) == RESIGN
+    assert limit.decide(slot, task, lacking(), slots) == LEAVE

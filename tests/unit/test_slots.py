@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from concurra.slots import AT_WORK, COMING, GONE, NEXT, PARKED, STOPPING, Slot, Slots
+from concurra.engine.slots import (
+    AT_WORK,
+    COMING,
+    GONE,
+    NEXT,
+    PARKED,
+    STOPPING,
+    Slot,
+    Slots,
+)
 
 STATES = (COMING, PARKED, AT_WORK, STOPPING, GONE)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from concurra.engine.slots import AT_WORK, COMING, STOPPING, Slot
+from concurra.engine.snapshot import AtWork, Snapshot, at_work
 from concurra.outcomes import NOTHING, AtHand
-from concurra.slots import AT_WORK, COMING, STOPPING, Slot
-from concurra.snapshot import AtWork, Snapshot, at_work
 from concurra.summary import rounded, status
 from tests.unit.support import make, success
 

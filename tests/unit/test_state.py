@@ -9,6 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from concurra import steps
+from concurra.engine.effects import ABANDON, AT, FINISH, KILL_ALL, START, STOP
+from concurra.engine.slots import AT_WORK, COMING, GONE, PARKED, STOPPING, Slot
+from concurra.engine.timers import FOREVER
 from concurra.outcomes import (
     ABORT,
     FAILED,
@@ -18,10 +21,7 @@ from concurra.outcomes import (
     UNAVAILABLE,
     Outcome,
 )
-from concurra.slots import AT_WORK, COMING, GONE, PARKED, STOPPING, Slot
-from concurra.effects import ABANDON, AT, FINISH, KILL_ALL, START, STOP
 from concurra.steps import INTERRUPT, TERMINATE
-from concurra.timers import FOREVER
 from tests.unit.replay import Replay, play_to_the_end, struck_at
 from tests.unit.support import error_of, failure, labels, make, success
 
@@ -281,7 +281,7 @@ def test_a_slot_is_withdrawn_while_it_was_coming() -> None:
     run.open()
     for _ in range(2):  # a decision may be made twice
         run.state.withdraw(run.slots[0], 1.0)
-    assert run.states() == [STOPPING] and run.slots[0].resigned
+    assert run.states() == [STOPPING] and run.slots[0].leaving
     assert run.state.come(run.slots[0], object(), 2.0) == (STOPPING, None)
     assert run.effects() == []
     run.state.gone(run.slots[0], 3.0)
@@ -519,12 +519,12 @@ def test_fast_fail_counts_a_timeout() -> None:
 
 
 def test_who_lacks_something_leaves_the_task_to_others() -> None:
-    """It resigns, and its place is not filled again."""
+    """It leaves, and its place is not filled again."""
     run = Replay(make("a"), make("b"), make("c"), limit=2)
     run.open()
     run.come(0), run.come(1)
     assert run.end(1, unavailable()) is None
-    assert run.states() == [AT_WORK, STOPPING] and run.slots[1].resigned
+    assert run.states() == [AT_WORK, STOPPING] and run.slots[1].leaving
     assert run.effects() == []
     assert run.end(0, success()) == "b"
     run.state.gone(run.slots[1], 1.0)
@@ -541,7 +541,7 @@ def test_the_last_one_has_nobody_to_leave_it_to() -> None:
     assert (run.tasks["a"].attempts, run.statuses()["a"]) == (0, FAILED)
 
 
-def test_who_is_stopped_makes_room_for_one_that_resigned() -> None:
+def test_who_is_stopped_makes_room_for_one_that_left() -> None:
     """Its end wakes somebody: another slot comes."""
     run = Replay(make("slow"), make("next"), limit=1, timeout=5.0)
     run.open()
@@ -588,7 +588,7 @@ def test_when_no_thread_can_be_had() -> None:
     assert alone.statuses() == {"a": TERMINATED}
 
 
-def test_a_job_that_was_lost_before_it_began_is_excused_once() -> None:
+def test_a_job_that_was_lost_before_it_began_is_tried_again_once() -> None:
     """It costs no attempt; the second time counts."""
     run = Replay(make("a"), limit=1)
     run.open()

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from concurra.effects import ABANDON, AT, DELAY, FINISH, START, STOP
+from concurra.engine.effects import ABANDON, AT, DELAY, FINISH, START, STOP
+from concurra.engine.slots import AT_WORK, COMING, GONE, PARKED, STOPPING, Slot
+from concurra.engine.timers import FOREVER
 from concurra.outcomes import ABORT, CANCEL, FAILED, TERMINATED, AtHand, Outcome
 from concurra.retries import Retry
-from concurra.slots import AT_WORK, COMING, GONE, PARKED, STOPPING, Slot
-from concurra.timers import FOREVER
 from tests.unit.replay import Replay, play_to_the_end, struck_at
 from tests.unit.support import error_of, failure, labels, make, success
 
@@ -245,7 +245,7 @@ def test_a_stop_ends_what_waits_for_its_time(force: bool) -> None:
     assert run.effects()[-1] == (FINISH,)
     assert set(run.statuses().values()) == {TERMINATED}
     run.state.delay(run.tasks["a"], 5.0, 3.0)
-    run.state.spoil(run.tasks["a"], ValueError("late"), 3.0)
+    run.state.delay_failed(run.tasks["a"], ValueError("late"), 3.0)
     run.state.expire(99.0)
     assert run.effects() == []
 
@@ -257,7 +257,7 @@ def test_a_delay_that_cannot_be_told() -> None:
     run.come(0, 0.0)
     run.begin(0)
     run.end(0, failure("ValueError: bad"), 1.0)
-    run.state.spoil(run.tasks["a"], ZeroDivisionError("by nothing"), 1.5)
+    run.state.delay_failed(run.tasks["a"], ZeroDivisionError("by nothing"), 1.5)
     task = run.tasks["a"]
     assert run.statuses() == {"a": FAILED, "b": TERMINATED}
     assert error_of(task) == (
@@ -593,7 +593,7 @@ def test_one_that_has_not_begun_gives_back_what_it_held() -> None:
     assert run.effects() == [(START, 1)]
     assert run.come(1) == "a"
     lost = Outcome.lost(None, "was killed")
-    assert run.end(1, lost, 2.0) == "a", "it is excused, once"
+    assert run.end(1, lost, 2.0) == "a", "it is tried again, once"
 
 
 def test_what_is_blocked_calls_nobody() -> None:
@@ -778,7 +778,7 @@ def test_whatever_happens_with_options(data: st.DataObject) -> None:
             elif kind == DELAY and data.draw(st.booleans()):
                 run.state.delay(what[0], 1.0, step / 4)
             elif kind == DELAY:
-                run.state.spoil(what[0], ValueError(), step / 4)
+                run.state.delay_failed(what[0], ValueError(), step / 4)
         busy = [slot for slot in run.slots if slot.state not in (PARKED, GONE)]
         if busy:
             happen(run, data.draw(st.sampled_from(busy)), step / 4, data)

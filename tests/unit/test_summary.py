@@ -11,7 +11,7 @@ from unicodedata import east_asian_width
 import pytest
 
 from concurra.outcomes import EXIT, LOST, NOTHING, SUCCESS, Outcome
-from concurra.plan import Plan
+from concurra.plan.plan import Plan
 from concurra.results import Entry, Recorder, Registry
 from concurra.summary import MANY, failure as told_failure
 from concurra.summary import interrupted, progress, report, table

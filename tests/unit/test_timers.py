@@ -8,8 +8,8 @@ from typing import Any, Callable
 
 import pytest
 
+from concurra.engine.timers import FOREVER, Moments, Timer
 from concurra.threads import ThreadCache
-from concurra.timers import FOREVER, Moments, Timer
 from tests.helpers import wait_until
 
 BOUND = 10.0

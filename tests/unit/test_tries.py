@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurra.options import DEFAULTS, OwnOptions, choose
 from concurra.outcomes import Outcome
-from concurra.plan import Plan
+from concurra.plan.plan import Plan
 from concurra.tasks import Call, Task
 
 from tests.unit.support import nothing, success

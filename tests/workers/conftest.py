@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from concurra.workers.guardian import Guardian
-from tests.workers.support import KINDS, Closing, Kind, guarded
+from tests.workers.support import KINDS, Closing, Backend, guarded
 
 
 @pytest.fixture
@@ -19,14 +19,14 @@ def guardian() -> Iterator[Guardian]:
 
 
 @pytest.fixture(params=KINDS.values(), ids=KINDS.keys())
-def kind(request: pytest.FixtureRequest) -> Kind:
+def kind(request: pytest.FixtureRequest) -> Backend:
     """Runs the test once for each kind of worker."""
-    found: Kind = request.param
+    found: Backend = request.param
     return found
 
 
 @pytest.fixture
-def worker(kind: Kind, guardian: Guardian) -> Any:
+def worker(kind: Backend, guardian: Guardian) -> Any:
     """A worker of each kind."""
     return kind.make(guardian)
 

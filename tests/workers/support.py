@@ -22,11 +22,11 @@ import pytest
 from concurra.outcomes import LOST, NOTHING, AtHand, Outcome
 from concurra.tasks import Call, Command, FullCall
 from concurra.threads import ThreadCache
-from concurra.workers.guardian import Guardian
 from concurra.workers.command import CommandWorker
 from concurra.workers.dispatched import DispatchedWorker
 from concurra.workers.dispatcher import Dispatcher, can_dispatch
 from concurra.workers.executor import ExecutorPool, ExecutorWorker
+from concurra.workers.guardian import Guardian
 from concurra.workers.pool import Pool
 from concurra.workers.pooled import PooledWorker
 from concurra.workers.process import ProcessWorker
@@ -137,7 +137,7 @@ def _run_kind(worker: Any, job: Job, at_hand: AtHand) -> Outcome:
     return outcome or outcomes.get(timeout=2 * BOUND)
 
 
-class Kind(NamedTuple):
+class Backend(NamedTuple):
     """A kind of worker: how it is made, in which mode it runs, what it runs."""
 
     make: Callable[[Guardian], Any]
@@ -162,21 +162,21 @@ def _pooled(method: str | None = None) -> Callable[[Guardian], PooledWorker]:
 
 
 KINDS = {
-    "thread": Kind(lambda guardian: ThreadWorker(), "thread", stoppable=False),
-    "fallback": Kind(
+    "thread": Backend(lambda guardian: ThreadWorker(), "thread", stoppable=False),
+    "fallback": Backend(
         lambda guardian: FallbackWorker(), "thread_fallback", stoppable=False
     ),
-    **{method: Kind(_process(method), "process") for method in START_METHODS},
+    **{method: Backend(_process(method), "process") for method in START_METHODS},
     **{
-        f"dispatched, {method}": Kind(_dispatched(method), "process")
+        f"dispatched, {method}": Backend(_dispatched(method), "process")
         for method in START_METHODS
         if can_dispatch()
     },
-    "executor": Kind(Executors, "executor", stoppable=False),
-    "command": Kind(CommandWorker, "subprocess", command=True),
-    "pooled, thread": Kind(_pooled(), "thread", stoppable=False),
-    "pooled, process": Kind(_pooled(QUICKEST), "process"),
-    "pooled, command": Kind(_pooled(), "subprocess", command=True),
+    "executor": Backend(Executors, "executor", stoppable=False),
+    "command": Backend(CommandWorker, "subprocess", command=True),
+    "pooled, thread": Backend(_pooled(), "thread", stoppable=False),
+    "pooled, process": Backend(_pooled(QUICKEST), "process"),
+    "pooled, command": Backend(_pooled(), "subprocess", command=True),
 }
 
 FUNCTIONS = {name: kind for name, kind in KINDS.items() if not kind.command}

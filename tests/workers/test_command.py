@@ -20,10 +20,10 @@ import pytest
 from concurra.outcomes import ERROR, FAILED, UNAVAILABLE
 from concurra.tasks import Command
 from concurra.threads import ThreadCache
-from concurra.workers import command, groups, launch, sessions
-from concurra.workers.guardian import Guardian
+from concurra.workers import command, groups, command_start, sessions
 from concurra.workers.command import CommandWorker
 from concurra.workers.command_output import Drain
+from concurra.workers.guardian import Guardian
 from tests.helpers import alive, wait_until
 from tests.workers.support import (
     BOUND,
@@ -295,14 +295,14 @@ def test_a_stop_does_not_wait_for_a_program_to_start(
 ) -> None:
     """It may lie on a disk that does not answer. Once it is there, it is stopped."""
     starting, may_start = threading.Event(), threading.Event()
-    real_start = launch.start
+    real_start = command_start.start
 
     def start_late(*args: Any) -> Any:
         starting.set()
         assert may_start.wait(BOUND)
         return real_start(*args)
 
-    monkeypatch.setattr(launch, "start", start_late)
+    monkeypatch.setattr(command_start, "start", start_late)
     running = Running(worker, Command(["sleep", "60"]))
     assert starting.wait(BOUND)
     worker.stop()

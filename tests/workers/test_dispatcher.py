@@ -214,7 +214,7 @@ def test_an_answer_that_nobody_asked_for_answers_nothing(
     """The process is replaced, and the next job has an answer of its own."""
     told = Told()
     worker = hire(told)
-    (kind,) = worker._kinds.values()
+    (kind,) = worker._backends.values()
     begin(worker, call(answer_later, str(tmp_path / "now")))
     assert told.outcome().ok and not kind.spent
     write(tmp_path / "now", "now")
@@ -333,7 +333,7 @@ def test_what_breaks_the_dispatcher_loses_no_outcome(
 
 
 def dispatched(worker: Hired) -> DispatchedWorker:
-    (kind,) = worker._kinds.values()
+    (kind,) = worker._backends.values()
     assert isinstance(kind, DispatchedWorker)
     return kind
 
@@ -492,7 +492,7 @@ def test_a_strike_while_a_job_is_sent(
     worker = pool.hire(told)
     kind = pool.make(CALL)
     assert isinstance(kind, DispatchedWorker)
-    worker._kinds[CALL] = kind
+    worker._backends[CALL] = kind
     if ready:
         begin(worker, call(add, 1))
         assert told.outcome().ok
@@ -637,7 +637,7 @@ def test_an_idle_death_is_noticed(hire: Callable[[Told], Hired]) -> None:
     """Without a job: the worker is replaced when the next one begins."""
     told = Told()
     worker = hire(told)
-    (kind,) = worker._kinds.values()
+    (kind,) = worker._backends.values()
     assert isinstance(kind, DispatchedWorker)
     os.kill(kind._group.pid, signal.SIGKILL)
     wait_until(lambda: kind.spent, what="its end")
@@ -652,7 +652,7 @@ def test_a_death_while_a_job_is_sent_is_told_by_who_sends(
     """Once, and as a job that never began."""
     told = Told()
     worker = hire(told)
-    (kind,) = worker._kinds.values()
+    (kind,) = worker._backends.values()
     assert isinstance(kind, DispatchedWorker)
     real_send = kind._channel.send
 

@@ -13,10 +13,10 @@ import pytest
 
 from concurra.workers import awaited
 from concurra.workers.guardian import Guardian
-from concurra.workers.outbox import Outbox
-from concurra.workers.passing import Passing
-from concurra.workers.process import ProcessWorker
+from concurra.workers.log_forwarding import LogForwarding
 from concurra.workers.log_records import levels, pass_on
+from concurra.workers.outbox import Outbox
+from concurra.workers.process import ProcessWorker
 from concurra.workers.transfer import SocketChannel, connect
 from tests.helpers import START_METHODS
 
@@ -143,7 +143,7 @@ def test_levels_of_loggers_that_have_one() -> None:
 
 def test_who_passes_on_is_known() -> None:
     """As long as it is in a handler, and in its own thread alone."""
-    passing, found = Passing(), []
+    passing, found = LogForwarding(), []
     handler = logging.Handler()
     handler.emit = lambda record: found.append(passing.is_at_it())  # type: ignore
     logger = logging.getLogger(NAME)

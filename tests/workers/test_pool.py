@@ -21,7 +21,7 @@ import pytest
 from concurra.outcomes import ABORT, FAILED, LOST, NOTHING, TERMINATED, UNAVAILABLE
 from concurra.tasks import CALL
 from concurra.wording import PICKLE_WARNING
-from concurra.workers import launch
+from concurra.workers import command_start
 from concurra.workers.dispatcher import can_dispatch
 from concurra.workers.guardian import Guardian
 from concurra.workers.process import ProcessWorker
@@ -217,7 +217,7 @@ def test_what_cannot_be_closed_is_left_alone(
     made = pool()
     pooled = made.hire()
     pid_of(pooled)
-    (kind,) = pooled._kinds.values()
+    (kind,) = pooled._backends.values()
     closings = []
 
     def close() -> None:
@@ -547,7 +547,7 @@ def test_what_is_at_hand_is_never_that_of_an_earlier_job(
     """Who is dismissed when a command begins shows nothing of the one before it."""
     worker = pool().hire()
     seen: list[Any] = []
-    real_start = launch.start
+    real_start = command_start.start
 
     def start(*args: Any) -> Any:
         seen.append(worker.dismiss())
@@ -557,7 +557,7 @@ def test_what_is_at_hand_is_never_that_of_an_earlier_job(
         assert run(worker, sh("echo secret")).ok
         assert str(worker.at_hand.transcript) == "stdout:\nsecret\n"
         worker.at_hand = NOTHING
-        monkeypatch.setattr(launch, "start", start)
+        monkeypatch.setattr(command_start, "start", start)
         worker.begin(sh("true"))
     finally:
         worker.close()
@@ -580,7 +580,7 @@ def test_a_stop_does_not_wait_for_who_reaps(
     """A process in uninterruptible sleep ends late, whatever was sent to it."""
     worker = pool(grace=0.0).hire()
     pid_of(worker)
-    (kind,) = worker._kinds.values()
+    (kind,) = worker._backends.values()
     assert isinstance(kind, ProcessWorker)
     waiting, ends = threading.Event(), threading.Event()
     real_wait = kind._exit.wait_without_reaping
@@ -652,7 +652,7 @@ def test_workers_that_are_retired_first_have_one_period_to_end(
     workers = [made.hire() for _ in range(3)]
     for worker in workers:
         pid_of(worker)
-    processes = [kind for each in workers for kind in each._kinds.values()]
+    processes = [kind for each in workers for kind in each._backends.values()]
     for worker in workers:
         worker.retire()
     for process in processes:

@@ -17,7 +17,7 @@ from tests.workers.support import (
     COMMANDS,
     FUNCTIONS,
     Closing,
-    Kind,
+    Backend,
     Running,
     add,
     call,
@@ -56,16 +56,16 @@ class Deadly(Exception):
         raise SystemExit(3)
 
 
-def good(kind: Kind) -> Job:
+def good(kind: Backend) -> Job:
     return sh("echo 3") if kind.command else call(add, 1, second=2)
 
 
-def value(kind: Kind, outcome: Outcome) -> Any:
+def value(kind: Backend, outcome: Outcome) -> Any:
     assert outcome.ok, outcome.error
     return int(outcome.value["stdout"]) if kind.command else outcome.value
 
 
-def long(kind: Kind, tmp_path: Path) -> Job:
+def long(kind: Backend, tmp_path: Path) -> Job:
     """A job that leaves its process id in a file, and stays."""
     pid, until = str(tmp_path / "pid"), str(tmp_path / "until")
     if kind.command:
@@ -77,7 +77,7 @@ def let_go(tmp_path: Path) -> None:
     write(tmp_path / "until", "now")
 
 
-def test_run_returns_an_outcome(kind: Kind, worker: Any) -> None:
+def test_run_returns_an_outcome(kind: Backend, worker: Any) -> None:
     """Of a job that went well: its value, and how it was run."""
     outcome = run(worker, good(kind))
     assert value(kind, outcome) == 3
@@ -85,7 +85,7 @@ def test_run_returns_an_outcome(kind: Kind, worker: Any) -> None:
     assert (outcome.error, outcome.trace, outcome.fault) == (None, None, False)
 
 
-def test_a_worker_does_one_job_after_another(kind: Kind, worker: Any) -> None:
+def test_a_worker_does_one_job_after_another(kind: Backend, worker: Any) -> None:
     """Good and bad ones."""
     bad = sh("exit 7") if kind.command else call(raising, ValueError("bad"))
     jobs = [good(kind), bad, good(kind), bad, bad, good(kind)]
@@ -119,7 +119,7 @@ ERRORS = {
 
 @pytest.mark.parametrize("kind", COMMANDS.values(), ids=COMMANDS.keys())
 @pytest.mark.parametrize("error", ["FileNotFoundError", "PermissionError"])
-def test_run_never_raises(kind: Kind, worker: Any, error: str) -> None:
+def test_run_never_raises(kind: Backend, worker: Any, error: str) -> None:
     """A program that cannot be started is a failure, and the worker goes on."""
     argv = {"FileNotFoundError": ["/no/such/program"], "PermissionError": ["/"]}
     outcome = run(worker, Command(argv[error]))
@@ -129,7 +129,7 @@ def test_run_never_raises(kind: Kind, worker: Any, error: str) -> None:
 
 
 @pytest.mark.parametrize("kind", FUNCTIONS.values(), ids=FUNCTIONS.keys())
-def test_run_never_raises_what_the_function_raises(kind: Kind, worker: Any) -> None:
+def test_run_never_raises_what_the_function_raises(kind: Backend, worker: Any) -> None:
     """Whatever that is: it becomes a failure, and the worker goes on."""
     for text, error in ERRORS.items():
         outcome = run(worker, call(raising, error))
@@ -141,7 +141,7 @@ def test_run_never_raises_what_the_function_raises(kind: Kind, worker: Any) -> N
     assert value(kind, run(worker, good(kind))) == 3
 
 
-def test_an_exit_ends_the_job_only(kind: Kind, worker: Any) -> None:
+def test_an_exit_ends_the_job_only(kind: Backend, worker: Any) -> None:
     """`sys.exit(0)` is no success, and the worker stays."""
     if kind.command:
         outcome = run(worker, sh("exit 3"))
@@ -155,14 +155,18 @@ def test_an_exit_ends_the_job_only(kind: Kind, worker: Any) -> None:
     assert value(kind, run(worker, good(kind))) == 3
 
 
-def test_a_stop_before_run_prevents_it(kind: Kind, worker: Any, tmp_path: Path) -> None:
+def test_a_stop_before_run_prevents_it(
+    kind: Backend, worker: Any, tmp_path: Path
+) -> None:
     """The job does not begin."""
     worker.stop()
     assert not run(worker, long(kind, tmp_path)).ok
     assert not (tmp_path / "pid").exists()
 
 
-def test_a_stop_makes_run_return_soon(kind: Kind, worker: Any, tmp_path: Path) -> None:
+def test_a_stop_makes_run_return_soon(
+    kind: Backend, worker: Any, tmp_path: Path
+) -> None:
     """Or it says that it cannot: then the job goes on to its end, as ever."""
     running = Running(worker, long(kind, tmp_path))
     pid = int(read(tmp_path / "pid"))
@@ -178,7 +182,7 @@ def test_a_stop_makes_run_return_soon(kind: Kind, worker: Any, tmp_path: Path) -
 
 
 def test_a_forced_stop_makes_run_return_soon(
-    kind: Kind, worker: Any, tmp_path: Path
+    kind: Backend, worker: Any, tmp_path: Path
 ) -> None:
     """Also without the friendly one before."""
     running = Running(worker, long(kind, tmp_path))
@@ -192,7 +196,7 @@ def test_a_forced_stop_makes_run_return_soon(
 
 
 def test_stop_is_idempotent_and_for_any_thread(
-    kind: Kind, worker: Any, tmp_path: Path
+    kind: Backend, worker: Any, tmp_path: Path
 ) -> None:
     """Many threads at once, friendly and forced; nothing raises."""
     running = Running(worker, long(kind, tmp_path))
@@ -218,14 +222,16 @@ def test_stop_is_idempotent_and_for_any_thread(
     running.outcome()
 
 
-def test_stop_of_an_idle_worker_does_no_harm(kind: Kind, worker: Any) -> None:
+def test_stop_of_an_idle_worker_does_no_harm(kind: Backend, worker: Any) -> None:
     """Neither before its first job nor after one."""
     run(worker, good(kind))
     worker.stop()
     worker.stop(force=True)
 
 
-def test_stop_after_close_does_nothing(kind: Kind, worker: Any, close: Closing) -> None:
+def test_stop_after_close_does_nothing(
+    kind: Backend, worker: Any, close: Closing
+) -> None:
     """Friendly or forced, as often as you like."""
     run(worker, good(kind))
     close()
@@ -233,13 +239,15 @@ def test_stop_after_close_does_nothing(kind: Kind, worker: Any, close: Closing) 
         worker.stop(force)
 
 
-def test_close_leaves_nothing_behind(kind: Kind, worker: Any, close: Closing) -> None:
+def test_close_leaves_nothing_behind(
+    kind: Backend, worker: Any, close: Closing
+) -> None:
     """Of a worker that never worked: the guard of the tests looks for it."""
     close()
 
 
 def test_mode_is_known_while_the_job_runs(
-    kind: Kind, worker: Any, tmp_path: Path
+    kind: Backend, worker: Any, tmp_path: Path
 ) -> None:
     """For those who have to say how a job was run that they stop."""
     running = Running(worker, long(kind, tmp_path))
@@ -251,7 +259,7 @@ def test_mode_is_known_while_the_job_runs(
 
 
 def test_a_job_that_goes_on_has_not_ended(
-    kind: Kind, worker: Any, tmp_path: Path
+    kind: Backend, worker: Any, tmp_path: Path
 ) -> None:
     """A worker is asked that when the time of its job is over; it never blocks."""
     running = Running(worker, long(kind, tmp_path))

@@ -13,7 +13,7 @@ from concurra.wording import FALLBACK_WARNING
 from concurra.workers.thread import FallbackWorker, ThreadWorker
 from tests.workers.support import (
     FUNCTIONS,
-    Kind,
+    Backend,
     add,
     call,
     raising,
@@ -39,7 +39,7 @@ class AddLater:
 
 
 @pytest.mark.parametrize("kind", FUNCTIONS.values(), ids=FUNCTIONS.keys())
-def test_async_functions_are_awaited(kind: Kind, worker: Any) -> None:
+def test_async_functions_are_awaited(kind: Backend, worker: Any) -> None:
     """In an event loop of their own: a coroutine is never a result."""
     assert run(worker, call(add_later, 1, second=2)).value == 3
     assert run(worker, call(AddLater(), 4)).value == 4

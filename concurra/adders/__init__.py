@@ -1,0 +1,1 @@
+"""The methods of `TaskRunner` that add tasks, and what they check."""

@@ -1,0 +1,414 @@
+"""Everything that is decided during a run: events in, effects out. Pure.
+
+::
+
+    open, come, ended, gone, unavailable, expire, cancel, stop      what happened, when
+                          │
+                          v
+          plan + slots + deadlines + limit
+                          │
+                          v
+    START slot · STOP slot · ABANDON slot · DELAY task · AT moment · KILL_ALL · FINISH
+
+It knows no thread, lock, clock or log. Whoever owns it holds a lock meanwhile, and does
+the effects after that, in order. Of a worker it asks only what takes no time and calls
+nobody: what is at hand, and to begin no further job (`Worker.dismiss`).
+
+Each effect can be done twice: its slot's state tells whether it is still called for. So
+all of them can be found again, if an exception that was meant for a task (see `plan`)
+has cut a decision short, or what follows from it: see `rebuild`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ..events import RUN_END, RUN_START, TASK_RETRY, TASK_START
+from ..options import seconds_of
+from ..outcomes import NOTHING, SUCCESS, Outcome
+from ..plan import rules
+from .deadlines import ATTEMPT, TIMEOUT, Deadlines, is_timed
+from .effects import DELAY, FINISH, START, STOP
+from .shortage import AGAIN_ONCE, LEAVE, SETTLE, Limit
+from .slots import AT_WORK, COMING, GONE, PARKED, STOPPING, Slot, Slots
+from .stopping import Stopping
+from .timers import FOREVER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Deque, Dict, Mapping, Optional, Set, Tuple
+
+    from ..events import Events
+    from ..plan.plan import Plan
+    from ..tasks import Task
+    from .effects import Effect
+
+
+class RunState(Stopping):
+    """The state of a run, and every decision.
+
+    :param plan: checked, and the run's own from now on.
+    :param events: where it is recorded which tasks have ended.
+    :param limit: how many tasks may be at work together.
+    :param timeout: seconds that a task may take, its retries included, if it has no
+        timeout of its own; None for ever.
+    :param run_timeout: seconds that the run may take; None for ever.
+    :param progress_every: seconds after which it is time to look how far it has come,
+        again and again; None for never.
+    :param resources: how much there is of each.
+    :param grace: seconds between asking a worker to stop and forcing it.
+    :param fast_fail: whether the first task that goes wrong ends all others.
+    :param cancelled: tasks that are not to begin.
+    :param restored: tasks that need not, and their outcomes.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        events: Events,
+        *,
+        limit: int,
+        timeout: Optional[float] = None,
+        run_timeout: Optional[float] = None,
+        progress_every: Optional[float] = None,
+        resources: Optional[Mapping[str, int]] = None,
+        grace: float = 1.0,
+        fast_fail: bool = False,
+        cancelled: Optional[Dict[Task, None]] = None,
+        restored: Optional[Mapping[Task, Outcome]] = None,
+    ) -> None:
+        self.plan = plan
+        self.events = events
+        self.slots = Slots()
+        #: What is to be done; whoever has left the lock takes from the left.
+        self.effects: Deque[Effect] = deque()
+        #: Whether nothing is to be started any more.
+        self.stopped = False
+        #: Whether everything has ended, and no slot is busy.
+        self.over = False
+        #: Whether a task, or an attempt, has a timeout; known once it has begun.
+        self.timed = False
+        self._deadlines = Deadlines(self.effects)
+        self._limit = Limit(limit)
+        self._timeout = timeout
+        self._run_timeout = run_timeout
+        self._look_every = progress_every
+        self._resources = resources or {}
+        self._grace = grace
+        self._fast_fail = fast_fail
+        self._cancelled: Dict[Task, None] = {} if cancelled is None else cancelled
+        self._restored = restored or {}
+        self._ends_by = FOREVER
+        self._special = False  # whether there is more to begin than to take a task
+        self._opened = self._preparing = False
+        self._abandoning = 0  # workers that are to release what they hold
+        self._extended: Set[Any] = set()  # what was due, and had a little time more
+
+    @property
+    def next_moment(self) -> float:
+        """When the state is to be told what time it is."""
+        return self._deadlines.next
+
+    def open(self, now: float = 0.0) -> bool:
+        """The run begins, unless it has been stopped: see which tasks are ready."""
+        if self.stopped or self._opened:
+            return False
+        self.plan.open(self._resources, self._still_restored(), now)
+        self._opened = self._preparing = True
+        options = (self.plan.shared, *self.plan.own)
+        self.timed = self._timeout is not None or any(map(is_timed, options))
+        held = any(each.resources for each in options)
+        self._special = self.timed or held or TASK_START in self.events.kinds
+        if self._run_timeout is not None:
+            self._ends_by = now + seconds_of(self._run_timeout)
+            self._deadlines.end_run(self._ends_by)
+        self._look_later(now)
+        self.events.note(RUN_START, None, now)
+        self.events.record(self.plan.ended, now)
+        if self._cancelled:  # each of them is to end by that, and not by another's
+            for task in rules.dependents_first(self._cancelled):
+                self.cancel(task, now)
+        return True
+
+    def _still_restored(self) -> Mapping[Task, Outcome]:
+        """What is restored, but for tasks that were cancelled meanwhile, and for all
+        that depends on these."""
+        if not self._restored or not self._cancelled:
+            return self._restored
+        left = dict(self._restored)
+        dropped = [task for task in self._cancelled if left.pop(task, None)]
+        for task in dropped:  # it grows
+            dependents = self.plan.dependents[task.index]
+            dropped += [each for each in dependents if left.pop(each, None)]
+        return left
+
+    def call(self, late: int = 0) -> None:
+        """Let slots come: all is prepared, or so many that are coming may be late."""
+        self._preparing = False
+        self._call(late)
+        self._check_end()
+
+    def come(self, slot: Slot, claim: object, now: float) -> Tuple[int, Optional[Task]]:
+        """A slot has come for a task; its state, and the task that it has taken.
+
+        If it is parked then, or said to be, it is not the caller's to serve any more:
+        only one of those who come takes a task.
+
+        :param claim: a new object for each call, by which it is known if it is decided
+            once more.
+        """
+        if slot.state >= STOPPING:
+            return slot.state, None
+        if slot.state != COMING:
+            mine = slot.state == AT_WORK and slot.claim is claim
+            return (AT_WORK, slot.task) if mine else (PARKED, None)
+        slot.claim = claim
+        slot.came = True
+        take = self.plan.take
+        task = take(now)
+        if task is None:
+            self.slots.move(slot, PARKED)
+        else:
+            self._begin(slot, task, now)
+            self.slots.move(slot, AT_WORK)
+        self._call()
+        self._check_end()
+        return slot.state, task
+
+    def ended(self, slot: Slot, follow: bool = True) -> None:
+        """The job of a slot has come to its outcome, at its moment.
+
+        Either the slot has a ``following`` task then, or it is to `come`: there is
+        something to do first, or no task is ready.
+
+        :param follow: False if it is to come in any case: it is not there to begin one.
+        """
+        task, outcome, now = slot.task, slot.outcome, slot.moment
+        if slot.state != AT_WORK:
+            slot.following = None
+            return  # nothing that it says counts any more
+        if task is None or outcome is None:
+            slot.following = task  # it has been decided before
+            return
+        plan, slots, facts = self.plan, self.slots, self.events
+        if outcome.cause is SUCCESS:
+            plan.settle(task, outcome, now)
+            ended = len(plan.ended)
+            if outcome.warning is None and facts.ended + 1 == ended != facts.next:
+                facts.ended = ended  # nobody wants to know of it
+            else:
+                facts.record(plan.ended, now)
+        elif not self._give_back(slot, task, outcome):
+            self._settle(task, outcome, now)
+        slot.task = slot.following = None  # from here on it is recorded
+        slot.outcome = None
+        if slot.held:
+            self._release(slot)
+        if slot.state != AT_WORK:
+            return
+        worker: Any = slot.worker
+        if follow and not (facts.unread or worker.retired):
+            full = slots.staff >= self._limit.now and not slots.parked
+            if full or not plan.ready.more_than(slots.count[COMING] + 1):
+                take = plan.take  # an attribute: to call it at once would be slower
+                following = take(now)
+                if following is not None:
+                    self._begin(slot, following, now)
+                    slot.following = following
+                    return
+        slots.move(slot, COMING)
+        self._call()
+
+    def gone(self, slot: Slot, now: float) -> None:
+        """Nobody serves a slot any more; a task that it has taken has not begun."""
+        if slot.state == GONE:
+            return
+        task, stopped = slot.task, slot.state == STOPPING and not slot.leaving
+        slot.task = None
+        self.slots.move(slot, GONE)
+        if task is not None:
+            self._put_back(task)
+        if slot.held:
+            self._release(slot)
+        if slot.retrying is not None:
+            self._retry(slot.retrying, now)
+        if stopped:
+            self._limit.gone()
+        self._call()
+        self._check_end()
+
+    def unavailable(self, slot: Slot, now: float) -> None:
+        """No thread or worker can be had for a slot; its task has not begun."""
+        if slot.state in (COMING, AT_WORK):
+            self._limit.now = self.slots.staff - 1
+            self.gone(slot, now)
+            if not self._limit.now:
+                self.stop(now)
+
+    def rebuild(self, now: float) -> None:
+        """Make anew what a decision that was cut short has left half done."""
+        slots, plan = self.slots, self.plan
+        slots.rebuild()
+        for slot in slots.all:
+            if slot.state != AT_WORK:
+                slot.task = None
+            elif slot.task is None:
+                slots.move(slot, COMING)
+                slot.outcome = None
+            if slot.state != STOPPING:  # it may still use what it holds
+                slot.held = slot.task.options.resources if slot.task else {}
+        held = [slot.held for slot in slots.all]
+        ending = self.stopped or (self._fast_fail and plan.has_faults)
+        plan.rebuild(self._taken(), now, not ending, held)
+        if ending:
+            late = self.stopped and now >= self._ends_by
+            self._terminate(now, timeout=self._run_timeout if late else None)
+        self.events.record(plan.ended, now)
+        self._deadlines.rebuild()
+        self.renew_effects()
+
+    def renew_effects(self) -> None:
+        """Ask once more for all that may have been left undone."""
+        self._abandoning = 0
+        self._deadlines.renew()
+        for slot in self.slots.all:
+            if slot.state == COMING:  # whoever comes first serves it
+                self.effects.append((START, slot, None))
+            elif slot.state == STOPPING and not slot.leaving:
+                self.effects.append((STOP, slot, slot.step))
+        held = {slot.retrying for slot in self.slots.all}
+        for task, moment in self.plan.delayed.items():
+            if moment is None and task not in held:
+                self.effects.append((DELAY, None, (task, None)))
+        self.over = False
+        self._call()
+        self._check_end()
+
+    # -- tasks -----------------------------------------------------------------------
+
+    def _begin(self, slot: Slot, task: Task, now: float) -> None:
+        slot.worker.at_hand = NOTHING  # type: ignore[union-attr]
+        slot.task = task  # after that: who looks may be between the two
+        slot.departures = self._limit.departures
+        if self._special:
+            slot.held = task.options.resources
+            if TASK_START in self.events.kinds and self._is_start(task):
+                self.events.note(TASK_START, task, now)
+            self._set_deadlines(slot, task, now)
+
+    def _is_start(self, task: Task) -> bool:
+        """Whether what begins is an attempt, of which others are to know."""
+        return True
+
+    def _set_deadlines(self, slot: Slot, task: Task, now: float) -> None:
+        timeout = self._timeout_of(task)
+        if timeout is not None and task.attempts == 1:
+            self._deadlines.add(TIMEOUT, task, now + seconds_of(timeout), now)
+        self._limit_attempt(slot, task, now)
+
+    def _limit_attempt(self, slot: Slot, task: Task, now: float) -> None:
+        """Set the deadline of an attempt, if it is to have one."""
+        retry = task.options.retry
+        if retry is not None and retry.attempt_timeout is not None:
+            slot.began = now
+            moment = now + seconds_of(retry.attempt_timeout)
+            self._deadlines.add(ATTEMPT, slot, moment, (task, now))
+
+    def deadline(self, slot: Slot, task: Task) -> Optional[float]:
+        """When the task of a slot is ended at the latest; None if it is not."""
+        if not self.timed and self._run_timeout is None:
+            return None
+        options, moments = task.options, [self._ends_by]
+        if task.started is not None:
+            moments.append(task.started + seconds_of(self._timeout_of(task)))
+        if options.retry is not None:
+            moments.append(slot.began + seconds_of(options.retry.attempt_timeout))
+        first = min(moments)
+        return first if first < FOREVER else None
+
+    def _settle(
+        self,
+        task: Task,
+        outcome: Outcome,
+        now: float,
+        until_gone: Optional[Slot] = None,
+    ) -> None:
+        """Record how an attempt came out.
+
+        :param until_gone: the slot that is still at it, so the next attempt has to wait
+            until it has gone.
+        """
+        plan, fast_fail = self.plan, self._fast_fail
+        plan.settle(task, outcome, now, not fast_fail, until_gone is not None)
+        if fast_fail and outcome.fault and task.outcome is outcome:
+            self._terminate(now)
+        if task.outcome is None and task.errors:
+            self.events.note(TASK_RETRY, task, now)
+            if until_gone is not None:
+                until_gone.retrying = task
+            elif task in plan.delayed:
+                self._retry(task, now)
+        self.events.record(plan.ended, now)
+
+    def _retry(self, task: Task, now: float) -> None:
+        """Have a task wait for its next attempt, as long as it is to."""
+        retry = task.options.retry
+        if retry is None or not retry.delays:
+            self.plan.resume(task)
+        elif task in self.plan.delayed:
+            self.effects.append((DELAY, None, (task, now)))
+
+    def _give_back(self, slot: Slot, task: Task, outcome: Outcome) -> bool:
+        """Give back a task that has not begun, if there may be a worker for it."""
+        decision = self._limit.decide(slot, task, outcome, self.slots)
+        if decision == SETTLE:
+            return False
+        self._put_back(task)
+        if decision == AGAIN_ONCE:
+            self._limit.note_again(task)
+        elif decision == LEAVE:
+            self._limit.lower()
+            slot.leaving = True
+            self.slots.move(slot, STOPPING)
+            self._call()
+        return True
+
+    def _slot_of(self, task: Task) -> Optional[Slot]:
+        """The slot that is at a task."""
+        if task.started is None or task.outcome is not None:
+            return None
+        return next((slot for slot in self.slots.all if slot.task is task), None)
+
+    # -- slots -----------------------------------------------------------------------
+
+    def _call(self, late: int = 0) -> None:
+        """Let as many slots come as there are tasks to take.
+
+        :param late: how many of those that are coming have something to do before.
+        """
+        plan, slots = self.plan, self.slots
+        if self._preparing:
+            return
+        while plan.ready.more_than(max(0, slots.count[COMING] - late)):
+            if slots.parked:
+                slot = next(reversed(slots.parked))
+                slots.move(slot, COMING)
+            elif slots.staff < self._limit.now:
+                slot = slots.new()
+            else:
+                return
+            self.effects.append((START, slot, None))
+
+    def _release(self, slot: Slot) -> None:
+        """An attempt has ended: what it has held is free."""
+        held, slot.held = slot.held, {}
+        self.plan.ready.release(held)
+
+    def _check_end(self) -> None:
+        busy = self._preparing or self._abandoning or self.slots.busy
+        if not (self.over or self.plan.remaining or busy):
+            self.over = True
+            ended = self.plan.ended
+            moment = ended[-1].ended if ended else None
+            self.events.note(RUN_END, None, moment or 0.0)
+            self.effects.append((FINISH, None, None))

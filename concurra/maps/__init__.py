@@ -1,0 +1,1 @@
+"""Many calls of one function as one task: see `TaskRunner.map`."""

@@ -1,0 +1,1 @@
+"""Tasks, what they depend on, and which of them is next: pure."""
