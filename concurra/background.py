@@ -1,4 +1,4 @@
-"""Work in the background, which the program could end before."""
+"""Warns if the program ends before a run in the background."""
 
 from __future__ import annotations
 

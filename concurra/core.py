@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 
 from . import checks
 from .adders.commands import CommandAdders
@@ -75,17 +74,17 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         the program ends before the run, it is always one second.
     :param run_timeout: seconds that the run may take; then everything is terminated. A
         number as for ``timeout``; None for no limit.
-    :param resources: how much there is of what tasks hold while they are at work, by
-        any names, in whole numbers: ``{"db": 2}`` for at most two tasks at once that
-        ask for one.
+    :param resources: how much there is of each thing, by any names, that tasks hold
+        parts of while they are at work, in whole numbers: ``{"db": 2}`` for at most two
+        tasks at once that ask for one.
     :param initializer: a function that each worker thread or process calls, with
         ``initargs``, before its first task. If it raises, the tasks of that worker fail
         with its error.
     :param observers: objects that follow the run, see `Observer`.
     :param keep_results: whether a result that `as_completed` has handed out is kept.
         If not, memory does not grow with results, and `get_background_results`,
-        like all that returns results, has those alone that nobody has taken. Of an
-        error that was handed out, the text alone is kept.
+        like all that returns results, has only those that nobody has taken. Of an
+        error that was handed out, only the text is kept.
     :param checkpoint: the path of a file in which successes are recorded, or a
         `concurra.checkpoint.Checkpoint`. What has succeeded in an earlier run with the
         same file is not run again, as long as its call is the same.
@@ -95,7 +94,7 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
     :param output: how what tasks print is shown where this program prints. It may be
         ``"prefixed"``: line by line, as they come, each behind ``[label]``; or
         ``"grouped"``: in one block when an attempt has ended; or ``"captured"``, or
-        None: that of commands not at all, that of functions as they print it.
+        None: commands are not shown, and functions print as they always do.
     :param max_output: bytes of each stream of a command that its result keeps, half of
         them from the beginning and half from the end; None for all.
     :param progress_every: seconds after which a line in the log tells what is at work,
@@ -347,32 +346,6 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
                 load_report_soon()
 
         return expect
-
-    def _break(
-        self, error: BaseException, reports: bool = True
-    ) -> Tuple[Action, Action]:
-        """Something cuts the run short: show no more progress, and tell of it.
-
-        An interrupt or a cancel that comes when all tasks have ended does not.
-
-        :param reports: whether the report is logged then.
-        """
-        after = partial(self._report_break, reports)
-        if not (self._plan.remaining or isinstance(error, Exception)):
-            return (lambda: None), after
-        self._followers.mute()
-        ended = len(self._plan.ended)
-        return (
-            lambda: messages.interrupted(self.log, self.name, error, ended, len(self)),
-            after,
-        )
-
-    def _report_break(self, reports: bool) -> None:
-        """The end of a run that was cut short; its results are complete then."""
-        if reports:
-            messages.report(self.log, self._registry)
-        if self._life.finished:
-            self._registry.complete()
 
     @property
     def results_registry(self) -> Mapping[Any, Dict[str, Any]]:

@@ -1,15 +1,15 @@
-"""What happened in a run: a list of facts, and those who follow it.
+"""What happened in a run: a list of events, and those who follow it.
 
 ::
 
     under the lock               outside of it, in order
     --------------               -----------------------
-    record ──> [fact, fact, ...] ──> cursor ──> its readers, one thread at a time
-                                 ──> cursor ──> ...
+    record ──> [event, event, ...] ──> cursor ──> its readers, one thread at a time
+                                   ──> cursor ──> ...
 
-Readers that share a cursor read each fact one after the other, so their order among
+Readers that share a cursor read each event one after the other, so their order among
 themselves is kept. A reader that blocks holds up its cursor, and the end of the run;
-one that raises loses that fact. What no reader wants is not kept.
+one that raises loses that event. What no reader wants is not kept.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .outcomes import Outcome
     from .tasks import Task
 
-#: The kinds of facts.
+#: The kinds of events.
 RUN_START: Final = "run start"
 TASK_START: Final = "task start"  # of an attempt
 TASK_RETRY: Final = "task retry"  # an attempt has failed, and is not the last
@@ -37,7 +37,7 @@ LOOK: Final = "look"  # it is time to look how far the run has come
 
 
 class Event:
-    """A fact.
+    """Something that has happened.
 
     :param kind: what happened.
     :param moment: when, in monotonic seconds.
@@ -71,15 +71,15 @@ class Event:
 
 
 class Reader:
-    """Somebody who wants to know."""
+    """Somebody who reads events."""
 
-    #: It wants the end of every so manieth task, and of the last; 0 for none.
+    #: It wants the end of each ``step``-th task, and of the last; 0 for none.
     step = 0
 
     #: Whether it wants the end of each task that went wrong or has a warning.
     faults = False
 
-    #: The kinds of facts that it wants besides ends. It may be told of others, too.
+    #: The kinds of events that it wants besides ends. It may be told of others, too.
     kinds: Collection[str] = ()
 
     #: Whether it is told beside the tasks: it takes no thread that could do one.
@@ -188,7 +188,7 @@ class _Cursor:
 
 
 class Events:
-    """The list of facts of a run.
+    """The list of events of a run.
 
     :param total: how many tasks there are.
     :param groups: readers; those of one group share a cursor.
@@ -230,7 +230,7 @@ class Events:
         return min([min(ended + s - ended % s, total) for s in self._steps], default=0)
 
     def note(self, kind: str, task: Optional[Task], moment: float) -> None:
-        """Record another fact than an end, if somebody wants it; under the lock."""
+        """Record another event than an end, if somebody wants it; under the lock."""
         if kind in self.kinds:
             attempt = 0 if task is None else task.attempts
             self._append(Event(kind, moment, task, self.ended, attempt))

@@ -7,22 +7,26 @@ from functools import partial
 from . import checks
 from .clock import monotonic
 from .errors import LifeCycleError
+from .logs import messages
 from .tasks import TaskRef, label_of
 from .wording import quote, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, AsyncIterator, Dict, Hashable, Iterator, Optional, Tuple
+    import logging
+    from typing import Any, AsyncIterator, Callable, Dict, Hashable, Iterator
+    from typing import Optional, Tuple
 
     from .engine_values import EngineValues
     from .followers import Followers
-    from .lifecycle import Ending, LifeCycle
+    from .lifecycle import LifeCycle
     from .plan.plan import Plan
     from .results import Registry
     from .tasks import Task
 
     from .types import Result
 
+    Action = Callable[[], None]
     Results = Dict[Any, Result]
 
 
@@ -33,14 +37,12 @@ class Following:
     _life: LifeCycle
     _plan: Plan
     _registry: Registry
+    log: logging.Logger
     max_concurrency: int
     name: str
 
     def execute_in_background(self) -> None:
         """See `TaskRunner`."""
-        raise NotImplementedError
-
-    def _break(self, error: BaseException, reports: bool = True) -> Ending:
         raise NotImplementedError
 
     def _conclude(self, verify: bool, raises: bool, message: Optional[str]) -> Results:
@@ -49,10 +51,10 @@ class Following:
     def as_completed(self) -> Iterator[Tuple[Any, Result]]:
         """Each label with its result, in the order in which tasks end.
 
-        Starts the run if nothing has, and ends with the last task. To leave the loop
-        leaves the run at work: `abort` ends it. Ctrl-C while it waits terminates
-        everything. Each loop has all results; with ``keep_results=False`` each result
-        goes to one of them. Logs no report; for errors, see `run`.
+        Starts the run unless it has been started, and ends with the last task. To leave
+        the loop early does not end the run: `abort` does. Ctrl-C while it waits
+        terminates everything. Each loop has all results; with ``keep_results=False``
+        each result goes to one of them. Logs no report; for errors, see `run`.
         """
         from .as_completed import as_completed
 
@@ -182,6 +184,30 @@ class Following:
         if task.outcome is None:
             raise LifeCycleError(f"Task {quote(label)} has not ended yet")
         return exception_of(task.outcome)
+
+    def _break(
+        self, error: BaseException, reports: bool = True
+    ) -> Tuple[Action, Action]:
+        """Something cuts the run short: show no more progress, and tell of it.
+
+        An interrupt or a cancel that comes when all tasks have ended does not.
+
+        :param reports: whether the report is logged then.
+        """
+        after = partial(self._report_break, reports)
+        if not (self._plan.remaining or isinstance(error, Exception)):
+            return (lambda: None), after
+        self._followers.mute()
+        ended, total = len(self._plan.ended), self._life.total
+        tell = partial(messages.interrupted, self.log, self.name, error, ended, total)
+        return tell, after
+
+    def _report_break(self, reports: bool) -> None:
+        """The end of a run that was cut short; its results are complete then."""
+        if reports:
+            messages.report(self.log, self._registry)
+        if self._life.finished:
+            self._registry.complete()
 
     def _engine_values(self) -> EngineValues:
         """What `reports` read of the runner: all of it, and nothing else.

@@ -214,10 +214,10 @@ else:
             @task(task_retries=3)  # whenever it is added
             def fetch(url): ...
 
-        A function that is given is not changed: what comes back stands for it, for an
-        adder or a call. A definition is decorated in place: the function stays what it
-        was. Without any option it is itself what comes back, so a bare ``@task`` is one
-        of which nothing is chosen.
+        Given a function, it returns a wrapper that has the options, and leaves the
+        function as it is. As a decorator it notes the options on the function, and
+        returns the function itself. Without any option both return the function as it
+        is, so a bare ``@task`` chooses nothing.
 
         What is chosen at a call goes before what is chosen at the definition, and that
         before what the runner has. None is no choice.

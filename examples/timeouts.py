@@ -17,7 +17,6 @@ answer, answered = threading.Event(), threading.Event()
 
 
 def free_ports() -> tuple[int, int]:
-    """Two, and not the same one twice."""
     with socket.create_server((HOST, 0)) as a, socket.create_server((HOST, 0)) as b:
         return a.getsockname()[1], b.getsockname()[1]
 

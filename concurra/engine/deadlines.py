@@ -57,7 +57,7 @@ class Deadlines:
         self._arm(moment)
 
     def tick(self, moment: float) -> None:
-        """Tell of one moment, instead of the one that was chosen before."""
+        """Set the moment of the next TICK, in place of the one before."""
         self._tick = moment
         self._arm(moment)
 

@@ -300,27 +300,6 @@ class Scheduler(Serving):
             self._decisions.make(self._state.abandoned)
             self._perform()
 
-    def _ask_delay(self, task: Task, since: Optional[float]) -> None:
-        """Find out how long a task waits for its next attempt, from ``since`` on."""
-        if callable(getattr(task.options.retry, "delay", None)):  # the user's
-            self._start(self._find_delay, task, since, True)
-        else:
-            self._find_delay(task, since)
-
-    def _find_delay(
-        self, task: Task, since: Optional[float], perform: bool = False
-    ) -> None:
-        state, retry = self._state, task.options.retry
-        try:
-            seconds = 0.0 if retry is None else retry.wait(task.attempts)
-        except BaseException as error:
-            self._decisions.make(state.delay_failed, task, error, self._clock())
-        else:
-            since = self._clock() if since is None else since
-            self._decisions.make(state.delay, task, seconds, since)
-        if perform:  # or else the caller does
-            self._perform()
-
     # -- the timer ---------------------------------------------------------------------
 
     def _ring(self) -> None:

@@ -29,7 +29,7 @@ class AtWork:
     :param mode: how it is run, once that is known.
     :param output: what it has printed so far, by ``str()``; None if that is not known.
     :param items: of a map, how many items are done, and how many there are, or None if
-        that is not known. None of all others.
+        that is not known. None if the task is no map.
     """
 
     __slots__ = ("label", "name", "attempt", "seconds", "mode", "output", "items")

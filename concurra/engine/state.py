@@ -27,7 +27,7 @@ from ..events import RUN_END, RUN_START, TASK_RETRY, TASK_START
 from ..options import seconds_of
 from ..outcomes import NOTHING, SUCCESS, Outcome
 from ..plan import rules
-from .deadlines import ATTEMPT, TIMEOUT, Deadlines, is_timed
+from .deadlines import TIMEOUT, Deadlines, is_timed
 from .effects import DELAY, FINISH, START, STOP
 from .shortage import AGAIN_ONCE, LEAVE, SETTLE, Limit
 from .slots import AT_WORK, COMING, GONE, PARKED, STOPPING, Slot, Slots
@@ -113,7 +113,10 @@ class RunState(Stopping):
         """The run begins, unless it has been stopped: see which tasks are ready."""
         if self.stopped or self._opened:
             return False
-        self.plan.open(self._resources, self._still_restored(), now)
+        restored = self._restored
+        if restored and self._cancelled:
+            restored = rules.without(self._cancelled, restored, self.plan.dependents)
+        self.plan.open(self._resources, restored, now)
         self._opened = self._preparing = True
         options = (self.plan.shared, *self.plan.own)
         self.timed = self._timeout is not None or any(map(is_timed, options))
@@ -129,18 +132,6 @@ class RunState(Stopping):
             for task in rules.dependents_first(self._cancelled):
                 self.cancel(task, now)
         return True
-
-    def _still_restored(self) -> Mapping[Task, Outcome]:
-        """What is restored, but for tasks that were cancelled meanwhile, and for all
-        that depends on these."""
-        if not self._restored or not self._cancelled:
-            return self._restored
-        left = dict(self._restored)
-        dropped = [task for task in self._cancelled if left.pop(task, None)]
-        for task in dropped:  # it grows
-            dependents = self.plan.dependents[task.index]
-            dropped += [each for each in dependents if left.pop(each, None)]
-        return left
 
     def call(self, late: int = 0) -> None:
         """Let slots come: all is prepared, or so many that are coming may be late."""
@@ -190,14 +181,14 @@ class RunState(Stopping):
         if task is None or outcome is None:
             slot.following = task  # it has been decided before
             return
-        plan, slots, facts = self.plan, self.slots, self.events
+        plan, slots, events = self.plan, self.slots, self.events
         if outcome.cause is SUCCESS:
             plan.settle(task, outcome, now)
             ended = len(plan.ended)
-            if outcome.warning is None and facts.ended + 1 == ended != facts.next:
-                facts.ended = ended  # nobody wants to know of it
+            if outcome.warning is None and events.ended + 1 == ended != events.next:
+                events.ended = ended  # nobody wants to know of it
             else:
-                facts.record(plan.ended, now)
+                events.record(plan.ended, now)
         elif not self._give_back(slot, task, outcome):
             self._settle(task, outcome, now)
         slot.task = slot.following = None  # from here on it is recorded
@@ -207,7 +198,7 @@ class RunState(Stopping):
         if slot.state != AT_WORK:
             return
         worker: Any = slot.worker
-        if follow and not (facts.unread or worker.retired):
+        if follow and not (events.unread or worker.retired):
             full = slots.staff >= self._limit.now and not slots.parked
             if full or not plan.ready.more_than(slots.count[COMING] + 1):
                 take = plan.take  # an attribute: to call it at once would be slower
@@ -305,14 +296,6 @@ class RunState(Stopping):
         if timeout is not None and task.attempts == 1:
             self._deadlines.add(TIMEOUT, task, now + seconds_of(timeout), now)
         self._limit_attempt(slot, task, now)
-
-    def _limit_attempt(self, slot: Slot, task: Task, now: float) -> None:
-        """Set the deadline of an attempt, if it is to have one."""
-        retry = task.options.retry
-        if retry is not None and retry.attempt_timeout is not None:
-            slot.began = now
-            moment = now + seconds_of(retry.attempt_timeout)
-            self._deadlines.add(ATTEMPT, slot, moment, (task, now))
 
     def deadline(self, slot: Slot, task: Task) -> Optional[float]:
         """When the task of a slot is ended at the latest; None if it is not."""

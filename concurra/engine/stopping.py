@@ -59,7 +59,7 @@ class Stopping:
     _extended: Set[Any]
 
     def ended(self, slot: Slot, follow: bool = True) -> None:
-        """See `state.RunState`, as of all that follows."""
+        """See `state.RunState.ended`; what follows is there as well."""
         raise NotImplementedError
 
     def gone(self, slot: Slot, now: float) -> None:
@@ -161,6 +161,14 @@ class Stopping:
         """Seconds that a task may take, its retries included; None for ever."""
         timeout = task.options.timeout
         return self._timeout if timeout is None else timeout
+
+    def _limit_attempt(self, slot: Slot, task: Task, now: float) -> None:
+        """Set the deadline of an attempt, if it is to have one."""
+        retry = task.options.retry
+        if retry is not None and retry.attempt_timeout is not None:
+            slot.began = now
+            moment = now + seconds_of(retry.attempt_timeout)
+            self._deadlines.add(ATTEMPT, slot, moment, (task, now))
 
     def _look_later(self, now: float) -> None:
         """Have readers of events look how far the run has come, if they want to."""

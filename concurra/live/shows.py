@@ -74,7 +74,7 @@ class Terminal(Plain):
         self._colours = not os.environ.get("NO_COLOR")
 
     def begin(self, look: Snapshot) -> None:
-        """See `Plain`, as of all that follows."""
+        """See `Plain`; so for the methods below."""
         import atexit
 
         atexit.register(self.give_up)
@@ -134,7 +134,7 @@ class Notebook(Plain):
         self._last = ""
 
     def begin(self, look: Snapshot) -> None:
-        """See `Plain`, as of all that follows."""
+        """See `Plain`; so for the methods below."""
         self._display: Any = import_module("IPython.display")
         self._last = self._html(look)
         shown = self._display.HTML(self._last)

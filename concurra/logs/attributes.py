@@ -1,4 +1,4 @@
-"""The facts of a line of the log, as attributes of its record.
+"""What a line of the log tells, as attributes of its record.
 
 ===================  ===============================================================
 attribute            what it is
@@ -34,22 +34,22 @@ EVENTS: Final = (
 NAMES: Final = ("event", "label", "status", "duration", "attempt", "ended", "total")
 
 
-def write(log: Any, level: str, text: str, facts: Mapping[str, Any]) -> None:
-    """Have a logger log a text, with facts, if it is one that can take these.
+def write(log: Any, level: str, text: str, attributes: Mapping[str, Any]) -> None:
+    """Have a logger log a text, with attributes, if it can take these.
 
     :param level: the name of the logger's method.
     """
     if isinstance(log, logging.Logger):
-        getattr(log, level)(text, extra=_extra(facts))
+        getattr(log, level)(text, extra=_extra(attributes))
     elif isinstance(log, logging.LoggerAdapter) and _is_plain(log, level):
         # An adapter puts its own in place of those that it is given.
-        _through(log, level, text, _extra(facts))
+        _through(log, level, text, _extra(attributes))
     else:
         getattr(log, level)(text)
 
 
-def _extra(facts: Mapping[str, Any]) -> Dict[str, Any]:
-    found = {f"concurra_{each}": facts.get(each) for each in NAMES}
+def _extra(attributes: Mapping[str, Any]) -> Dict[str, Any]:
+    found = {f"concurra_{each}": attributes.get(each) for each in NAMES}
     label = found["concurra_label"]
     if label is not None and not is_plain(label):
         found["concurra_label"] = name(label)

@@ -34,12 +34,12 @@ DISABLED = (
 
 
 def emit(
-    log: logging.Logger, level: str, text: Callable[[], str], **facts: Any
+    log: logging.Logger, level: str, text: Callable[[], str], **attributes: Any
 ) -> None:
     """Log a text, which is made only if somebody wants it.
 
     :param level: the name of the logger's method.
-    :param facts: attributes of the record: see `attributes`.
+    :param attributes: attributes of the record: see `attributes`.
     """
 
     def act() -> None:
@@ -48,8 +48,8 @@ def emit(
             from .attributes import write
             from .loggers import encodable
 
-            facts.setdefault("event", "note")
-            write(log, level, encodable(log, sanitize(text())), facts)
+            attributes.setdefault("event", "note")
+            write(log, level, encodable(log, sanitize(text())), attributes)
 
     guard(act)
 
@@ -62,9 +62,9 @@ def is_on(log: logging.Logger, level: str) -> bool:
     return enabled is None or bool(enabled(getattr(logging, level.upper())))
 
 
-def warn(log: logging.Logger, note: str, **facts: Any) -> None:
-    """Log a warning; ``facts`` as for `emit`."""
-    emit(log, "warning", lambda: note, **{"event": "warning", **facts})
+def warn(log: logging.Logger, note: str, **attributes: Any) -> None:
+    """Log a warning; ``attributes`` as for `emit`."""
+    emit(log, "warning", lambda: note, **{"event": "warning", **attributes})
 
 
 def guard(act: Callable[[], object]) -> None:
@@ -142,15 +142,15 @@ def report(
             {label: everything.get(label) or given[label] for label in failed},
             exceptions,
         ) from next(iter(exceptions.values()), None)
-    facts = {"event": "report", "ended": len(ended), "total": len(registry)}
+    attributes = {"event": "report", "ended": len(ended), "total": len(registry)}
     if not failed:
-        facts["status"] = SUCCESSFUL
-        emit(log, "info", lambda: summary.report(ended, ""), **facts)
+        attributes["status"] = SUCCESSFUL
+        emit(log, "info", lambda: summary.report(ended, ""), **attributes)
     elif loggers.is_disabled(log):
         guard(lambda: _print(f"{DISABLED}\n{summary.report(ended, text)}"))
     else:
-        facts["status"] = FAILED
-        emit(log, "error", lambda: summary.report(ended, text), **facts)
+        attributes["status"] = FAILED
+        emit(log, "error", lambda: summary.report(ended, text), **attributes)
 
 
 def interrupted(
@@ -179,8 +179,8 @@ def progress(
 
         return summary.progress(name, ended, total, seconds)
 
-    facts = {"event": "progress", "ended": ended, "total": total}
-    emit(log, "info", line, duration=round(seconds, 2), **facts)
+    attributes = {"event": "progress", "ended": ended, "total": total}
+    emit(log, "info", line, duration=round(seconds, 2), **attributes)
 
 
 def status(log: logging.Logger, look: Snapshot) -> None:
@@ -191,8 +191,8 @@ def status(log: logging.Logger, look: Snapshot) -> None:
 
         return summary.status(look)
 
-    facts = {"event": "status", "ended": look.ended, "total": look.total}
-    emit(log, "info", line, duration=round(look.seconds, 2), **facts)
+    attributes = {"event": "status", "ended": look.ended, "total": look.total}
+    emit(log, "info", line, duration=round(look.seconds, 2), **attributes)
 
 
 def unstarted(name: str, total: int) -> str:

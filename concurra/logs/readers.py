@@ -47,45 +47,51 @@ class ErrorReader(Reader):
         from .. import summary
         from ..sanitize import one_line
 
-        facts = {**_facts(task, outcome), "ended": ended, "total": len(self._registry)}
+        attributes = {
+            **_attributes(task, outcome),
+            "ended": ended,
+            "total": len(self._registry),
+        }
         name, note = one_line(quote(task.label)), outcome.warning
         generator = isinstance(note, str) and note.endswith(GENERATOR_WARNING)
         if task.last_mode == "thread_fallback":
             note = f"Task {name} was not picklable; ran in thread fallback"
-            messages.warn(self._log, note, **facts)
+            messages.warn(self._log, note, **attributes)
         elif outcome.grows:
             self._growing.append(task)
         elif outcome.mode is not None and not generator:
-            self._warn(task, facts)
+            self._warn(task, attributes)
         if generator:
-            messages.warn(self._log, f"Task {name} {GENERATOR_WARNING}", **facts)
+            messages.warn(self._log, f"Task {name} {GENERATOR_WARNING}", **attributes)
         if outcome.fault and self._errors:
             entry = self._registry.entry(task, outcome)
-            facts["event"] = "failure"
-            messages.emit(self._log, "error", lambda: summary.failure(entry), **facts)
+            attributes["event"] = "failure"
+            messages.emit(
+                self._log, "error", lambda: summary.failure(entry), **attributes
+            )
             if self._fast_fail:
-                facts["event"] = "fast_fail"
+                attributes["event"] = "fast_fail"
                 messages.emit(
-                    self._log, "error", lambda: "terminating execution!", **facts
+                    self._log, "error", lambda: "terminating execution!", **attributes
                 )
 
     def close(self) -> None:
         """Log what could not be known before."""
         for task in self._growing:
             if task.outcome is not None:
-                self._warn(task, _facts(task, task.outcome))
+                self._warn(task, _attributes(task, task.outcome))
         self._growing.clear()
 
-    def _warn(self, task: Task, facts: Dict[str, Any]) -> None:
+    def _warn(self, task: Task, attributes: Dict[str, Any]) -> None:
         outcome = task.outcome
         if outcome is not None and outcome.warning and str(outcome.warning):
             from ..sanitize import one_line
 
             name, note = one_line(quote(task.label)), one_line(str(outcome.warning))
-            messages.warn(self._log, f"Task {name}: {note}", **facts)
+            messages.warn(self._log, f"Task {name}: {note}", **attributes)
 
 
-def _facts(task: Task, outcome: Outcome) -> Dict[str, Any]:
+def _attributes(task: Task, outcome: Outcome) -> Dict[str, Any]:
     """What is told of a task that has ended, beside the text."""
     started, ended = task.started or 0.0, task.ended or 0.0
     return {

@@ -68,15 +68,15 @@ class Plan:
         #: The jobs of tasks that were ended while nobody did them. Their arguments may
         #: have finalizers, so it is for others to let them go.
         self.dropped: List[object] = []
-        #: How many of them have not succeeded, by their status.
+        #: How many tasks have not succeeded, by their status.
         self.faults = {FAILED: 0, TERMINATED: 0}
-        #: How many something went wrong with, or before them.
+        #: How many tasks failed, or ended because others did.
         self.failures = 0
         #: Those that wait for their next attempt, and its time, once that is known.
         self.delayed: Dict[Task, Optional[float]] = {}
         #: The options of tasks that have some of their own, once it has been checked.
         self.own: List[Options] = []
-        #: In which the last call was added: all share it to which it is the same.
+        #: The context of the last call; those that are added in an equal one share it.
         self.context: Context = EMPTY
         #: Those whose jobs get results of others.
         self.referring: List[Task] = []

@@ -8,7 +8,9 @@ from ..tasks import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Collection, Dict, Hashable, List, Sequence
+    from typing import Collection, Dict, Hashable, List, Mapping, Sequence
+
+    from ..outcomes import Outcome
 
 #: Why a task is not run that depends on one that was not.
 BECAUSE = "Skipped: it depends on a task that was skipped as no dependency failed"
@@ -41,6 +43,22 @@ def dependents_first(tasks: Collection[Task]) -> List[Task]:
             left.extend(task.needs)
     order = list(TopologicalSorter(graph).static_order())
     return [task for task in reversed(order) if task in tasks]
+
+
+def without(
+    cancelled: Collection[Task],
+    restored: Mapping[Task, Outcome],
+    dependents: Sequence[Sequence[Task]],
+) -> Mapping[Task, Outcome]:
+    """What is restored, but for tasks that were cancelled, and all that need these.
+
+    :param dependents: see `Dag.dependents`.
+    """
+    left = dict(restored)
+    dropped = [task for task in cancelled if left.pop(task, None)]
+    for task in dropped:  # it grows
+        dropped += [each for each in dependents[task.index] if left.pop(each, None)]
+    return left
 
 
 def blockers(task: Task) -> int:

@@ -152,7 +152,7 @@ class Output:
         return bool(self.open) or not self.ended
 
     def read(self, until: float = FOREVER) -> bool:
-        """Read on until something ends, somebody wakes, or it is late; if woken."""
+        """Read until something ends, somebody wakes, or ``until``; whether woken."""
         left = until - monotonic()
         timeout = None if left == FOREVER else math.ceil(1000 * max(0.0, left))
         woken = False

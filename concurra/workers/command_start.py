@@ -123,7 +123,7 @@ def _input(command: Command) -> int:
 def _output_file(path: str) -> int:
     """An empty file for what it prints, which no other program inherits.
 
-    :raises OSError: it cannot be opened; a pipe that nobody reads from neither.
+    :raises OSError: it cannot be opened, or is a pipe that nobody reads from.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOCTTY", 0)
     # A start must not wait for a reader of a pipe: all forks would wait for it.

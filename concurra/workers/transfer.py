@@ -284,9 +284,7 @@ class SocketChannel:
         """The next ``size`` bytes."""
         start, end = self._start, self._start + size
         if end > self._end:
-            memory = io.BytesIO()
-            memory.seek(size - 1)
-            memory.write(b"\0")
+            memory = io.BytesIO(bytes(size))
             with memory.getbuffer() as view:
                 self.readinto(view)
             return memory.getvalue()  # the bytes themselves, without a copy
