@@ -71,6 +71,11 @@ STATUS: Dict[str, Status] = {
 _INNOCENT = (SUCCESS, ABORT, CANCEL, SKIP, UNTRIGGERED)
 
 
+def is_fault(cause: Optional[str]) -> bool:
+    """Whether a task with this cause went wrong by itself; None if it has not ended."""
+    return cause is not None and cause not in _INNOCENT
+
+
 class Remark:
     """A text that may come later; empty until then."""
 
@@ -167,7 +172,7 @@ class Outcome:
     @property
     def fault(self) -> bool:
         """Whether the task itself went wrong."""
-        return self.cause not in _INNOCENT
+        return is_fault(self.cause)
 
     @property
     def failed(self) -> bool:

@@ -9,7 +9,7 @@ from .errors import CommandExecutionError
 from .outcomes import ABORT, CANCEL, ERROR, EXIT, SKIP, SUCCESS, TIMEOUT, SkipError
 from .results import duration
 from .sanitize import last_states, one_line, sanitize, shorten, streams, transcript
-from .wording import name
+from .wording import cut, name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,10 +74,7 @@ def table(entries: Sequence[Entry]) -> str:
 
 
 def _cell(value: object) -> str:
-    text = name(value)
-    if len(text) > WIDTH:
-        text = f"{text[:WIDTH - 3]}..."
-    return one_line(text)
+    return one_line(cut(name(value), WIDTH))
 
 
 def failure(entry: Entry) -> str:

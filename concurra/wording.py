@@ -56,7 +56,12 @@ def brief(value: object) -> str:
     text = show(value)
     if holds and len(text) > 2:  # of an empty one nothing is told
         return f"a value of type {kind(value)}"
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+    return cut(text)
+
+
+def cut(text: str, most: int = SHOWN) -> str:
+    """The beginning of a text that is too long."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def name(value: object) -> str:

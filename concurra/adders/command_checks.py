@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from .. import checks
 from ..checks import flag
-from ..wording import show
+from ..wording import cut, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
     #: What is text for the system.
     AnyPath = Union[str, bytes, os.PathLike[str], os.PathLike[bytes]]
-
-#: A message shows this much of a value.
-SHOWN = 60
 
 
 def options(given: Mapping[str, Any]) -> Dict[str, Any]:
@@ -227,8 +224,7 @@ def _text(where: str, value: Any, expected: str = "a string or a path") -> str:
 
 
 def _brief(value: Any) -> str:
-    text = show(value)
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+    return cut(show(value))
 
 
 def _wrong(kind: type, where: str, expected: str, value: Any) -> Exception:

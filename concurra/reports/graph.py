@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..outcomes import ABORT, CANCEL, SKIP, SUCCESS, TIMEOUT, UNTRIGGERED
+from ..outcomes import ABORT, CANCEL, SKIP, TIMEOUT, UNTRIGGERED, is_fault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ COLOURS: Final = {
     "Failed": ("#ffd9d6", "#b42318"),
     "Terminated": ("#fff0c2", "#9a6700"),
 }
-
-#: The causes of tasks that are drawn like any other if there is too little room.
-_COMMON: Final = (None, SUCCESS, ABORT, CANCEL, SKIP, UNTRIGGERED)
 
 
 def longest_path(run: RunRecord) -> Tuple[int, ...]:
@@ -68,17 +65,18 @@ def _sorted(tasks: Sequence[TaskRecord]) -> Iterator[int]:
     Those of a cycle, which only a file can have that was not made of a run, are none.
     """
     blockers = [len(set(task.depends_on)) for task in tasks]
-    dependents = _dependents(tasks)
+    following = dependents(tasks)
     found = [index for index, many in enumerate(blockers) if not many]
     for index in found:  # it grows
         yield index
-        for each in dependents.get(index, ()):
+        for each in following.get(index, ()):
             blockers[each] -= 1
             if not blockers[each]:
                 found.append(each)
 
 
-def _dependents(tasks: Sequence[TaskRecord]) -> Dict[int, List[int]]:
+def dependents(tasks: Sequence[TaskRecord]) -> Dict[int, List[int]]:
+    """By the index of a task, those of the tasks that depend on it."""
     found: Dict[int, List[int]] = {}
     for task in tasks:
         for needed in set(task.depends_on):
@@ -116,13 +114,13 @@ class Graph:
 
     def _ranked(self) -> List[int]:
         tasks = self._run.tasks
-        wrong = [task for task in tasks if task.cause not in _COMMON]
-        dependents = _dependents(tasks) if wrong else {}
+        wrong = [task for task in tasks if is_fault(task.cause)]
+        following = dependents(tasks) if wrong else {}
         wanted = dict.fromkeys(self.path)
         wanted.update(dict.fromkeys(task.index for task in wrong))
         for task in wrong:
             wanted.update(dict.fromkeys(task.depends_on))
-            wanted.update(dict.fromkeys(dependents.get(task.index, ())))
+            wanted.update(dict.fromkeys(following.get(task.index, ())))
         wanted.update(dict.fromkeys(range(len(tasks))))
         return list(wanted)
 

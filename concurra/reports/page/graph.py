@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..graph import longest_path
+from ...outcomes import is_fault
+from ..graph import dependents, longest_path
 from .layers import Layout
 
 TYPE_CHECKING = False
@@ -20,13 +21,6 @@ _ABREAST = (5, 9)
 
 #: Between such parts, in positions.
 _GAP = 0.35
-
-_FAULTS = ("error", "exit", "unpicklable", "lost", "unavailable", "timeout")
-
-
-def is_fault(cause: object) -> bool:
-    """Whether a task went wrong by itself."""
-    return cause in _FAULTS
 
 
 def drawing(record: RunRecord) -> Dict[str, Any]:
@@ -73,12 +67,9 @@ def _useful(record: RunRecord, linked: Set[int], longest: List[int]) -> Set[int]
     chosen = dict.fromkeys(longest[:DRAWN])
     failed = [t.index for t in tasks if is_fault(t.cause) and t.index in linked]
     chosen.update(dict.fromkeys(failed[: max(0, DRAWN - len(chosen))]))
-    dependents: Dict[int, List[int]] = {}
-    for task in tasks:
-        for each in task.depends_on:
-            dependents.setdefault(each, []).append(task.index)
+    following = dependents(tasks)
     for index in list(chosen):
-        for each in [*tasks[index].depends_on, *dependents.get(index, ())]:
+        for each in [*tasks[index].depends_on, *following.get(index, ())]:
             if len(chosen) >= DRAWN:
                 return set(chosen)
             chosen[each] = None

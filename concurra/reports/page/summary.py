@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import time
 
+from ...outcomes import is_fault
 from ..graph import longest_path
 from ..texts import block
-from .graph import is_fault
 from .texts import beginning_and_end, brief, seconds
 
 TYPE_CHECKING = False
