@@ -69,7 +69,7 @@ async def _stop(life: LifeCycle, broken: Broken, error: BaseException) -> None:
 async def as_completed(
     life: LifeCycle, take: Take, broken: Broken
 ) -> AsyncIterator[Tuple[Any, Result]]:
-    """See `arrivals.as_completed`.
+    """See `as_completed.as_completed`.
 
     If the task that waits for the next result is cancelled, the run is aborted.
     """

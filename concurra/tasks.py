@@ -30,7 +30,7 @@ SIGTERM: Final = 15
 #: The kinds of jobs.
 CALL: Final = "call"
 COMMAND: Final = "command"
-#: Calls that find out what there is to do next: see `map_job`.
+#: Calls that find out what there is to do next: see `maps.job`.
 FEED: Final = "feed"
 
 

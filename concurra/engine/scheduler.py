@@ -69,7 +69,7 @@ class Scheduler(Serving):
         self._clock = clock
         make = RunState
         if plan.mapped:
-            from ..maps.state import MapState
+            from .map_state import MapState
 
             make = MapState
         self._state = make(plan, events, **options)

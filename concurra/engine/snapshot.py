@@ -130,7 +130,7 @@ def at_work(slots: Collection[Slot], now: float) -> List[AtWork]:
         wholes.add(whole)
         seconds = max(0.0, now - started)
         mode, output = at_hand.mode, at_hand.transcript
-        items = getattr(whole.job, "progress", None)  # see `map_job`
+        items = getattr(whole.job, "progress", None)  # see `maps.job`
         about = task.label, task.name, task.attempts
         found.append(AtWork(*about, seconds, mode, output, items))
     found.sort(key=lambda each: -each.seconds)

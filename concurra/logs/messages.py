@@ -39,7 +39,7 @@ def emit(
     """Log a text, which is made only if somebody wants it.
 
     :param level: the name of the logger's method.
-    :param attributes: attributes of the record: see `attributes`.
+    :param attributes: those of the record: see `attributes`.
     """
 
     def act() -> None:

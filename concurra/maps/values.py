@@ -182,7 +182,7 @@ class Values:
 
 
 def exception(failure: Failure) -> BaseException:
-    """The error of an item, with its traceback as text: see `failures`."""
+    """The error of an item, with its traceback as text: see `exceptions`."""
     outcome = Outcome(ERROR, None, None, failure.text, failure.trace)
     outcome.exception = failure.exception
     error = exception_of(outcome)

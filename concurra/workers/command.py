@@ -95,7 +95,7 @@ class CommandWorker:
         return AtHand(self.mode, transcript, self._remark)
 
     def _limit(self, command: Command) -> Optional[float]:
-        """How much is kept of a stream of it; see `kept.chunks`."""
+        """How much is kept of a stream of it; see `max_output.chunks`."""
         return command.max_output or self._max_output
 
     def _display(self, command: Command) -> Optional[Display]:

@@ -57,7 +57,7 @@ class Transcript:
     ``str()`` gives what there is of it so far, under the headings stdout and stderr.
     Unlike in results, a line that was written over stays one line.
 
-    :param limit: see `kept.chunks`; of each stream.
+    :param limit: see `max_output.chunks`; of each stream.
     """
 
     def __init__(self, limit: Optional[float] = None) -> None:

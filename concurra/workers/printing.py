@@ -43,7 +43,7 @@ class Printing:
     """How a run shows what its functions print.
 
     :param how: see `Display`.
-    :param limit: see `kept.chunks`; of a block.
+    :param limit: see `max_output.chunks`; of a block.
     """
 
     def __init__(self, how: str, limit: Optional[float] = None) -> None:

@@ -238,7 +238,7 @@ MAPS = [
     System(
         OURS,
         with_concurra_map,
-        needs=[*NEEDS, "concurra.maps.state"],
+        needs=[*NEEDS, "concurra.engine.map_state"],
     ),
     System("Pool.map", with_pool_map, needs=["multiprocessing.pool"]),
     System(

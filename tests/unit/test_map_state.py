@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from concurra.engine.effects import ABANDON, FINISH, START, STOP
+from concurra.engine.map_state import MapState
 from concurra.engine.slots import AT_WORK, COMING, GONE, PARKED, STOPPING
 from concurra.events import Events
 from concurra.maps.job import MapJob
 from concurra.maps.parts import Part
-from concurra.maps.state import MapState
 from concurra.outcomes import LOST, PART, SUCCESS, UNAVAILABLE, Outcome
 from concurra.plan.plan import Plan
 from concurra.retries import Retry

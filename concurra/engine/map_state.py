@@ -9,7 +9,7 @@
 
 In the plan there is the task alone, which is ready as long as there is something of it
 to be done. Whoever takes it is given a part, or its own job, which makes the next one
-(`map_job.MapJob.step`), or says how it ends. So parts have the task's place among the
+(`MapJob.step`), or says how it ends. So parts have the task's place among the
 ready ones, its priority and resources, and its end.
 
 A run without a map has a plain `RunState`.
@@ -20,22 +20,22 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from ..engine.deadlines import TIMEOUT
-from ..engine.slots import AT_WORK
-from ..engine.state import RunState
+from ..maps.job import MapStep, StepOptions
+from ..maps.parts import Part, MapProgress
 from ..options import seconds_of
 from ..outcomes import PART, SUCCESS, AtHand, Outcome
-from .job import MapStep, StepOptions
-from .parts import Part, MapProgress
+from .deadlines import TIMEOUT
+from .slots import AT_WORK
+from .state import RunState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, List, Optional, Set
 
-    from ..engine.slots import Slot
-    from ..engine.stopping import Outcomes
+    from ..maps.values import Chunk
     from ..tasks import Task
-    from .values import Chunk
+    from .slots import Slot
+    from .stopping import Outcomes
 
 
 class MapState(RunState):
