@@ -95,6 +95,16 @@ _METHODS: Final = {
 }
 _FAILURE: Final = "on_task_failure"
 
+#: Names that others have for these, and that are no slip of a letter.
+_SLIPS: Final = {
+    **{f"{name}ed": name for name in _METHODS.values()},
+    **{f"{name}s": name for name in _METHODS.values()},
+    "on_task_retried": "on_task_retry",
+    "on_task_retries": "on_task_retry",
+    "on_task_failed": _FAILURE,
+    "on_task_failures": _FAILURE,
+}
+
 
 class ObserverReader(Reader):
     """Tells one observer of the events of a run.
@@ -194,9 +204,9 @@ def check(observers: Any) -> List[Observer]:
         for name in (*known, "watch"):
             if is_deferred(getattr(each, name, None)):
                 raise TypeError(f"{kind(each)}.{name} of an observer must be {PROMPT}")
-        for name in dir(type(each)):
-            meant = like(name, known) if name not in known else None
-            if meant is not None and name.startswith("on"):
+        for name in set(dir(type(each))).difference(known):
+            meant = _SLIPS.get(name) or like(name, known, beginnings=False)
+            if meant is not None and callable(getattr(type(each), name, None)):
                 raise TypeError(
                     f"{kind(each)}.{name} of an observer is never called: did you mean "
                     f"{meant!r}?"

@@ -236,7 +236,7 @@ class Outcome:
         The trace begins in the job's own code.
 
         :param last: False if there may be another attempt: whoever gets it calls
-            `write` if there is none after all.
+            `render_trace` if there is none after all.
         """
         text, trace = outline(error)
         outcome = cls(cause, mode, None, text, str(trace) if last else trace)

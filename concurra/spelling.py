@@ -67,14 +67,17 @@ def _meant(keyword: str, own: str) -> Optional[str]:
     return "key" if own == "add_func" and keyword in ("kye", "yek", "keys") else None
 
 
-def like(name: str, names: Iterable[str]) -> Optional[str]:
-    """That of these of which a name is a slip; None if it is of none."""
-    close = [each for each in names if _are_close(name, each)]
+def like(name: str, names: Iterable[str], beginnings: bool = True) -> Optional[str]:
+    """That of these of which a name is a slip; None if it is of none.
+
+    :param beginnings: whether it is one, too, if it begins as the other does.
+    """
+    close = [each for each in names if _are_close(name, each, beginnings)]
     plain = _plain(name)
     return max(close, key=lambda each: _common(plain, _plain(each)), default=None)
 
 
-def _are_close(keyword: str, name: str) -> bool:
+def _are_close(keyword: str, name: str, beginnings: bool = True) -> bool:
     """Whether it is the name with a slip, or begins as the name does."""
     if keyword == name or f"{keyword}s" == name or keyword == f"{name}s":
         return False  # a likely name by itself
@@ -84,7 +87,12 @@ def _are_close(keyword: str, name: str) -> bool:
     rest, missing = one[start : len(one) - end], other[start : len(other) - end]
     if len(rest) < 2 and len(missing) < 2 or sorted(rest) == sorted(missing):
         return True
-    return start >= 6 and start * 3 >= len(other) * 2 and len(one) - len(other) < 4
+    return (
+        beginnings
+        and start >= 6
+        and start * 3 >= len(other) * 2
+        and len(one) - len(other) < 4
+    )
 
 
 def _plain(name: str) -> str:

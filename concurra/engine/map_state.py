@@ -180,15 +180,14 @@ class MapState(RunState):
             super()._settle(task, outcome, now, until_gone)
             progress.stepping = progress.going = False
 
-    def _feed(self, progress: MapProgress, fed: MapStep) -> None:
-        if fed.chunk is not None:
-            part = fed.part = fed.part or Part(progress.task, fed.chunk)
-            if (
-                part not in progress.open
-            ):  # or else this was cut short, and is done again
+    def _feed(self, progress: MapProgress, step: MapStep) -> None:
+        if step.chunk is not None:
+            part = step.part = step.part or Part(progress.task, step.chunk)
+            new = part not in progress.open  # or else this was cut short, and is redone
+            if new:
                 progress.open[part] = None
                 progress.waiting.append(part)
-        progress.last = fed.last
+        progress.last = step.last
         progress.stepping = False
         self._offer(progress)
 

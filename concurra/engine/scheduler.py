@@ -138,10 +138,17 @@ class Scheduler(Serving):
         refuse(self.refusal())
         if self._waits_for_caller():
             return self.finished
+        self._release_caller()
+        return self._completion.wait(timeout)
+
+    def _release_caller(self) -> None:
+        """Let go of the calling thread's slot, if it has been stopped.
+
+        Or else the thread would wait for itself, until it is abandoned.
+        """
         slot = self._serving.get(threading.get_ident())
         if slot is not None and slot.task is None and slot.state == STOPPING:
-            self._leave(slot)  # or else it would be waited for, until it is abandoned
-        return self._completion.wait(timeout)
+            self._leave(slot)
 
     def _waits_for_caller(self) -> bool:
         return self._events.is_reader() or self._workers.is_passing_on()

@@ -179,8 +179,10 @@ class Serving:
                 slot.moment = moment
                 if timed and last and type(job) in CALLS:
                     # Finalizers of its arguments run now, and take no time of a task
-                    # that follows.
-                    job = task.job = None
+                    # that follows. The local goes last: who brings this in meanwhile
+                    # must not be the one to let go.
+                    task.job = job = None
+                    slot.free = clock()
             elif not next(slot.tickets) & 1:
                 return  # `done` is still to be called, and goes on
             visit(slot)
@@ -311,7 +313,8 @@ class Serving:
             job = None if task is None else task.job  # not let go under the lock
             timed = self._state.timed and outcome.cause is SUCCESS
             if task is not None and timed and type(job) in CALLS:
-                job = task.job = None  # see `_work`
+                task.job = job = None  # see `_work`
+                slot.free = self._clock()
             following = self._bring_in(slot)
             del job
             busy = serving or self._serving.get(threading.get_ident())

@@ -53,8 +53,8 @@ class Slot:
     """A place for one task at a time, and the worker that does it."""
 
     __slots__ = (
-        *("state", "worker", "task", "outcome", "moment", "following", "claim", "came"),
-        *("departures", "held", "began", "handed", "tickets"),
+        *("state", "worker", "task", "outcome", "moment", "free", "following", "claim"),
+        *("came", "departures", "held", "began", "handed", "tickets"),
         *("retrying", "step", "due", "leaving", "left"),
     )
 
@@ -68,6 +68,8 @@ class Slot:
         #: How and when that has ended, as long as it has not been recorded.
         self.outcome: Optional[Outcome] = None
         self.moment = 0.0
+        #: When it was ready for another one, if that was later than the end of a task.
+        self.free = 0.0
         #: The task that was taken when that was recorded.
         self.following: Optional[Task] = None
         #: Whose visit has taken the task of a slot that was coming.

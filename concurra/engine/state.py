@@ -172,7 +172,8 @@ class RunState(Stopping):
         Either the slot has a ``following`` task then, or it is to `come`: there is
         something to do first, or no task is ready.
 
-        :param follow: False if it is to come in any case: it is not there to begin one.
+        :param follow: False if another thread than the slot's own brings this in, which
+            comes for the next task itself.
         """
         task, outcome, now = slot.task, slot.outcome, slot.moment
         if slot.state != AT_WORK:
@@ -201,6 +202,8 @@ class RunState(Stopping):
         if follow and not (events.unread or worker.retired):
             full = slots.staff >= self._limit.now and not slots.parked
             if full or not plan.ready.more_than(slots.count[COMING] + 1):
+                if self.timed:
+                    now = max(now, slot.free)
                 take = plan.take  # an attribute: to call it at once would be slower
                 following = take(now)
                 if following is not None:
@@ -324,6 +327,7 @@ class RunState(Stopping):
         plan, fast_fail = self.plan, self._fast_fail
         plan.settle(task, outcome, now, not fast_fail, until_gone is not None)
         if fast_fail and outcome.fault and task.outcome is outcome:
+            self._bring_in([slot for slot in self.slots.all if slot.task is not task])
             self._terminate(now)
         if task.outcome is None and task.errors:
             self.events.note(TASK_RETRY, task, now)

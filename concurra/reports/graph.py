@@ -46,13 +46,17 @@ def longest_path(run: RunRecord) -> Tuple[int, ...]:
     return tuple(reversed(path)) if len(path) > 1 else ()
 
 
+#: Seconds by which the moments of two threads may be out of order.
+_CLOSE: Final = 0.05
+
+
 def _waited(task: TaskRecord, needed: TaskRecord) -> bool:
     """Whether a task began, or was skipped, after the end of one that it depends on.
 
     Who is skipped, or called by a failure, does not wait for the others.
     """
     moment = task.ended if task.started is None else task.started
-    return moment is None or needed.ended is None or needed.ended <= moment
+    return moment is None or needed.ended is None or needed.ended <= moment + _CLOSE
 
 
 def _weight(duration: Optional[float]) -> float:

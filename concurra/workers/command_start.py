@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Seconds for which a program is tried again that another holds open for writing. A
 #: fork between its opening and its closing does, until the child has become another
 #: program.
-BUSY = 0.5
+BUSY = 2.0
 
 
 def start(

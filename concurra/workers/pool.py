@@ -118,7 +118,7 @@ class Pool:
     def is_passing_on(self) -> bool:
         """See `Workers.is_passing_on`."""
         made = self._processes
-        return made is not None and made.passing.is_at_it()
+        return made is not None and made.log_forwarding.is_at_it()
 
     def prepare(self, stopped: Callable[[], bool]) -> None:
         """Under fork, start the processes for the first workers that need one.

@@ -38,9 +38,9 @@ class Processes:
     ) -> None:
         import_start_method(context)
         #: What passes on what they log, if that is wanted.
-        self.passing = LogForwarding(forward_logs)
-        if self.passing.is_wanted(context):
-            options["pass_on"] = self.passing
+        self.log_forwarding = LogForwarding(forward_logs)
+        if self.log_forwarding.is_wanted(context):
+            options["pass_on"] = self.log_forwarding
         #: Whether no thread waits for them.
         self.elsewhere = can_dispatch()
         #: The one that serves them now, if that is so and there are any.

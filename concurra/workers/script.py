@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from contextlib import contextmanager
+
+from ..clock import monotonic
+from .groups import await_end, has_ended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
     from typing import Iterator, Optional, Tuple
 
     from .starts import Starts
+
+#: Seconds that a server has to end that has closed its pipe.
+DYING = 0.1
 
 ADVICE = "put the function into a module"
 GUARD = "`if __name__ == '__main__':`"
@@ -54,8 +61,25 @@ def explained(context: BaseContext, starts: Starts) -> Iterator[None]:
         if context.get_start_method() != "forkserver":
             raise
         ended = f"The server that starts worker processes has ended ({doubt()})"
-        starts.failed(f"RuntimeError: {ended}")
+        starts.server_failed(f"RuntimeError: {ended}", *_server())
         raise RuntimeError(ended) from error
+
+
+def _server() -> Tuple[Optional[int], bool]:
+    """The id of the fork server that has ended, and whether it is known to be killed.
+
+    Another thread may have found that out, and started the next one.
+    """
+    from multiprocessing import forkserver
+
+    pid = getattr(forkserver._forkserver, "_forkserver_pid", None)
+    if pid is None:
+        return None, False
+    until = monotonic() + DYING
+    while not has_ended(pid) and monotonic() < until:
+        time.sleep(0.001)
+    end = await_end(pid) if has_ended(pid) else None
+    return pid, end is not None and end.si_code != os.CLD_EXITED
 
 
 def unknown(error: str) -> Optional[str]:

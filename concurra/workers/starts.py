@@ -9,7 +9,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final, Optional
+    from typing import Final, Optional, Set
 
 #: So many fail, and none has ever been ready, until no more are started.
 MANY: Final = 3
@@ -27,17 +27,33 @@ class Starts:
         self.good = False
         self._failed = 0
         self._error = ""
+        self._servers: Set[Optional[int]] = set()  # that have failed
 
-    def failed(self, error: str, exitcode: Optional[int] = None) -> None:
+    def failed(self, error: str, exitcode: Optional[int]) -> None:
         """A process has ended before it was ready.
 
         One that was killed does not count: the next one may not be.
 
         :param exitcode: None if it is not known.
         """
-        if exitcode is None or exitcode > 0:
-            self._error = error  # first: who looks reads it after the number
-            self._failed += 1
+        if exitcode is not None and exitcode > 0:
+            self._count(error)
+
+    def server_failed(self, error: str, pid: Optional[int], killed: bool) -> None:
+        """The server that was to start a process has ended.
+
+        It counts once, however many have waited for it.
+
+        :param killed: whether it is known that it was.
+        """
+        if pid not in self._servers:
+            self._servers.add(pid)
+            if not killed:
+                self._count(error)
+
+    def _count(self, error: str) -> None:
+        self._error = error  # first: who looks reads it after the number
+        self._failed += 1
 
     def check(self) -> None:
         """Refuse to start another one if that is hopeless.

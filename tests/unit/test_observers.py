@@ -187,6 +187,7 @@ def test_a_method_that_would_never_run_is_refused(kind: str, name: str) -> None:
         ("on_run_strat", "on_run_start"),
         ("on_task_failed", "on_task_failure"),
         ("on_task_retries", "on_task_retry"),
+        ("on_task_failures", "on_task_failure"),
     ],
 )
 def test_a_method_with_a_slip_in_its_name_is_refused(name: str, meant: str) -> None:
@@ -198,11 +199,16 @@ def test_a_method_with_a_slip_in_its_name_is_refused(name: str, meant: str) -> N
 
 
 @pytest.mark.parametrize(
-    "name", ["on_error", "on_end", "_on_task_end", "task_end", "x"]
+    "name",
+    [
+        *("on_error", "on_end", "x", "on_task", "on_task_error", "on_task_skip"),
+        *("on_task_stop", "on_run", "on_run_error", "on_task_status"),
+    ],
 )
 def test_a_method_of_its_own_is_none_with_a_slip(name: str) -> None:
-    """It has another name, or is private."""
+    """It has another name."""
     check([type("Bar", (Observer,), {name: lambda self, fact: None})()])
+    check([type("Bar", (Observer,), {"on_task_ended": "shown"})()])
 
 
 def test_an_observer_that_does_nothing() -> None:

@@ -136,6 +136,30 @@ def test_the_timeout_of_the_task_covers_its_attempts() -> None:
     assert len(run.tasks["a"].errors) == 1
 
 
+def test_a_slot_that_was_free_later_than_its_task_ended() -> None:
+    """The time of what it takes next begins then."""
+    run = Replay(make("a", timeout=5), make("b", timeout=5), limit=1)
+    run.open()
+    run.come(0, 0.0)
+    run.slots[0].free = 3.0
+    assert run.end(0, success(), 1.0) == "b"
+    assert (run.tasks["a"].ended, run.tasks["b"].started) == (1.0, 3.0)
+    assert run.end(0, success(), 4.0) is None
+    assert run.tasks["b"].ended == 4.0
+
+
+def test_a_fast_fail_brings_in_what_has_ended_before() -> None:
+    """It is terminated by nothing that comes later."""
+    run = Replay(make("a"), make("b"), make("c"), limit=3, fast_fail=True)
+    run.open()
+    for number in range(3):
+        run.come(number, 0.0)
+    slot = run.slots[0]
+    slot.outcome, slot.moment = success("in time"), 0.5
+    run.end(1, failure("E: 1"), 1.0)
+    assert run.statuses() == {"a": "Successful", "b": "Failed", "c": "Terminated"}
+
+
 def test_an_attempt_that_ended_in_time() -> None:
     """Also if that is seen late: what has happened counts first."""
     run = Replay(make("a", **attempts()), make("b"), limit=1)

@@ -21,10 +21,15 @@ def test_after_some_that_failed_it_is_hopeless() -> None:
         failed(MANY).check()
 
 
-def test_a_server_that_has_ended_counts() -> None:
-    """It has no exit code that is known."""
-    with pytest.raises(Hopeless):
-        failed(MANY, None).check()
+def test_a_server_that_has_ended_counts_once() -> None:
+    """However many have waited for it; and not at all if it was killed."""
+    starts = Starts()
+    for pid in (1, 1, 1, 2, 2, 3, 4, 4):
+        starts.server_failed(f"server {pid}", pid, killed=pid in (1, 3))
+    starts.check()
+    starts.server_failed("server None", None, killed=False)
+    with pytest.raises(Hopeless, match="^server None$"):
+        starts.check()
 
 
 def test_it_is_not_if_one_was_ready() -> None:
@@ -34,7 +39,7 @@ def test_it_is_not_if_one_was_ready() -> None:
     starts.check()
 
 
-@pytest.mark.parametrize("exitcode", [-9, 0])
-def test_what_was_killed_does_not_count(exitcode: int) -> None:
+@pytest.mark.parametrize("exitcode", [-9, 0, None])
+def test_what_was_killed_does_not_count(exitcode: int | None) -> None:
     """The next one may not be."""
     failed(10 * MANY, exitcode).check()
