@@ -192,7 +192,6 @@ def check(observers: Any) -> List[Observer]:
     from .spelling import like
 
     known = (*_METHODS.values(), _FAILURE)
-
     if isinstance(observers, (str, bytes)) or not hasattr(observers, "__iter__"):
         raise wrong(TypeError, "observers", "a list of observers", observers)
     checked = list(observers)
@@ -204,7 +203,7 @@ def check(observers: Any) -> List[Observer]:
         for name in (*known, "watch"):
             if is_deferred(getattr(each, name, None)):
                 raise TypeError(f"{kind(each)}.{name} of an observer must be {PROMPT}")
-        for name in set(dir(type(each))).difference(known):
+        for name in sorted({*dir(type(each))}.difference(known)):
             meant = _SLIPS.get(name) or like(name, known, beginnings=False)
             if meant is not None and callable(getattr(type(each), name, None)):
                 raise TypeError(
