@@ -83,12 +83,13 @@ def stubborn(folder: str) -> str:
 def breed(folder: str) -> str:
     """Linger with a child, both of which ignore SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    subprocess.Popen(["sh", "-c", _ARRIVE.format(shlex.quote(folder)) + _STAY])
+    subprocess.Popen(["sh", "-c", _SLEEP + _ARRIVE.format(shlex.quote(folder)) + _WAIT])
     return linger(folder)
 
 
 _ARRIVE = "cd {0}; echo $$ > $$.tmp; mv $$.tmp $$.pid; cd /; "
-_STAY = f"sleep {LINGER:g} & wait; "
+# First what stays, as a signal may come as soon as it has arrived.
+_SLEEP, _WAIT = f"sleep {LINGER:g} & ", "wait; "
 _DEAF = "trap '' TERM; "
 
 
@@ -104,9 +105,10 @@ def line(task: Callable[..., object], *args: Any) -> str:
     if task is linger:
         return arriving + f"exec sleep {LINGER:g}"
     if task is stubborn:
-        return _DEAF + arriving + _STAY
+        return _DEAF + _SLEEP + arriving + _WAIT
     assert task is breed
-    return f"{_DEAF} sh -c {shlex.quote(arriving + _STAY)} & {arriving} {_STAY}"
+    child = shlex.quote(_SLEEP + arriving + _WAIT)
+    return f"{_DEAF} sh -c {child} & {_SLEEP} {arriving} {_WAIT}"
 
 
 # Runners ------------------------------------------------------------------------------
