@@ -28,7 +28,7 @@ from .digests import digest
 from .events import END, Reader
 from .outcomes import SUCCESS, Outcome, Restored
 from .run_options import Checkpoint
-from .tasks import TaskRef
+from .tasks import TaskRef, label_of
 from .wording import describe, quote
 
 TYPE_CHECKING = False
@@ -73,7 +73,7 @@ def clear(path: StrPath, labels: Optional[Iterable[Hashable]] = None) -> None:
     if labels is not None:
         given = [labels] if isinstance(labels, TaskRef) else labels
         named = checks.some_labels("labels", given)
-        keys = [digest(e.label if isinstance(e, TaskRef) else e) for e in named]
+        keys = [digest(label_of(each)) for each in named]
     if os.path.exists(path):
         file = CheckpointFile(path)
         try:

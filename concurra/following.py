@@ -8,7 +8,7 @@ from . import checks
 from .clock import monotonic
 from .errors import LifeCycleError
 from .logs import messages
-from .tasks import TaskRef, label_of
+from .tasks import label_of
 from .wording import quote, show
 
 TYPE_CHECKING = False
@@ -236,9 +236,7 @@ class Following:
         """The task with a label, or for which a reference stands."""
         tasks = self._plan.tasks
         label = checks.label(label)
-        task = tasks.get(
-            label_of(label, tasks) if isinstance(label, TaskRef) else label
-        )
+        task = tasks.get(label_of(label, tasks))
         if task is None:
             raise ValueError(f"label must be that of a task, not {show(label)}")
         return task

@@ -190,7 +190,7 @@ class LifeCycle(Inspection):
         self._engage(choose)
         scheduler = self._schedulers[0]
         scheduler.stop()
-        if scheduler.finished or not scheduler.needs_caller():
+        if not scheduler.needs_caller():
             scheduler.wait()
         self.in_background = False
 

@@ -98,11 +98,9 @@ _FAILURE: Final = "on_task_failure"
 #: Names that others have for these, and that are no slip of a letter.
 _SLIPS: Final = {
     **{f"{name}ed": name for name in _METHODS.values()},
-    **{f"{name}s": name for name in _METHODS.values()},
     "on_task_retried": "on_task_retry",
     "on_task_retries": "on_task_retry",
     "on_task_failed": _FAILURE,
-    "on_task_failures": _FAILURE,
 }
 
 
@@ -189,7 +187,7 @@ def check(observers: Any) -> List[Observer]:
     :raises TypeError: one of them lacks a method, or has one that would never run.
     """
     from .checks import PROMPT, is_deferred, wrong
-    from .spelling import like
+    from .spelling import is_slip
 
     known = (*_METHODS.values(), _FAILURE)
     if isinstance(observers, (str, bytes)) or not hasattr(observers, "__iter__"):
@@ -203,9 +201,11 @@ def check(observers: Any) -> List[Observer]:
         for name in (*known, "watch"):
             if is_deferred(getattr(each, name, None)):
                 raise TypeError(f"{kind(each)}.{name} of an observer must be {PROMPT}")
-        for name in sorted({*dir(type(each))}.difference(known)):
-            meant = _SLIPS.get(name) or like(name, known, beginnings=False)
-            if meant is not None and callable(getattr(type(each), name, None)):
+        for name in dir(type(each)):
+            if name in known or name.startswith("_"):
+                continue
+            meant = _SLIPS.get(name) or next((m for m in known if is_slip(name, m)), "")
+            if meant and callable(getattr(type(each), name, None)):
                 raise TypeError(
                     f"{kind(each)}.{name} of an observer is never called: did you mean "
                     f"{meant!r}?"

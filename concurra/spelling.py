@@ -61,38 +61,30 @@ def hints(func: Any, keywords: Iterable[str], own: str) -> Iterator[Tuple[str, s
 def _meant(keyword: str, own: str) -> Optional[str]:
     if own == "add_func" and keyword in TAKEN:
         return keyword
-    meant = like(keyword, TAKEN + MISTAKABLE)
-    if meant is not None:
-        return meant
+    for name in TAKEN + MISTAKABLE:
+        if _are_close(keyword, name):
+            return name
     return "key" if own == "add_func" and keyword in ("kye", "yek", "keys") else None
 
 
-def like(name: str, names: Iterable[str], beginnings: bool = True) -> Optional[str]:
-    """That of these of which a name is a slip; None if it is of none.
-
-    :param beginnings: whether it is one, too, if it begins as the other does.
-    """
-    close = [each for each in names if _are_close(name, each, beginnings)]
-    plain = _plain(name)
-    return max(close, key=lambda each: _common(plain, _plain(each)), default=None)
-
-
-def _are_close(keyword: str, name: str, beginnings: bool = True) -> bool:
+def _are_close(keyword: str, name: str) -> bool:
     """Whether it is the name with a slip, or begins as the name does."""
     if keyword == name or f"{keyword}s" == name or keyword == f"{name}s":
         return False  # a likely name by itself
     one, other = _plain(keyword), _plain(name)
     start = _common(one, other)
+    if is_slip(keyword, name):
+        return True
+    return start >= 6 and start * 3 >= len(other) * 2 and len(one) - len(other) < 4
+
+
+def is_slip(word: str, name: str) -> bool:
+    """Whether it is the name, but for one letter, or for the order of some."""
+    one, other = _plain(word), _plain(name)
+    start = _common(one, other)
     end = min(_common(one[::-1], other[::-1]), len(one) - start, len(other) - start)
     rest, missing = one[start : len(one) - end], other[start : len(other) - end]
-    if len(rest) < 2 and len(missing) < 2 or sorted(rest) == sorted(missing):
-        return True
-    return (
-        beginnings
-        and start >= 6
-        and start * 3 >= len(other) * 2
-        and len(one) - len(other) < 4
-    )
+    return len(rest) < 2 and len(missing) < 2 or sorted(rest) == sorted(missing)
 
 
 def _plain(name: str) -> str:

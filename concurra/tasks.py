@@ -354,15 +354,17 @@ REFERENCES: Final = frozenset((Task, TaskRef))
 CONTAINERS: Final = frozenset((list, tuple, set, frozenset, dict))
 
 
-def label_of(reference: TaskRef, tasks: Mapping[Hashable, Task]) -> Hashable:
-    """The label that a reference stands for.
+def label_of(given: Hashable, tasks: Optional[Mapping[Hashable, Task]] = None) -> Any:
+    """A label that was given, or that of the task for which a reference stands.
 
-    :param tasks: those of a runner, by label.
+    :param tasks: those of the runner by label, if it has to be one of them.
     :raises ValueError: another runner has returned the reference.
     """
-    label = reference.label
-    if type(reference) is Task and tasks.get(label) is not reference:
-        raise ValueError(f"{reference!r} is of another runner")
+    if not isinstance(given, TaskRef):
+        return given
+    label = given.label
+    if tasks is not None and type(given) is Task and tasks.get(label) is not given:
+        raise ValueError(f"{given!r} is of another runner")
     return label
 
 

@@ -77,11 +77,7 @@ class Adding:
     def _labels(self, needed: Sequence[Any]) -> Tuple[Hashable, ...]:
         """Labels in the place of references, each once."""
         tasks = self._plan.tasks
-        labels = [
-            label_of(each, tasks) if isinstance(each, TaskRef) else each
-            for each in needed
-        ]
-        return tuple(dict.fromkeys(labels))
+        return tuple(dict.fromkeys(label_of(each, tasks) for each in needed))
 
     def _choice(self, chosen: Chosen, needed: Sequence[Hashable]) -> Options:
         """The options of a task of which something was chosen."""

@@ -111,17 +111,17 @@ class Scheduler(Serving):
     def refusal(self) -> Optional[LifeCycleError]:
         """Why the calling thread cannot wait for the end, or None."""
         refusal = self._completion.refusal()
-        if refusal or self.finished or self._waits_for_caller():
-            return refusal
-        if self.needs_caller():
+        if not refusal and not self._waits_for_caller() and self.needs_caller():
             return LifeCycleError("A task cannot wait for the end of its own run")
-        return None
+        return refusal
 
     def needs_caller(self) -> bool:
         """Whether the end has to wait for the calling thread.
 
         It may be in the midst of a task, or in a finalizer between two of them.
         """
+        if self.finished:
+            return False
         slot = self._serving.get(threading.get_ident())
         if slot is None:
             return self._threads.holds_caller()
@@ -142,10 +142,7 @@ class Scheduler(Serving):
         return self._completion.wait(timeout)
 
     def _release_caller(self) -> None:
-        """Let go of the calling thread's slot, if it has been stopped.
-
-        Or else the thread would wait for itself, until it is abandoned.
-        """
+        """Let go of its slot, if that was stopped: it would wait for itself."""
         slot = self._serving.get(threading.get_ident())
         if slot is not None and slot.task is None and slot.state == STOPPING:
             self._leave(slot)

@@ -172,8 +172,7 @@ class RunState(Stopping):
         Either the slot has a ``following`` task then, or it is to `come`: there is
         something to do first, or no task is ready.
 
-        :param follow: False if another thread than the slot's own brings this in, which
-            comes for the next task itself.
+        :param follow: False if the slot's own thread has yet to come for the next task.
         """
         task, outcome, now = slot.task, slot.outcome, slot.moment
         if slot.state != AT_WORK:

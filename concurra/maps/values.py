@@ -193,7 +193,6 @@ def exception(failure: Failure) -> BaseException:
 def _failure(outcome: Outcome, many: int) -> Failure:
     """What befell all items of a chunk, of which one may be the cause."""
     trace = None if outcome.trace is None else str(outcome.trace)
-    text = f"{outcome.error} (it befell a chunk of {many} items)"
-    if many == 1:
-        text = str(outcome.error)
+    shared = f" (it befell a chunk of {many} items)" if many > 1 else ""
+    text = f"{outcome.error}{shared}"
     return Failure(text, trace, outcome.exception, not outcome.retry, False)

@@ -7,7 +7,7 @@ the first of them on
 
 - each task has an ``order``, above those of all that it depends on, as far as they
   have been added: where such numbers exist there is no cycle;
-- tasks that are connected, by whatever way, are on one *component*. Orders mean nothing
+- tasks that are connected, by whatever way, are in one *component*. Orders mean nothing
   between components, so one that a new task connects with a larger one is shifted as a
   whole. No task is shifted more often than the number of tasks can be halved.
 
@@ -240,7 +240,7 @@ class Dag:
     def _remove_last(self, task: Task) -> None:
         """Undo an `add`, without asking the labels anything.
 
-        Empty lists may stay, and so may the task on an component, where nobody sees it.
+        Empty lists may stay, and so may the task in a component, where nobody sees it.
         That is why it must not be added again.
         """
         if self.tasks and next(reversed(self.tasks.values())) is task:

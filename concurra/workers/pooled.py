@@ -51,10 +51,10 @@ class PooledWorker:
 
     def is_quick(self, job: Job) -> bool:
         """See `Worker.is_quick`."""
-        kind = self._backends.get(self._kind(job))
-        if kind is None or self.retired or id(job) in self._pool.unpicklable:
+        backend = self._backends.get(self._kind(job))
+        if backend is None or self.retired or id(job) in self._pool.unpicklable:
             return False
-        return kind.is_quick(job)
+        return backend.is_quick(job)
 
     def begin(
         self, job: Optional[Job], note: Optional[Note] = None
@@ -93,8 +93,8 @@ class PooledWorker:
 
     def retire(self) -> None:
         """See `Worker.retire`."""
-        for kind in list(self._backends.values()):
-            kind.retire()
+        for backend in list(self._backends.values()):
+            backend.retire()
 
     def has_ended(self) -> bool:
         """See `Worker.has_ended`."""

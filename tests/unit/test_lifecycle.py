@@ -43,7 +43,7 @@ class Scheduler:
         return self.refused
 
     def needs_caller(self) -> bool:
-        return self.needed
+        return self.needed and not self.finished
 
     def wait(self) -> None:
         self.calls.append("wait")

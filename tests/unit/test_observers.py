@@ -203,6 +203,7 @@ def test_a_method_with_a_slip_in_its_name_is_refused(name: str, meant: str) -> N
     [
         *("on_error", "on_end", "x", "on_task", "on_task_error", "on_task_skip"),
         *("on_task_stop", "on_run", "on_run_error", "on_task_status"),
+        *("_on_task_end", "task_end"),
     ],
 )
 def test_a_method_of_its_own_is_none_with_a_slip(name: str) -> None:
