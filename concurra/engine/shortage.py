@@ -1,7 +1,8 @@
 """How many slots a run may have, and what a want of workers does to that. Pure.
 
 No more processes, threads or files: that is a limit like any other. The task goes back,
-the slot leaves or waits, and the end of another makes room.
+the slot leaves, and lets go of what it has. Whoever fails beside it tries again once it
+has gone, so a want is final only for a slot that is alone.
 """
 
 from __future__ import annotations
@@ -31,22 +32,31 @@ class Limit:
 
     def __init__(self, most: int) -> None:
         self._most = self.now = most
-        #: How many slots have gone that were stopped.
+        #: How many slots have gone.
         self.departures = 0
         self._again: Set[Task] = set()  # they lost a worker before they began
 
-    def gone(self) -> None:
-        """A slot has gone that was stopped: there is room for another."""
+    def gone(self, stopped: bool, last: bool) -> None:
+        """A slot has gone, and what it has held is free.
+
+        :param stopped: it was stopped, so there is room for another.
+        :param last: nobody else is there, so one may try again.
+        """
         self.departures += 1
-        self.now = min(self.now + 1, self._most)
+        if stopped or (last and self.now < 1):
+            self.now = min(self.now + 1, self._most)
+
+    def is_final(self, slot: Slot, slots: Slots) -> bool:
+        """Whether what a slot lacks is lacking though nobody else has any of it."""
+        return len(slots.all) == 1 and slot.departures == self.departures
 
     def decide(self, slot: Slot, task: Task, outcome: Outcome, slots: Slots) -> str:
         """What becomes of a task that may not have begun.
 
         One that was lost before it began is tried again, once. For want of a process or
         the like, the slot tries again if another has gone meanwhile. Otherwise it goes,
-        and leaves the task to others that are there; not to one on its way, as it may
-        not arrive.
+        and leaves the task to others that are there, or to whoever comes when they have
+        gone as well; not to one on its way, as it may not arrive.
         """
         if outcome.cause is LOST and outcome.mode is None:
             return SETTLE if task in self._again else AGAIN_ONCE
@@ -55,9 +65,7 @@ class Limit:
         if slot.departures != self.departures:
             return AGAIN
         others = (other for other in slots.all if other is not slot)
-        if any(other.came and not other.leaving for other in others):
-            return LEAVE
-        return SETTLE
+        return LEAVE if any(other.came for other in others) else SETTLE
 
     def note_again(self, task: Task) -> None:
         """A task has been given back, for the one time."""

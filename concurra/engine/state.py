@@ -212,8 +212,11 @@ class RunState(Stopping):
         slots.move(slot, COMING)
         self._call()
 
-    def gone(self, slot: Slot, now: float) -> None:
-        """Nobody serves a slot any more; a task that it has taken has not begun."""
+    def gone(self, slot: Slot, now: float, final: bool = False) -> None:
+        """Nobody serves a slot any more; a task that it has taken has not begun.
+
+        :param final: no other slot is to come for that.
+        """
         if slot.state == GONE:
             return
         task, stopped = slot.task, slot.state == STOPPING and not slot.leaving
@@ -225,8 +228,7 @@ class RunState(Stopping):
             self._release(slot)
         if slot.retrying is not None:
             self._retry(slot.retrying, now)
-        if stopped:
-            self._limit.gone()
+        self._limit.gone(stopped, not (final or self.slots.all))
         self._call()
         self._check_end()
 
@@ -234,8 +236,9 @@ class RunState(Stopping):
         """No thread or worker can be had for a slot; its task has not begun."""
         if slot.state in (COMING, AT_WORK):
             self._limit.now = self.slots.staff - 1
-            self.gone(slot, now)
-            if not self._limit.now:
+            final = self._limit.is_final(slot, self.slots)
+            self.gone(slot, now, final)
+            if final:
                 self.stop(now)
 
     def rebuild(self, now: float) -> None:
@@ -359,12 +362,6 @@ class RunState(Stopping):
             self._call()
         return True
 
-    def _slot_of(self, task: Task) -> Optional[Slot]:
-        """The slot that is at a task."""
-        if task.started is None or task.outcome is not None:
-            return None
-        return next((slot for slot in self.slots.all if slot.task is task), None)
-
     # -- slots -----------------------------------------------------------------------
 
     def _call(self, late: int = 0) -> None:
@@ -383,6 +380,7 @@ class RunState(Stopping):
                 slot = slots.new()
             else:
                 return
+            slot.departures = self._limit.departures
             self.effects.append((START, slot, None))
 
     def _release(self, slot: Slot) -> None:

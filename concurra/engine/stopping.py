@@ -76,7 +76,10 @@ class Stopping:
         raise NotImplementedError
 
     def _slot_of(self, task: Task) -> Optional[Slot]:
-        raise NotImplementedError
+        """The slot that is at a task."""
+        if task.started is None or task.outcome is not None:
+            return None
+        return next((slot for slot in self.slots.all if slot.task is task), None)
 
     def _slots_at(self, task: Task) -> List[Slot]:
         """The slots that are at a task."""

@@ -66,7 +66,7 @@ def _make_endless(mode: str, over: threading.Event, **options: Any) -> Any:
     return runner
 
 
-def few_descriptors(mode: str) -> None:
+def few_descriptors(mode: str, limit: int) -> None:
     """Run more than this program can have processes for."""
     import resource
 
@@ -75,7 +75,7 @@ def few_descriptors(mode: str) -> None:
     for number in range(48):
         add(runner, mode, quick, number, 0.05, label=number)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (40, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     runner.run(verify=False)
     for number, result in check_all(runner).items():
         assert value_of(result) == str(number), result

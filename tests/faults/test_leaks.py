@@ -48,10 +48,11 @@ def test_chain_of_100_000_whose_first_task_fails() -> None:
 
 
 @pytest.mark.skipif(not HAS_PROC, reason="needs /proc, and a limit of open files")
+@pytest.mark.parametrize("limit", [20, 24, 40])
 @pytest.mark.parametrize("mode", KILLABLE)
-def test_more_work_than_there_are_descriptors(mode: str) -> None:
+def test_more_work_than_there_are_descriptors(mode: str, limit: int) -> None:
     """As many work as can; nothing fails for want of what others have."""
-    in_script(acts_leaks.few_descriptors, mode=mode)
+    in_script(acts_leaks.few_descriptors, mode=mode, limit=limit)
 
 
 @pytest.mark.parametrize("mode", ["thread", "fork"])

@@ -1344,27 +1344,29 @@ def test_who_could_not_begin_while_another_went_tries_again(
     assert len(run.pool.workers) == 2
 
 
-def test_nobody_leaves_for_one_who_never_arrives(
+def test_when_all_have_left_and_nobody_arrives_another_one_tries(
     schedule: Scheduling, hiring: Callable[[Run], Block]
 ) -> None:
-    """The last who is there stays, though another is on his way."""
+    """Others' parts are free then; the last word is that of who is alone."""
     x, y = Meeting(), Meeting()
     run = with_room_for_one(schedule, x, y)
     block = hiring(run)
-    x.end(unable("E: x"))
+    x.end(unable())
     block.reached()
-    y.end(unable("E: y"))
-    x.reached()
+    y.end(unable())
     block.end()
+    x.reached()
     x.end(unable("E: x"))
+    y.reached()
+    y.end(unable("E: y"))
     run.end()
     assert [error_of(run.tasks[label]) for label in "xy"] == ["E: x", "E: y"]
 
 
-def test_a_run_without_anybody_left_ends(
+def test_who_hires_the_last_in_vain_makes_room_for_one_more(
     schedule: Scheduling, hiring: Callable[[Run], Block]
 ) -> None:
-    """One who was given up long ago has hired the last, and in vain."""
+    """By going: it was given up long ago, but still had what the last one lacked."""
     late, last = Meeting(heeds=None), Meeting(heeds=None)
     tasks = play("late", late), play("last", last), play("next", well())
     run = schedule(*tasks, timeout=TIMEOUT, stoppable=False).start()
@@ -1384,6 +1386,24 @@ def test_a_run_without_anybody_left_ends(
     block.end()
     run.end()
     last.end()
+    ended = {"late": TERMINATED, "last": TERMINATED, "next": SUCCESSFUL}
+    assert run.statuses() == ended
+
+
+def test_a_run_without_anybody_left_ends(
+    schedule: Scheduling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once no thread can be had though nobody else is there."""
+    late = Meeting()
+    run = schedule(play("late", late), play("next", well()), timeout=TIMEOUT).start()
+    late.reached()
+
+    def fail(*args: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(run.scheduler._threads, "start", fail)
+    run.clock.now = TIMEOUT
+    run.end()
     assert set(run.statuses().values()) == {TERMINATED}
 
 
@@ -1396,7 +1416,7 @@ def test_what_nobody_can_begin_has_failed(schedule: Scheduling) -> None:
         f"E: {n}" for n in range(9)
     ]
     assert [task.attempts for task in run.tasks.values()] == [0] * 9
-    assert len(run.pool.workers) <= 4
+    assert len(run.pool.workers) <= 5, "four, and one that comes if all have gone"
 
 
 def test_the_timeout_counts_from_the_moment_a_task_could_begin(

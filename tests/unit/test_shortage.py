@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from concurra.engine.shortage import AGAIN, AGAIN_ONCE, LEAVE, SETTLE, Limit
-from concurra.engine.slots import Slot, Slots
+from concurra.engine.slots import GONE, Slot, Slots
 from concurra.outcomes import LOST, UNAVAILABLE, Outcome
 from tests.unit.support import failure, make, success
 
@@ -32,8 +32,32 @@ def test_it_sinks_and_rises() -> None:
     limit.lower()
     assert limit.now == 1
     for now in (2, 3, 3):
-        limit.gone()
+        limit.gone(stopped=True, last=False)
         assert limit.now == now
+
+
+def test_when_all_have_left_there_is_room_for_one() -> None:
+    """Who is alone has all that there is."""
+    limit = Limit(2)
+    limit.lower()
+    limit.gone(stopped=False, last=True)
+    assert limit.now == 1, "there is room as it is"
+    limit.lower()
+    limit.gone(stopped=False, last=False)
+    assert limit.now == 0
+    limit.gone(stopped=False, last=True)
+    assert limit.now == 1
+
+
+def test_a_want_is_final_for_who_is_alone_and_was() -> None:
+    """Others hold some of what is lacking, or have held it a moment ago."""
+    slots, (slot, other) = slots_of(2)
+    limit = Limit(2)
+    assert not limit.is_final(slot, slots)
+    slots.move(other, GONE)
+    assert limit.is_final(slot, slots)
+    limit.gone(stopped=False, last=False)
+    assert not limit.is_final(slot, slots)
 
 
 @pytest.mark.parametrize("outcome", [success(), failure(), Outcome.lost("process", "")])
@@ -55,13 +79,13 @@ def test_what_was_lost_before_it_began_is_tried_again_once() -> None:
 
 
 def test_who_lacks_a_worker_leaves_the_task_to_others() -> None:
-    """If there are any that have come, and do not leave themselves."""
+    """Those that leave themselves will make room; who has not come may never."""
     slots, (slot, other) = slots_of(2)
     limit, task = Limit(2), make("a")
     slot.departures = limit.departures
     assert limit.decide(slot, task, lacking(), slots) == LEAVE
     other.leaving = True
-    assert limit.decide(slot, task, lacking(), slots) == SETTLE
+    assert limit.decide(slot, task, lacking(), slots) == LEAVE
     other.leaving, other.came = False, False
     assert limit.decide(slot, task, lacking(), slots) == SETTLE, "it may not arrive"
 
@@ -71,7 +95,7 @@ def test_who_lacks_a_worker_tries_again_if_one_has_gone_meanwhile() -> None:
     slots, (slot, _) = slots_of(2)
     limit, task = Limit(2), make("a")
     slot.departures = limit.departures
-    limit.gone()
+    limit.gone(stopped=False, last=False)
     assert limit.decide(slot, task, lacking(), slots) == AGAIN
     slot.departures = limit.departures
     assert limit.decide(slot, task, lacking(), slots) == LEAVE

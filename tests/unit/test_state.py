@@ -541,6 +541,35 @@ def test_the_last_one_has_nobody_to_leave_it_to() -> None:
     assert (run.tasks["a"].attempts, run.statuses()["a"]) == (0, FAILED)
 
 
+def test_when_all_have_left_another_one_tries_alone() -> None:
+    """They had a part each of what one needs; a want is the task's only after that."""
+    run = Replay(make("a"), make("b"), limit=2)
+    run.open()
+    run.come(0), run.come(1)
+    assert run.end(0, unavailable()) is None
+    assert run.end(1, unavailable()) is None
+    assert run.states() == [STOPPING, STOPPING] and run.effects() == []
+    run.state.gone(run.slots[1], 1.0)
+    assert run.effects() == []
+    run.state.gone(run.slots[0], 1.0)
+    assert run.effects() == [(START, 2)]
+    assert run.come(2) == "a"
+    assert run.end(2, unavailable()) == "b"
+    assert run.statuses() == {"a": FAILED, "b": None}
+
+
+def test_who_is_struck_alone_is_replaced_even_if_all_others_have_left() -> None:
+    """Somebody has to take what they gave back."""
+    run = Replay(make("a"), make("b"), limit=2)
+    run.open()
+    run.come(0)
+    run.end(0, unavailable())
+    assert run.effects() == []
+    run.state.gone(run.slots[0], 1.0)
+    run.state.gone(run.slots[1], 1.0)
+    assert run.effects() == [(START, 2)]
+
+
 def test_who_is_stopped_makes_room_for_one_that_left() -> None:
     """Its end wakes somebody: another slot comes."""
     run = Replay(make("slow"), make("next"), limit=1, timeout=5.0)
