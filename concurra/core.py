@@ -387,3 +387,10 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         left = self._plan.remaining
         if left and self._life.in_background:
             messages.warn(self.log, messages.unfinished(self.name, left, len(self)))
+
+
+# Python tells of a wrong call under the qualified name, which is to be one of the docs.
+for _base in TaskRunner.__bases__:
+    for _name, _method in vars(_base).items():
+        if callable(_method) and not _name.startswith("_"):
+            _method.__qualname__ = f"{TaskRunner.__name__}.{_name}"

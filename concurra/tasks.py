@@ -252,6 +252,14 @@ class TaskRef:
     def __repr__(self) -> str:
         return f"<TaskRef {show(self.label)}>"
 
+    if not TYPE_CHECKING:  # to type checkers it would have all attributes
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(
+                f"a TaskRef has no attribute {name!r}: it stands for the result of its "
+                "task in the arguments of others, and run() returns all results"
+            )
+
     def __reduce__(self) -> Any:
         raise TypeError(
             f"{self!r} stands for a result only as an argument itself, or directly "

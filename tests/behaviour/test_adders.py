@@ -469,6 +469,14 @@ def in_threads(*calls):
         thread.join(BOUND)
 
 
+@pytest.mark.parametrize("adder", ["add_function", "map", "add_command", "add_work"])
+def test_python_tells_of_a_wrong_call_by_the_name_in_the_docs(adder):
+    """Not by that of the class that it is written in; 3.9 tells none."""
+    owner = "" if sys.version_info < (3, 10) else r"TaskRunner\."
+    with pytest.raises(TypeError, match=rf"^{owner}{adder}\(\) got an unexpected"):
+        getattr(concurra.TaskRunner(1), adder)("x", nothing=1)
+
+
 @pytest.mark.usefixtures("hasty")
 def test_several_threads_add_at_once():
     """Each label is given once, and every task runs after what it depends on."""

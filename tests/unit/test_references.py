@@ -73,6 +73,18 @@ def test_nothing_is_no_label() -> None:
         ref(None)
 
 
+@pytest.mark.parametrize("name", ["result", "done", "value"])
+def test_a_reference_is_no_future(name: str) -> None:
+    """What it has not is told with what it is for, whoever has made it."""
+    for reference in (ref("a"), make("a")):
+        with pytest.raises(AttributeError) as info:
+            getattr(reference, name)
+        assert str(info.value) == (
+            f"a TaskRef has no attribute {name!r}: it stands for the result of its "
+            "task in the arguments of others, and run() returns all results"
+        )
+
+
 @pytest.mark.parametrize("reference", [ref("a"), make("a")])
 def test_a_reference_is_not_sent_anywhere(reference: TaskRef) -> None:
     """It would stand for nothing there; it says where it can stand."""
