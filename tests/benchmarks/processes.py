@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import os
 import pickle
+import select
 import socket
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Callable, NoReturn
 
 import concurra
@@ -31,6 +32,9 @@ MANY = 64
 CPU_SECONDS = 0.02
 MIB = 1024 * 1024
 ECHOES = 4
+
+#: Bytes for a message of `over_sockets`; many more would cost more than it.
+ENOUGH = 4096
 
 #: A function, and the argument of each call.
 Calls = tuple[Callable[[Any], Any], Sequence[Any]]
@@ -165,32 +169,39 @@ def loop(calls: Calls) -> Measured:
 
 
 def over_sockets(calls: Calls) -> list[Any]:
-    """The least that is sent one task at a time: a thread and a socket a worker."""
+    """The least that is sent one task at a time: a socket a worker, and one thread."""
     func, arguments = calls
     tasks = iter(enumerate(arguments))
     results: dict[int, Any] = {}
+    at_work: dict[int, tuple[socket.socket, int]] = {}
+    poll, children = select.poll(), []
 
-    def work(ours: socket.socket) -> None:
+    def begin(ours: socket.socket) -> None:
+        fd = ours.fileno()
         for index, argument in tasks:
             ours.send(pickle.dumps((func, (argument,)), pickle.HIGHEST_PROTOCOL))
-            results[index] = pickle.loads(ours.recv(MIB))
+            at_work[fd] = ours, index
+            return
+        poll.unregister(fd)
+        ours.close()
+        at_work.pop(fd, None)
 
-    children: list[int] = []
-    sockets: list[socket.socket] = []
     for _ in range(WORKERS):
         ours, theirs = socket.socketpair()
         child = fork()
         if not child:
-            for each in (ours, *sockets):
+            for each in (ours, *(socket for socket, _ in at_work.values())):
                 each.close()
             _serve(theirs)
         theirs.close()
         children.append(child)
-        sockets.append(ours)
-    with ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(work, sockets))
-    for ours in sockets:
-        ours.close()
+        poll.register(ours, select.POLLIN)
+        begin(ours)
+    while at_work:
+        for fd, _ in poll.poll():
+            ours, index = at_work[fd]
+            results[index] = pickle.loads(ours.recv(ENOUGH))
+            begin(ours)
     for child in children:
         os.waitpid(child, 0)
     return [results[index] for index in range(len(arguments))]
@@ -198,7 +209,7 @@ def over_sockets(calls: Calls) -> list[Any]:
 
 def _serve(theirs: socket.socket) -> NoReturn:
     while True:
-        message = theirs.recv(MIB)
+        message = theirs.recv(ENOUGH)
         if not message:
             os._exit(0)
         func, args = pickle.loads(message)
