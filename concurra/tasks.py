@@ -17,7 +17,7 @@ from .wording import show
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Final, Hashable, Iterable, List, Mapping
-    from typing import Optional, Sequence, Tuple, Union
+    from typing import NoReturn, Optional, Sequence, Tuple, Union
 
     from .outcomes import Outcome
     from .types import ExecutionMode
@@ -238,6 +238,13 @@ class Command:
         return self.name, self.program
 
 
+def _no_future(reference: TaskRef) -> NoReturn:
+    raise AttributeError(
+        f"{reference!r} is no future: it stands for the result of its task in the "
+        "arguments of others, and run() returns all results"
+    )
+
+
 class TaskRef:
     """Stands for the result of a task, in the arguments of another: see `ref`.
 
@@ -252,13 +259,8 @@ class TaskRef:
     def __repr__(self) -> str:
         return f"<TaskRef {show(self.label)}>"
 
-    if not TYPE_CHECKING:  # to type checkers it would have all attributes
-
-        def __getattr__(self, name: str) -> Any:
-            raise AttributeError(
-                f"a TaskRef has no attribute {name!r}: it stands for the result of its "
-                "task in the arguments of others, and run() returns all results"
-            )
+    if not TYPE_CHECKING:  # a `__getattr__` would slow down each look at a task
+        result = done = exception = add_done_callback = property(_no_future)
 
     def __reduce__(self) -> Any:
         raise TypeError(

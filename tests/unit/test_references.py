@@ -73,15 +73,16 @@ def test_nothing_is_no_label() -> None:
         ref(None)
 
 
-@pytest.mark.parametrize("name", ["result", "done", "value"])
+@pytest.mark.parametrize("name", ["result", "done", "exception", "add_done_callback"])
 def test_a_reference_is_no_future(name: str) -> None:
-    """What it has not is told with what it is for, whoever has made it."""
+    """Who takes it for one is told what it is for, whoever has made it."""
     for reference in (ref("a"), make("a")):
+        assert not hasattr(reference, name)
         with pytest.raises(AttributeError) as info:
             getattr(reference, name)
         assert str(info.value) == (
-            f"a TaskRef has no attribute {name!r}: it stands for the result of its "
-            "task in the arguments of others, and run() returns all results"
+            "<TaskRef 'a'> is no future: it stands for the result of its task in the "
+            "arguments of others, and run() returns all results"
         )
 
 
