@@ -24,10 +24,11 @@ from contextlib import suppress
 from ..threads import report
 from ..wording import describe
 from .forks import close_unshared, starting, unshared
+from .spinning import wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterable, List, Optional, Protocol
+    from typing import Dict, Iterable, List, Optional, Protocol, Tuple
 
     from ..threads import ThreadCache
 else:
@@ -132,10 +133,18 @@ class Dispatcher:
         return self._files
 
     def _run(self, files: _Files) -> None:
-        poll, served = files.epoll.poll, self._served
+        poll, served, spins = files.epoll.poll, self._served, False
+
+        def look() -> Optional[List[Tuple[int, int]]]:
+            return poll(0, _MOST) or None
+
+        def sleep() -> List[Tuple[int, int]]:
+            return poll(None, _MOST)
+
         try:
             while not self.closed:
-                for fd, _ in poll(None, _MOST):
+                found, spins = wait(look, sleep, spins)
+                for fd, _ in found or ():
                     worker = served.get(fd)
                     if worker is None:
                         continue

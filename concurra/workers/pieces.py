@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 #: from which on a buffer is large. Bytes are by the pickler's own measure, the same.
 CHUNK = 1 << 16
 
+#: Pieces, and bytes, that one system call can move on every system.
+PIECES = 1000
+MOST_BYTES = 1 << 30
+
 # What a message begins with, and a large buffer.
 HEAD = struct.Struct("=QII")
 SIZE = struct.Struct("=Q")

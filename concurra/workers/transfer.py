@@ -28,10 +28,13 @@ import pickle
 import socket
 import sys
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 
-from .pieces import CHUNK, HEAD, PLAINLY, RECORD, SIZE, Pieces, drop
+from .pieces import CHUNK, HEAD, MOST_BYTES, PIECES, PLAINLY, RECORD, SIZE
+from .pieces import Pieces, drop
+from .spinning import wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,10 +46,6 @@ else:
     Protocol = object
 
 PROTOCOL = 5
-
-#: Pieces, and bytes, that one system call can move on every system.
-PIECES = 1000
-MOST_BYTES = 1 << 30
 
 #: What stands for a message that has not come as a whole, or is not plain.
 INCOMPLETE = object()
@@ -143,6 +142,7 @@ class SocketChannel:
         self._chunk = memoryview(bytearray(CHUNK))
         self._start = self._end = 0  # what of the chunk has not been read yet
         self._left = 0  # bytes of the message that have not been read yet
+        self._spins = False  # see `spinning.wait`
 
     def __reduce__(self) -> Any:
         # Not the socket: it may be gevent's, which multiprocessing cannot pass on if it
@@ -203,7 +203,7 @@ class SocketChannel:
         except Ended:
             pass
 
-    def arrive(self, wait: bool = False) -> Any:
+    def arrive(self, flags: int = _NO_WAIT) -> Any:
         """Take in what has come; the message, if that is all of a plain one.
 
         Called between two messages. None if nothing has come yet. `INCOMPLETE` if
@@ -215,7 +215,7 @@ class SocketChannel:
             raise Ended
         chunk = self._chunk
         try:
-            count = self.source.recv_into(chunk, 0, 0 if wait else _NO_WAIT)
+            count = self.source.recv_into(chunk, 0, flags)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -233,7 +233,8 @@ class SocketChannel:
     def receive(self) -> Any:
         """See `Channel.receive`."""
         if self._start == self._end:
-            message = self.arrive(True)
+            sleep = partial(self.arrive, 0)
+            message, self._spins = wait(self.arrive, sleep, self._spins)
             if message is not INCOMPLETE:
                 return message
         return self._next()
