@@ -2,8 +2,8 @@
 
 With an ordinary lock, a thread that finds it taken falls asleep and is woken by the one
 that gives it back, which soon finds it taken itself: from the first such meeting on,
-each decision costs two switches between threads. It takes no long decisions to get
-there, since the interpreter may switch threads in the middle of the shortest.
+each decision costs two switches between threads. Short decisions do not prevent that,
+since the interpreter may switch threads in the middle of the shortest.
 
 Here, whoever finds the lock taken leaves a case, and the holder decides it before it
 goes. (The idea is from D. Hendler et al., *Flat Combining and the
@@ -19,8 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Deque, Tuple
 
-    #: Who has it, and what is released once it has been decided. That is the visit's
-    #: own: after a late exception two threads may come for one visitor.
+    #: The visitor, and a lock that is released once the case has been decided. Each
+    #: visit has its own: after a late exception two threads may come for one visitor.
     Case = Tuple[Any, threading.Lock]
 
 

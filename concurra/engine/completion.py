@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from typing import Callable, List, Optional
 
 #: Seconds between two looks for Ctrl-C of a thread that waits. A signal wakes it up,
-#: but not if it comes just before the thread falls asleep, or is but simulated, by
+#: but not if it comes just before the thread falls asleep, or is only simulated, by
 #: `_thread.interrupt_main`; and never on Windows.
 ATTENTION = 1.0 if os.name == "posix" else 0.25
 
 
 class Completion:
-    """Comes once. An interrupt at any line of `wait` does no harm."""
+    """An end that comes once. An interrupt at any line of `wait` does no harm."""
 
     def __init__(self) -> None:
         self.reached = False

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, Deque, Final, Iterator, Tuple
 
     from ..options import Options
+    from .effects import Effect
 
     Due = Tuple[str, Any]
 
@@ -40,7 +41,7 @@ class Deadlines:
     :param effects: gets an `AT` whenever the first moment comes nearer.
     """
 
-    def __init__(self, effects: Deque[Any]) -> None:
+    def __init__(self, effects: Deque[Effect]) -> None:
         self._effects = effects
         self._moments = Moments(_is_stale)
         #: When the state is to be told what time it is.
@@ -64,14 +65,14 @@ class Deadlines:
     def add(self, kind: str, what: Any, moment: float, mark: object = None) -> None:
         """Have something done at a moment, unless it is stale by then.
 
-        :param mark: by which that is known.
+        :param mark: what it was then; it is stale if that has changed: see `_is_stale`.
         """
         self._moments.add(moment, (kind, what), mark)
         self._arm(moment)
 
     def due(self, now: float) -> Iterator[Due]:
         """What is to be done by now, one after the other: see `Moments.due`."""
-        self.next = -FOREVER  # what is due is looked for here, nobody need tell
+        self.next = -FOREVER  # what is due is found here, without an `AT`
         yield from self._moments.due(now)
         if self._tick <= now:
             self._tick = FOREVER

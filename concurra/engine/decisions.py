@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Optional
 
 
-#: How often a decision is made again, until it is clear that it will not do.
+#: How often a decision that raises is made again before it is given up.
 _TRIES = 3
 
 
@@ -57,7 +57,7 @@ class Decisions(CombiningLock):
             self._state.withdraw(slot, self._clock())  # before others see it
             self.release()
         with self:
-            pass  # a case that it has left is decided by now, or here
+            pass  # what it has left to be decided is decided now
         self.make(self._state.withdraw, slot, self._clock())
         if slot.state == AT_WORK and slot.outcome is None and slot.worker is not None:
             mode = slot.worker.at_hand.mode
@@ -84,6 +84,6 @@ class Decisions(CombiningLock):
         try:
             state.rebuild(now)
             state.stop(now)
-        except BaseException:  # rather an end without results than none
+        except BaseException:  # an end without results is better than none
             state.over = True
             state.effects.append((FINISH, None, None))

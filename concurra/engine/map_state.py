@@ -1,4 +1,4 @@
-"""Maps: tasks of which many slots do a part at once. A part of the state. Pure.
+"""Maps: tasks of which many slots do parts at once. A part of the state. Pure.
 
 ::
 
@@ -57,7 +57,7 @@ class MapState(RunState):
         return opened
 
     def _take(self, now: float) -> Optional[Task]:
-        """The next task; of a map, what of it is next."""
+        """The next task; of a map, its next part, or itself for its next step."""
         while True:
             task = self._take_next(now)
             progress = self._maps.get(task) if task is not None else None
@@ -155,7 +155,7 @@ class MapState(RunState):
         ):
             outcome.final = outcome.final or bool(progress.open) or progress.queued
         super().ended(slot, follow)
-        if progress is not None:  # none of its parts is at work, unless this was struck
+        if progress is not None:  # at its end no part is at work, unless it was struck
             self._stop_parts(progress.task, slot.moment)
         self._call()
 
@@ -183,7 +183,7 @@ class MapState(RunState):
     def _feed(self, progress: MapProgress, step: MapStep) -> None:
         if step.chunk is not None:
             part = step.part = step.part or Part(progress.task, step.chunk)
-            new = part not in progress.open  # or else this was cut short, and is redone
+            new = part not in progress.open  # or else it is done once more
             if new:
                 progress.open[part] = None
                 progress.waiting.append(part)

@@ -20,7 +20,7 @@ class Question:
         self._answered.acquire()
 
     def reply(self, answer: Any) -> None:
-        """It has been decided."""
+        """Let whoever waits have the answer; called once."""
         self._answer = answer
         self._answered.release()
 
@@ -37,13 +37,13 @@ class Questions:
         self._all: Deque[Question] = deque()
 
     def put(self, decide: Callable[[float], Any]) -> Question:
-        """Ask."""
+        """Ask for a decision; its answer can be waited for."""
         question = Question(decide)
         self._all.append(question)
         return question
 
     def take(self) -> Iterator[Question]:
-        """Each that is there, for whoever answers it; nobody else gets the same."""
+        """Take out the open questions, to answer them; nobody else gets the same."""
         while True:
             try:
                 yield self._all.popleft()

@@ -9,8 +9,8 @@
                                   the end
 
 Under the lock: decisions, nothing else. No user code, no log, no start or stop of
-anything. The main thread of the program does not come to it, because an interrupt could
-strike it there.
+anything. The main thread of the program never takes the lock, because an interrupt
+could strike it there.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Scheduler(Serving):
 
     @property
     def recorded(self) -> int:
-        """How many tasks have ended whose ends have been recorded as events."""
+        """How many tasks have ended, and have been recorded as events."""
         return self._events.ended
 
     @property
@@ -142,7 +142,7 @@ class Scheduler(Serving):
         return self._completion.wait(timeout)
 
     def _release_caller(self) -> None:
-        """Let go of its slot, if that was stopped: it would wait for itself."""
+        """Leave the slot of the calling thread, if that was stopped."""
         slot = self._serving.get(threading.get_ident())
         if slot is not None and slot.task is None and slot.state == STOPPING:
             self._leave(slot)
@@ -187,7 +187,7 @@ class Scheduler(Serving):
         self._ask(lambda now: self._events.attach(reader))
 
     def detach(self, reader: Reader) -> None:
-        """Have a reader that was attached no more."""
+        """Remove a reader that was attached."""
         if self._completion.refusal() is None:  # in a copy nobody would answer
             self._ask(lambda now: self._events.detach(reader))
 
@@ -231,7 +231,7 @@ class Scheduler(Serving):
             return self._perform()
         if self._state.timed:
             self._ring()  # before there are too many threads for it
-        self._perform()  # first of all, the clock
+        self._perform()  # the timer is set before anything runs
         try:
             self._workers.prepare(self._stopping)
         except BaseException as error:

@@ -13,8 +13,9 @@ polls and nobody hands over. A slot without a task needs no thread, and neither 
 whose job is done elsewhere. If the calling thread of ``done`` serves others, too, it is
 never held up: jobs that may take their time to begin are left to other threads.
 
-Two bring the end of such a job, in either order: ``begin`` returns, and ``done`` is
-called. Each draws a ticket of the slot, and the second goes on with it.
+Such a job is over when two things have happened, in either order: ``begin`` has
+returned, and ``done`` was called. Each of the two draws a ticket of the slot, and
+whoever draws the second goes on with the slot.
 
 The thread of a slot can be struck by an exception that was meant for a task (a late
 timer). That costs the slot, and nothing else: see `decisions`.
@@ -109,7 +110,7 @@ class Serving:
         return state, task
 
     def _hire(self, slot: Slot) -> Optional[Worker]:
-        """Let a slot have a worker; None if there is none to be had."""
+        """Get a worker for a slot that has none; None if there is none to be had."""
         try:
             if slot.worker is None:
                 slot.worker = self._workers.hire(partial(self._done, slot))
@@ -149,7 +150,7 @@ class Serving:
         return current.CurrentTask(task.label, task.attempts, deadline)
 
     def _note(self, slot: Slot, task: Task, label: Hashable) -> current.Note:
-        """What goes to another process with a job, of a task with this plain label."""
+        """What goes along with a job of a task; the label is the task's, made plain."""
         retry = task.options.retry
         deadline = self._state.deadline(slot, task)
         on = None if retry is None or task.attempts > retry.retries else retry.on
@@ -179,8 +180,8 @@ class Serving:
                 slot.moment = moment
                 if timed and last and type(job) in CALLS:
                     # Finalizers of its arguments run now, and take no time of a task
-                    # that follows. The local goes last: who brings this in meanwhile
-                    # must not be the one to let go.
+                    # that follows. The local goes last: whoever brings in the outcome
+                    # meanwhile must not run them, as that is under the lock.
                     task.job = job = None
                     slot.free = clock()
             elif not next(slot.tickets) & 1:
@@ -215,7 +216,7 @@ class Serving:
         return task
 
     def _ending(self, now: float) -> Set[Task]:
-        """The tasks whose time is over, and whose end is there, but not brought in."""
+        """The tasks whose time is over and which have visibly ended: see `expire`."""
         found: Set[Task] = set()
         for slot in list(self._state.slots.all):
             task, worker = slot.task, slot.worker
@@ -238,7 +239,7 @@ class Serving:
         self._perform()
 
     def _leave(self, slot: Slot) -> None:
-        """The last act for a slot that has been stopped, or given up."""
+        """Close the worker of a slot that was stopped or given up: the slot is gone."""
         worker = self._decisions.make(slot.leave)
         try:
             if worker is not None:

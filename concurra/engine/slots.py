@@ -9,7 +9,7 @@
                   v    │                 GONE   from every state
                  AT_WORK ──> STOPPING ──> │
 
-COMING    on its way to take a task; it may have something to do before
+COMING    on its way to take a task; it may have something else to do first
 PARKED    without a task, until one is ready
 AT_WORK   at a task
 STOPPING  its worker is being stopped; nothing that it says counts any more
@@ -72,7 +72,7 @@ class Slot:
         self.free = 0.0
         #: The task that was taken when that was recorded.
         self.following: Optional[Task] = None
-        #: Whose visit has taken the task of a slot that was coming.
+        #: The claim of the `RunState.come` that has taken the last task.
         self.claim: object = None
         #: Whether it has ever come.
         self.came = False
@@ -92,7 +92,7 @@ class Slot:
         #: How far its stop has come, and when the next step is due.
         self.step = 0
         self.due = 0.0
-        #: Whether it goes for want of what its worker needs, and is not stopped.
+        #: Whether it leaves because no worker could be had, and was not stopped.
         self.leaving = False
         #: Whether its worker is being closed.
         self.left = False

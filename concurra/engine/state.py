@@ -10,13 +10,13 @@
                           v
     START slot · STOP slot · ABANDON slot · DELAY task · AT moment · KILL_ALL · FINISH
 
-It knows no thread, lock, clock or log. Whoever owns it holds a lock meanwhile, and does
-the effects after that, in order. Of a worker it asks only what takes no time and calls
-nobody: what is at hand, and to begin no further job (`Worker.dismiss`).
+It knows no thread, lock, clock or log. Its owner holds a lock while it decides, and
+carries out the effects afterwards, in order. It asks of a worker only what takes no
+time and runs no other code: what is at hand, and to begin no further job (`dismiss`).
 
 Each effect can be done twice: its slot's state tells whether it is still called for. So
-all of them can be found again, if an exception that was meant for a task (see `plan`)
-has cut a decision short, or what follows from it: see `rebuild`.
+where a late exception that was meant for a task (see `plan`) has cut a decision short,
+or its effects, all of these can be derived again: see `rebuild`.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class RunState(Stopping):
     :param timeout: seconds that a task may take, its retries included, if it has no
         timeout of its own; None for ever.
     :param run_timeout: seconds that the run may take; None for ever.
-    :param progress_every: seconds after which it is time to look how far it has come,
-        again and again; None for never.
+    :param progress_every: seconds from one look at how far the run has come to the
+        next; None for never.
     :param resources: how much there is of each.
     :param grace: seconds between asking a worker to stop and forcing it.
     :param fast_fail: whether the first task that goes wrong ends all others.
     :param cancelled: tasks that are not to begin.
-    :param restored: tasks that need not, and their outcomes.
+    :param restored: tasks that need not be run, and their outcomes.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class RunState(Stopping):
         self.stopped = False
         #: Whether everything has ended, and no slot is busy.
         self.over = False
-        #: Whether a task, or an attempt, has a timeout; known once it has begun.
+        #: Whether a task or an attempt has a timeout; known once the run has begun.
         self.timed = False
         self._deadlines = Deadlines(self.effects)
         self._limit = Limit(limit)
@@ -99,10 +99,10 @@ class RunState(Stopping):
         self._cancelled: Dict[Task, None] = {} if cancelled is None else cancelled
         self._restored = restored or {}
         self._ends_by = FOREVER
-        self._special = False  # whether there is more to begin than to take a task
+        self._special = False  # whether a begin is more than a take
         self._opened = self._preparing = False
         self._abandoning = 0  # workers that are to release what they hold
-        self._extended: Set[Any] = set()  # what was due, and had a little time more
+        self._extended: Set[Any] = set()  # what was given a little more time
 
     @property
     def next_moment(self) -> float:
@@ -128,13 +128,13 @@ class RunState(Stopping):
         self._look_later(now)
         self.events.note(RUN_START, None, now)
         self.events.record(self.plan.ended, now)
-        if self._cancelled:  # each of them is to end by that, and not by another's
+        if self._cancelled:  # cancelled, not skipped for another's sake
             for task in rules.dependents_first(self._cancelled):
                 self.cancel(task, now)
         return True
 
     def call(self, late: int = 0) -> None:
-        """Let slots come: all is prepared, or so many that are coming may be late."""
+        """Let slots come: all is prepared, or ``late`` of those coming are held up."""
         self._preparing = False
         self._call(late)
         self._check_end()
@@ -142,11 +142,11 @@ class RunState(Stopping):
     def come(self, slot: Slot, claim: object, now: float) -> Tuple[int, Optional[Task]]:
         """A slot has come for a task; its state, and the task that it has taken.
 
-        If it is parked then, or said to be, it is not the caller's to serve any more:
-        only one of those who come takes a task.
+        If the state returned is PARKED, the slot is not the caller's to serve any more:
+        of all callers that come for it, only one takes a task.
 
-        :param claim: a new object for each call, by which it is known if it is decided
-            once more.
+        :param claim: a new object for each call. It shows whether a call that was cut
+            short, and is decided again, had taken the task.
         """
         if slot.state >= STOPPING:
             return slot.state, None
@@ -242,7 +242,7 @@ class RunState(Stopping):
                 self.stop(now)
 
     def rebuild(self, now: float) -> None:
-        """Make anew what a decision that was cut short has left half done."""
+        """Restore what a decision that was cut short has left half done."""
         slots, plan = self.slots, self.plan
         slots.rebuild()
         for slot in slots.all:
@@ -264,7 +264,7 @@ class RunState(Stopping):
         self.renew_effects()
 
     def renew_effects(self) -> None:
-        """Ask once more for all that may have been left undone."""
+        """Add each effect once more that may have been left undone."""
         self._abandoning = 0
         self._deadlines.renew()
         for slot in self.slots.all:
@@ -293,7 +293,7 @@ class RunState(Stopping):
             self._set_deadlines(slot, task, now)
 
     def _is_start(self, task: Task) -> bool:
-        """Whether what begins is an attempt, of which others are to know."""
+        """Whether what begins is an attempt that readers of events are told of."""
         return True
 
     def _set_deadlines(self, slot: Slot, task: Task, now: float) -> None:
@@ -303,7 +303,7 @@ class RunState(Stopping):
         self._limit_attempt(slot, task, now)
 
     def deadline(self, slot: Slot, task: Task) -> Optional[float]:
-        """When the task of a slot is ended at the latest; None if it is not."""
+        """When the task of a slot is ended at the latest; None if it has no limit."""
         if not self.timed and self._run_timeout is None:
             return None
         options, moments = task.options, [self._ends_by]
@@ -340,7 +340,7 @@ class RunState(Stopping):
         self.events.record(plan.ended, now)
 
     def _retry(self, task: Task, now: float) -> None:
-        """Have a task wait for its next attempt, as long as it is to."""
+        """Have a task wait for its next attempt, or make that at once."""
         retry = task.options.retry
         if retry is None or not retry.delays:
             self.plan.resume(task)
@@ -367,7 +367,7 @@ class RunState(Stopping):
     def _call(self, late: int = 0) -> None:
         """Let as many slots come as there are tasks to take.
 
-        :param late: how many of those that are coming have something to do before.
+        :param late: how many of those that are coming have something else to do first.
         """
         plan, slots = self.plan, self.slots
         if self._preparing:

@@ -6,9 +6,9 @@
                              its slot is STOPPING ──> STOP, forced after the grace
                                                   ──> ABANDON, if that does not help
 
-The outcome does not wait for the end of what is stopped. What has happened before
-counts first, however late it is recorded: the program may have been paused, with the
-answer of a process waiting in its pipe.
+The outcome does not wait for the end of what is stopped. What had happened before the
+stop counts first, however late it is recorded: the program may have been paused, while
+the answer of a process was waiting in its pipe.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     Outcomes = Dict[Task, Outcome]
 
-#: Seconds that an end has to come in which can be seen already when its time is over.
+#: Seconds more for a task whose time is over if it has visibly ended: its outcome is
+#: about to come in.
 LATE: Final = 1.0
 
 
@@ -87,15 +88,15 @@ class Stopping:
         return [] if slot is None else [slot]
 
     def _dismiss(self, task: Task, slot: Optional[Slot]) -> AtHand:
-        """What is at hand of a task, of which nothing more begins in its slot."""
+        """Have no further job begin in the slot of a task; what is at hand."""
         return NOTHING if slot is None else slot.dismiss()
 
     def _outcomes_between(self, outcome: Callable[[AtHand], Outcome]) -> Outcomes:
-        """How tasks end that are at work in no slot just now."""
+        """The outcomes of tasks that are at work, but in no slot just now."""
         return {}
 
     def _put_back(self, task: Task) -> None:
-        """What was taken has not begun."""
+        """Give back a task that was taken and has not begun."""
         self.plan.give_back(task)
 
     def _taken(self) -> Set[Task]:
@@ -129,10 +130,10 @@ class Stopping:
         self._check_end()
 
     def expire(self, now: float, ending: AbstractSet[Task] = frozenset()) -> None:
-        """It is now so late: end what has taken too long, take the next steps.
+        """Do what is due: end what has taken too long, take the next steps of stops.
 
-        :param ending: tasks whose end is there to be seen, but has not come in yet. It
-            has a little time for that.
+        :param ending: tasks that have visibly ended, but whose outcomes have not come
+            in yet. They get a little more time for that.
         """
         for kind, what in self._deadlines.due(now):
             if kind == GRACE:
@@ -155,7 +156,7 @@ class Stopping:
         self._check_end()
 
     def _bring_in(self, slots: Iterable[Slot]) -> None:
-        """What has happened in these before counts first."""
+        """Record the outcomes that slots have already: these count first."""
         for slot in tuple(slots):
             if slot.state == AT_WORK and slot.outcome is not None:
                 self.ended(slot, follow=False)
@@ -179,14 +180,14 @@ class Stopping:
             self._deadlines.tick(now + seconds_of(self._look_every))
 
     def delay(self, task: Task, seconds: float, now: float) -> None:
-        """A task waits so long for its next attempt; only the first answer counts."""
+        """Have a task wait for its next attempt; only the first answer counts."""
         delayed = self.plan.delayed
         if task in delayed and delayed[task] is None:
             self._deadlines.add(RETRY, task, now + seconds, task.attempts)
             delayed[task] = now + seconds
 
     def delay_failed(self, task: Task, error: BaseException, now: float) -> None:
-        """What tells how long a task is to wait has raised an error."""
+        """The function that says how long a task waits has raised an error."""
         if task in self.plan.delayed:
             outcome = Outcome.raised(None, error)
             outcome.error = f"{task.errors[-1]} ({outcome.error} in the delay)"
@@ -197,7 +198,7 @@ class Stopping:
 
     def cancel(self, task: Task, now: float) -> bool:
         """End one task; whether that was still to be done."""
-        if not (self._opened or self.stopped):  # `open` does it, which comes first
+        if not (self._opened or self.stopped):  # `open` will do it
             new = task not in self._cancelled
             self._cancelled[task] = None
             return new
@@ -257,7 +258,7 @@ class Stopping:
 
     def _time_out(self, task: Task, now: float) -> None:
         self._bring_in(self._slots_at(task))
-        if task.outcome is not None:  # another's end was its own, too
+        if task.outcome is not None:  # by what has just been brought in
             return
         slot, timeout = self._slot_of(task), self._timeout_of(task)
         assert timeout is not None
@@ -294,7 +295,7 @@ class Stopping:
     ) -> None:
         """End all tasks, and stop all slots that are at one, or on their way.
 
-        :param timeout: of the run, if it is that which has passed.
+        :param timeout: the run's, if that is the reason.
         """
 
         def outcome(at_hand: AtHand = NOTHING) -> Outcome:
@@ -318,7 +319,7 @@ class Stopping:
             self._stop_slot(slot, now, force)
 
     def withdraw(self, slot: Slot, now: float) -> None:
-        """The thread of a slot was struck, and closes its worker: no other takes it up.
+        """The thread of a slot was struck, and closes its worker: no other serves it.
 
         What it is at, if there is a task, is still to be recorded.
         """

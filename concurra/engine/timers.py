@@ -106,6 +106,6 @@ class Timer:
         while True:
             seconds = look()
             if seconds is None:
-                self.close()  # there are two, if Ctrl-C has cut a start short
+                self.close()  # wakes the second, if Ctrl-C has cut a start short
                 return
             self._alarm.acquire(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX))
