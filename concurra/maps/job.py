@@ -1,10 +1,10 @@
 """The job of a map: it makes chunks of what an iterable gives, and a list of values.
 
-A map is one task, of which many slots do a part: see `map_state`. Its own job is begun
+A map is one task, of which many slots do parts: see `map_state`. Its own job is begun
 again and again, by one thread at a time, and is short: it takes some items from the
-iterable, and returns a chunk of them. When all of these have ended it returns how the
-task ends. So the iterable, which is the user's, is never called under a lock; and it is
-not asked for more than somebody is there to do.
+iterable, and returns a chunk of them. When all chunks have ended it returns how the
+task ends. So the iterable, which is the user's, is never called under a lock; and no
+more is taken from it than slots are free to do.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ..retries import Retry
     from ..tasks import Task
+    from .parts import Part
 
 #: Seconds that a chunk is to take, and the most that is spent on taking its items.
 TARGET = 0.02
@@ -32,13 +33,13 @@ TARGET = 0.02
 #: Items of a chunk whose size is chosen by that, at the most.
 MOST_ITEMS = 20_000
 
-#: How many times larger than those before a chunk may become: later items may take
-#: longer than the first. More where the number of items is known, as the last chunks
-#: are shared out then.
+#: How many times larger a chunk may be than the largest before it: later items may
+#: take longer than the first. Where the number of items is known it may be more, as
+#: the last chunks are shared out then.
 GROWTH = 8
 KNOWN_GROWTH = 64
 
-#: The part of its time that a chunk is to take at least, where all are to have some.
+#: A chunk is to take at least ``TARGET / SHARE`` seconds, also among the last ones.
 SHARE = 8
 
 _now = clock()
@@ -48,9 +49,9 @@ class MapStep:
     """What there is to do next.
 
     :param chunk: None if there is nothing.
-    :param last: whether the iterable has no more.
+    :param last: whether the iterable has no more items.
 
-    The run has its ``part`` there, once it has made one.
+    ``part`` is what the run has made of the chunk; None until it has.
     """
 
     __slots__ = ("chunk", "last", "part")
@@ -58,17 +59,17 @@ class MapStep:
     def __init__(self, chunk: Optional[Chunk], last: bool) -> None:
         self.chunk = chunk
         self.last = last
-        self.part: Any = None
+        self.part: Optional[Part] = None
 
 
 class StepOptions:
     """What the run tells the job before it begins it.
 
     :param width: how many chunks can be at work at once.
-    :param retry: the rule of attempts; None if all errors are alike.
+    :param retry: when another attempt is made; None if all errors count alike.
     :param again: whether there is another attempt after this one.
     :param here: see `Call`.
-    :param hurry: whether the task is to end with what has failed so far.
+    :param hurry: whether the task is to end now, with what has failed so far.
     """
 
     __slots__ = ("width", "retry", "again", "here", "hurry")
@@ -89,11 +90,11 @@ class StepOptions:
 
 
 class MapJob(Call):
-    """Feeds a map, and concludes it; see above.
+    """Makes the chunks of a map, and concludes it; see above.
 
     :param source: a call of the function, with the iterable for its argument.
     :param chunksize: items of a chunk; None to choose it by how long they take.
-    :param exceptions: whether what items raise has its place among the values.
+    :param exceptions: whether what items raise stands among the values.
     """
 
     __slots__ = (
@@ -180,7 +181,7 @@ class MapJob(Call):
     # -- items -------------------------------------------------------------------
 
     def _pull(self) -> List[Any]:
-        """The items of a chunk, as far as there are any; what is raised ends them."""
+        """The items of a chunk, if there are any; an error of the iterable ends it."""
         items: List[Any] = []
         size, many = self.chunksize or self._size(), 1
         until = _now() + TARGET
@@ -191,7 +192,7 @@ class MapJob(Call):
                 self._total = _length(iterable)
             while len(items) < size and not self.values.closed:
                 before, wanted = len(items), min(size - len(items), many)
-                items.extend(islice(self._iterator, wanted))  # an error leaves those
+                items.extend(islice(self._iterator, wanted))  # kept at an error
                 if len(items) - before < wanted:
                     self._ended = True
                     break
@@ -215,7 +216,7 @@ class MapJob(Call):
         most = min(MOST_ITEMS, growth * values.largest)
         in_time = int(TARGET / values.pace) if values.pace else most
         size = min(most, in_time)
-        if self._total is not None:  # towards the end all are to have some
+        if self._total is not None:  # towards the end there is some for all
             share = (self._total - self._count) // (2 * width)
             size = min(size, max(share, in_time // SHARE))
         return max(size, 1)
@@ -244,7 +245,7 @@ class MapJob(Call):
         """How the attempt ends; all chunks have ended."""
         values, broken = self.values, self._broken
         if broken is not None:
-            broken.final = True  # it cannot be asked for the rest once more
+            broken.final = True  # the rest of it cannot be had once more
             return broken
         if values.items and self.order.again:
             failed = self._failed()
@@ -261,12 +262,12 @@ class MapJob(Call):
     def _failed(self) -> Outcome:
         values = self.values
         failures = {index: values.failures[index] for index in sorted(values.failures)}
-        if self.exceptions:  # what was raised is no failure, but what befell a chunk is
+        if self.exceptions:  # what items raised is no failure then, a lost chunk is
             lost = {at: each for at, each in failures.items() if not each.raised}
             failures = lost or failures
         first = next(iter(failures.values()))
         if self._indexes is None:
-            whole = self._ended or self._total is None  # or else some were not begun
+            whole = self._ended or self._total is None  # otherwise some were not begun
             self._all = self._count if whole else self._total or 0
         texts = {each: failure.text for each, failure in failures.items()}
         error = MapError(texts, self._all)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Part(Task):
     """What a slot takes of a map: a task that is in no plan.
 
-    :param whole: the map's.
+    :param whole: the task of the map.
     """
 
     __slots__ = ("whole", "taken")
@@ -47,7 +47,7 @@ class MapProgress:
         self.values = values
         #: Whether an attempt is being made.
         self.going = False
-        #: Whether the task is among the ready ones then.
+        #: Whether the task is among the ready ones meanwhile.
         self.queued = False
         #: Whether a slot has its own job.
         self.stepping = False
@@ -56,7 +56,7 @@ class MapProgress:
         self.waiting: Deque[Part] = deque()
         #: Whether there will be no more parts, and whether there need be none.
         self.last = self.ending = False
-        #: Of the last part that began.
+        #: How the last part that began is run.
         self.mode: Optional[ExecutionMode] = None
         #: The attempt whose start has been noted.
         self.noted = 0
@@ -73,7 +73,7 @@ class MapProgress:
         value = outcome.value
         if type(value) is MapStep:
             return Outcome(PART, outcome.mode, value)
-        if type(value) is not Outcome:  # this is done again
+        if type(value) is not Outcome:  # this is done once more
             return outcome
         value.mode = self.mode or value.mode
         return value

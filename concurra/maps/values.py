@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 class Chunk(FullCall):
     """Calls of a function for some items.
 
-    Its ``items`` stay; it is called with a list of its own, see `halt`.
+    Its ``items`` stay; the call gets a list of its own, which `halt` empties.
 
     :param indexes: those of the items among all.
-    :param exceptions: whether what items raise has its place among the values.
+    :param exceptions: whether what items raise stands among the values.
     :param again: whether there is another attempt for those that fail.
     :param fresh: whether this is the first attempt.
     :param here: see `Call`.
@@ -75,16 +75,17 @@ class Values:
         self.again: Set[int] = set()
         #: Whether nothing more is to be done.
         self.closed = False
-        #: By their indexes.
+        #: What has failed, by the indexes of the items.
         self.failures: Dict[int, Failure] = {}
-        #: What the run makes known of it.
+        #: A note for the user, as in `Outcome`.
         self.warning: Optional[object] = None
-        # Of chunks that came, the seconds and the items; each counts half of the next.
+        # Of chunks that came, the seconds and the items: each chunk counts half as much
+        # as the next.
         self._seconds = self._many = 0.0
         #: The number of items of the largest chunk that has come.
         self.largest = 0
-        self._rows: Dict[int, List[Any]] = {}  # by the index of the first
-        self._later: Dict[int, Any] = {}  # of those that were tried again
+        self._rows: Dict[int, List[Any]] = {}  # of chunks, by their first index
+        self._later: Dict[int, Any] = {}  # values of items that were tried again
         self._lock = threading.Lock()
 
     def arrive(self, chunk: Chunk, outcome: Outcome, seconds: float) -> None:
@@ -100,11 +101,11 @@ class Values:
         return self._seconds / self._many if self._many else 0.0
 
     def absorb(self) -> None:
-        """Take over what has arrived."""
+        """Take over the chunks that have arrived."""
         with self._lock:
             while self.arrived:
                 self._take_over(*self.arrived[0])
-                self.arrived.popleft()  # the last: it may be done twice
+                self.arrived.popleft()  # the last: to do it twice does no harm
 
     def _take_over(self, arrival: Arrival, outcome: Outcome, seconds: float) -> None:
         indexes, fresh, items, many = arrival
@@ -191,7 +192,7 @@ def exception(failure: Failure) -> BaseException:
 
 
 def _failure(outcome: Outcome, many: int) -> Failure:
-    """What befell all items of a chunk, of which one may be the cause."""
+    """The failure of all items of a chunk that was lost; one may be the cause."""
     trace = None if outcome.trace is None else str(outcome.trace)
     shared = f" (it befell a chunk of {many} items)" if many > 1 else ""
     text = f"{outcome.error}{shared}"

@@ -1,9 +1,9 @@
 """Dependencies between tasks, grown one task at a time, that never close a cycle.
 
-A task may name others that are added later. A new task can close a cycle only if it
-is named by some and depends on others that are there. As long as none is of that kind
-(who adds forwards or backwards never adds one) there is nothing to be watched. From
-the first of them on
+A task may name others that are added later. A new task can close a cycle only if
+others name it already, and it depends on some that are there. As long as no task is of
+that kind (whoever adds only forwards or only backwards never adds one) there is nothing
+to watch. From the first one on
 
 - each task has an ``order``, above those of all that it depends on, as far as they
   have been added: where such numbers exist there is no cycle;
@@ -14,7 +14,7 @@ the first of them on
 A new task goes one gap above what it depends on, or one below those who name it, or
 in between. So orders follow the levels of the graph, and there mostly is room. If
 there is none, two searches run: down from its dependencies, the highest order first,
-and up from its namers, the lowest first, the cheaper step always next. If they touch,
+and up from its namers, the lowest first; the cheaper step is always next. If they meet,
 there is a cycle. When they have passed each other, or one has seen everything on its
 side, there is none, and what they have visited moves to make room. They are bounded
 by what is out of order, not by the size of the graph. (The idea of two-way search is
@@ -46,15 +46,15 @@ class Dag:
         self.tasks: Dict[Hashable, Task] = {}
         #: The labels that are named and not added yet, with the tasks that name them.
         self.missing: DefaultDict[Hashable, List[Task]] = defaultdict(list)
-        #: The tasks that have named others before these were added, with all labels
-        #: that they depend on. They learn their needs when the run begins.
+        #: The tasks that named others before these were added, with all the labels that
+        #: they depend on. Their ``needs`` are set when the run begins.
         self.ahead: Dict[Task, Sequence[Hashable]] = {}
-        # Held by all that does more than to add a task after those that it depends on.
+        # Held by everything but the plain case: a task added after what it depends on.
         # Reentrant, as labels may call user code, and for signal handlers.
         self._lock = threading.RLock()
         self._mixed = False  # whether several threads have added tasks at once
-        # Both begin when they are first needed: most graphs are built without. What is
-        # kept for every task is paid for again in each garbage collection.
+        # These two begin when they are first needed, which they are not in most graphs:
+        # what is kept for every task costs time in each garbage collection.
         self._ordered = False
         #: By the index of each task, those that depend on it. Complete if it has an
         #: entry for each task; before the run there may be none, or too few.
@@ -93,7 +93,7 @@ class Dag:
             self._insert(task, depends_on)
 
     def _insert(self, task: Task, depends_on: Sequence[Hashable]) -> None:
-        """Add a task to a graph of which something is to be watched; see `add`."""
+        """Add a task where something is to be watched; see `add`."""
         if self._mixed:
             self._add_anew()
         label, tasks, missing = task.label, self.tasks, self.missing
@@ -143,10 +143,10 @@ class Dag:
     def _add_anew(self) -> None:
         """Add all tasks once more, since several threads have done so at once.
 
-        What an `add` has found may have changed before its task was in. One of two that
-        overlap sees that: when it ends, there is more than one task more than when it
-        began. Or else it began when the other's task was in, and all that is to be
-        watched because of that was known.
+        What an `add` has found may have changed before its task was in. Of two that
+        overlap, one notices: when it ends, there are at least two tasks more than when
+        it began. Otherwise it began when the other's task was in already, and knew all
+        that is to be watched because of that.
 
         :raises CircularDependencyError: they have closed a cycle together.
         """
@@ -183,9 +183,10 @@ class Dag:
                 raise
 
     def resolve(self) -> List[Task]:
-        """Let every task know by reference what it waits for, and what waits for it.
+        """Set by reference what each task waits for, and what waits for it.
 
-        Labels are asked for the last time. What is added later is not part of it.
+        Labels are hashed and compared for the last time. What is added later is left
+        out.
 
         :return: all tasks, in order.
         :raises UnknownDependencyError: tasks wait for labels that do not exist.
@@ -234,7 +235,7 @@ class Dag:
         return [each for each in found if each is not None]
 
     def users(self, task: Task) -> int:
-        """How many depend on a task, during the run; 0 before it and after it."""
+        """How many tasks depend on one, during the run; 0 before it and after it."""
         return len(self.dependents[task.index]) if self.dependents else 0
 
     def _remove_last(self, task: Task) -> None:
@@ -252,7 +253,7 @@ class Dag:
                 namers.pop()
 
     def _link_all(self, order: List[Task]) -> None:
-        """Know the dependents of every task, from now on."""
+        """Fill in `dependents`, which each `add` goes on with."""
         if len(self.dependents) == len(order):
             return
         # All labels are looked up before anything is changed, as they may raise.

@@ -65,22 +65,22 @@ class Plan:
         self.take = self.ready.take
         #: The tasks that have ended, in this order; only ever appended to.
         self.ended: List[Task] = []
-        #: The jobs of tasks that were ended while nobody did them. Their arguments may
-        #: have finalizers, so it is for others to let them go.
+        #: The jobs of tasks that ended without being done. Their arguments may have
+        #: finalizers, so they are released by others, outside of the lock.
         self.dropped: List[object] = []
-        #: How many tasks have not succeeded, by their status.
+        #: How many tasks have ended without success, by their status.
         self.faults = {FAILED: 0, TERMINATED: 0}
         #: How many tasks failed, or ended because others did.
         self.failures = 0
         #: Those that wait for their next attempt, and its time, once that is known.
         self.delayed: Dict[Task, Optional[float]] = {}
-        #: The options of tasks that have some of their own, once it has been checked.
+        #: The options of tasks that have some of their own; known after `check`.
         self.own: List[Options] = []
-        #: The context of the last call; those that are added in an equal one share it.
+        #: The context of the call added last; calls added in an equal one share it.
         self.context: Context = EMPTY
-        #: Those whose jobs get results of others.
+        #: The tasks whose jobs get results of others.
         self.referring: List[Task] = []
-        #: Those that call a function for many items, and what is known of these.
+        #: The tasks that are maps, and what is known of the items of each.
         self.mapped: Dict[Task, Values] = {}
         self._ruled = False  # whether one has a trigger rule
 
@@ -97,9 +97,9 @@ class Plan:
     # -- before the run ----------------------------------------------------------
 
     def check(self) -> None:
-        """See to it that the plan can be opened; what is added later is not part of it.
+        """Prepare the plan to be opened; what is added later is left out.
 
-        Labels are asked (``__hash__``, ``__eq__``) for the last time.
+        Labels are hashed and compared (the user's code) for the last time.
 
         :raises UnknownDependencyError: tasks wait for labels that do not exist.
         """
@@ -143,7 +143,7 @@ class Plan:
         self.ready.open(self._order)
 
     def width(self) -> int:
-        """How many tasks can be at work together, at the most: see `width`."""
+        """How many tasks can be at work together, at the most: see `width.width`."""
         return width(self._order, self.dependents)
 
     # -- during the run ----------------------------------------------------------
@@ -176,16 +176,17 @@ class Plan:
         depends on a task follows by its trigger rule: mostly, it ends with a task that
         did not succeed, skipped.
 
-        Who brings in a success has the job, which is not let go here.
+        The job of a success is held by whoever brings that in, so it is not released
+        here.
 
-        :param skip: False if `terminate` will end these, and all others.
+        :param skip: False if `terminate` will end what depends on it, and all others.
         :param delay: whether another attempt has to wait in any case.
         """
         if task.outcome is not None:
             return
         if outcome.cause is SUCCESS:
             task.ended = now
-            task.outcome = outcome  # the last: who sees it may read all the rest
+            task.outcome = outcome  # the last: whoever sees it may read all the rest
             task.job = None
             self.ended.append(task)
             if self._ruled:
@@ -216,7 +217,7 @@ class Plan:
             self._skip([task], now)
 
     def cancel(self, task: Task, outcome: Outcome, now: float, at_work: bool) -> None:
-        """Settle a task that is told to end, wherever it is."""
+        """Settle a task that is told to end, whatever state it is in."""
         if not at_work and task.started is None and task.blockers <= 0:
             self.ready.drop(task, ready=True)
         self.settle(task, outcome, now)
@@ -239,7 +240,7 @@ class Plan:
         self.ready.clear()
 
     def close(self) -> None:
-        """Everything has ended: let go of what was for the run alone."""
+        """Everything has ended: release what only the run needed."""
         self.dropped.clear()
         self.referring.clear()
         self.take = self.ready.take  # `map_state` takes by a method of its own
@@ -311,7 +312,7 @@ class Plan:
                             wave.append(dependent)
 
     def _trigger(self, task: Task, needed: Task) -> None:
-        """One that a task depends on has ended, in such a way that it does not end."""
+        """A dependency of a task has ended, which does not end the task."""
         task.blockers -= 1
         if task.options.trigger_rule == ONE_FAILED:
             if rules.failed(needed):
@@ -335,7 +336,7 @@ class Plan:
 
     def _end_with(self, ended: Sequence[Task], now: float) -> List[Task]:
         failed = any(map(rules.failed, ended))
-        doomed: Dict[Task, Hashable] = {}  # with what it all began with
+        doomed: Dict[Task, Hashable] = {}  # each with the label of its root
         roots = {task: rules.root(task) for task in ended}
         wave = ended
         while wave:
@@ -369,15 +370,15 @@ class Plan:
                 task.started = now
         self.ready.drop(task)
         self.delayed.pop(task, None)
-        task.blockers = -1  # whatever it waits for, it is not ready after that
+        task.blockers = -1  # it is never ready after that
         task.ended = now
-        task.outcome = outcome  # the last: who sees it may read all the rest
+        task.outcome = outcome  # the last: whoever sees it may read all the rest
         self._drop(task)
         self.ended.append(task)
         self._count(task)
 
     def _drop(self, task: Task) -> None:
-        self.dropped.append(task.job)  # first: it must not be let go here
+        self.dropped.append(task.job)  # first: it must not be released here
         task.job = None
 
     def _count(self, task: Task) -> None:

@@ -1,4 +1,4 @@
-"""The tasks that can start now, by priority, as far as their resources are free: pure.
+"""The tasks that can start now, by priority, as long as resources are free: pure.
 
 ::
 
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 
 class _Group:
-    """Ready tasks that ask for the same; it is ``blocked`` for want of that kind."""
+    """Ready tasks that ask for the same.
+
+    :ivar blocked: the resource that it waits for; None if it is in line.
+    """
 
     __slots__ = ("needs", "number", "heap", "blocked")
 
@@ -77,7 +80,7 @@ class Ranked:
         return len(self._waiting)
 
     def more_than(self, many: int) -> bool:
-        """See `Ready.more_than`; exact for none."""
+        """See `Ready.more_than`; exact if ``many`` is 0."""
         if self._next() is None:
             return False
         for group in self._shown:
@@ -111,7 +114,7 @@ class Ranked:
         rank = -task.options.priority, task.index
         heappush(group.heap, rank)
         if group.heap[0] is rank:
-            group.blocked = None  # from here on it is in line by this one's rank
+            group.blocked = None  # with this better task it tries again
             self._show(group)
 
     def take(self, now: float) -> Optional[Task]:
@@ -132,8 +135,10 @@ class Ranked:
         return task
 
     def _next(self) -> Optional[_Group]:
-        """The group whose first task is next; those before it that lack something are
-        blocked from now on."""
+        """The group whose first task is next.
+
+        Groups before it that lack something are blocked from now on.
+        """
         heads = self._heads
         while heads:
             rank, _, group = heads[0]

@@ -1,6 +1,6 @@
 """The tasks that can start now, and which of them is next: pure.
 
-Whoever was added first is next. What becomes ready in the order of adding goes to a
+The task added first is next. What becomes ready in the order of adding goes to a
 lane, what comes out of turn to a heap; the smaller head of the two is next. So a task
 costs O(1), and O(log n) only if it comes out of turn. For tasks with priorities, or
 which hold resources, there is `ranked`, with the same methods.
@@ -95,10 +95,10 @@ class Ready:
             self._stale += 1
 
     def release(self, held: Mapping[str, int]) -> None:
-        """What an attempt has held is free again; nothing is held here."""
+        """An attempt has ended: what it held is free. Here no task holds anything."""
 
     def clear(self, held: Iterable[Mapping[str, int]] = ()) -> None:
-        """None is ready any more.
+        """Forget all: no task is ready any more.
 
         :param held: all that is held now.
         """

@@ -25,7 +25,7 @@ def failed(task: Task) -> bool:
 
 
 def root(task: Task) -> Hashable:
-    """The label of the task with whose failure it began that this one ended."""
+    """The label of the task whose failure ended this one, maybe through others."""
     error = task.outcome and task.outcome.error
     return error.root if isinstance(error, SkipError) else task.label
 
@@ -50,7 +50,7 @@ def without(
     restored: Mapping[Task, Outcome],
     dependents: Sequence[Sequence[Task]],
 ) -> Mapping[Task, Outcome]:
-    """What is restored, but for tasks that were cancelled, and all that need these.
+    """The restored tasks without those that were cancelled, and all that need these.
 
     :param dependents: see `Dag.dependents`.
     """
@@ -62,7 +62,7 @@ def without(
 
 
 def blockers(task: Task) -> int:
-    """How many of those that a task depends on it waits for."""
+    """How many dependencies a task waits for; -1 if these matter no more."""
     rule = task.options.trigger_rule
     if task.outcome is not None:
         return -1
@@ -74,7 +74,7 @@ def blockers(task: Task) -> int:
 
 
 def is_untriggered(task: Task) -> bool:
-    """Whether a task was to run after a failure, and there is none any more."""
+    """Whether a task was to run after a failure, and none can come any more."""
     return task.options.trigger_rule == ONE_FAILED and not any(
         each.outcome is None or each.outcome.failed for each in task.needs
     )

@@ -1,6 +1,6 @@
-"""When the attempts of tasks began and ended that are tried again. Pure.
+"""When each attempt of a task began and ended, if there is more than one. Pure.
 
-Of a task that has one attempt nothing is noted here: it began and ended with that.
+Of a task with one attempt nothing is noted here: it began and ended with that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Tries:
-    """By task and number of the attempt, so what is noted twice counts once."""
+    """Moments by task and attempt, so that what is noted twice counts once."""
 
     def __init__(self) -> None:
         self._began: Dict[Task, Dict[int, float]] = {}
@@ -28,10 +28,10 @@ class Tries:
         self._failed.setdefault(task, {})[task.attempts] = now
 
     def of(self, task: Task) -> List[Tuple[float, Optional[float]]]:
-        """Begin and end of each attempt; None for the end of one that goes on.
+        """The begin and the end of each attempt; None for the end of one that goes on.
 
-        What is not known, as the thread was struck that was to note it, is taken from
-        what comes before.
+        A moment that is not known, because the thread that was to note it was struck,
+        is the one before it.
         """
         moments = []
         began, failed = dict(self._began.get(task, ())), self._failed.get(task, {})

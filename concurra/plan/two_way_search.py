@@ -1,6 +1,6 @@
 """A search in a graph in both directions at once: for room between tasks, or a cycle.
 
-See `dag`, which tells what an order is.
+See `dag` for what an order is.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ GAP = 1 << 20
 class Search:
     """A search that visits what lies below (-1) or above (+1), the nearest first.
 
-    ``origins`` has all that it has reached, each with the task it was reached from;
-    ``heap`` has those of them that it has not visited, by their order times the way.
+    ``origins`` has all tasks that it has reached, each with the task that it was
+    reached from. ``heap`` has those of them that it has not visited, by their order
+    times ``way``, which is -1 or +1.
     """
 
     __slots__ = ("way", "origins", "heap", "visited", "paid")

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 def width(order: Sequence[Task], dependents: Sequence[Sequence[Task]]) -> int:
     """How many tasks can be at work together, at the most.
 
-    :param dependents: see `Dag.dependents`.
+    It is an upper bound that is cheap to compute: all tasks but those of the longest
+    path, of which one at a time can be at work. Tasks may have ended already, by a
+    cancel for one.
 
-    An upper bound that is cheap to know: each task but one of the longest path waits
-    for another of that path. Tasks may end meanwhile, by a cancel for one.
+    :param dependents: see `Dag.dependents`.
     """
     tasks = [task for task in order if task.outcome is None]
     left = set(tasks)
