@@ -1,8 +1,8 @@
 """Checks of what users pass in for commands.
 
 Each returns the value in the form in which it is kept, or raises a ``TypeError`` or
-``ValueError``. It names the parameter, the key or position at fault, its value, cut,
-and what was expected; no other value, as those may be secrets.
+``ValueError``. The error names the parameter, the key or position at fault, its value,
+cut, and what was expected; no other value, as that may be a secret.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple, Union
 
-    #: What is text for the system.
+    #: What is taken for the path of a file, or an argument of a program.
     AnyPath = Union[str, bytes, os.PathLike[str], os.PathLike[bytes]]
 
 
@@ -52,7 +52,7 @@ def options(given: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def no_written_reference(given: Mapping[str, Any]) -> None:
-    """Refuse a reference that was written into a text: there it means nothing."""
+    """Refuse a reference that was formatted into a text: there it means nothing."""
     command, env = given["command"], given["env"]
     texts = {"command": command, "input": given["input"]}
     if isinstance(command, (list, tuple)):
@@ -105,7 +105,7 @@ def executable(value: Optional[AnyPath]) -> Optional[str]:
 
 
 def output_file(value: Optional[AnyPath]) -> Optional[str]:
-    """The path of a file, from the root on; whether it can be opened shows later."""
+    """The absolute path of a file; whether it can be opened shows later."""
     if value is None:
         return None
     if isinstance(value, int):
@@ -177,7 +177,7 @@ def standard_input(value: Any) -> Optional[bytes]:
 
 
 def merged(stderr: Optional[str]) -> bool:
-    """Whether errors are printed where all else is."""
+    """Whether standard error goes where standard output goes."""
     if stderr is None:
         return False
     if not isinstance(stderr, str) or stderr != "stdout":
@@ -187,7 +187,7 @@ def merged(stderr: Optional[str]) -> bool:
 
 
 def descriptors(value: Any) -> Tuple[int, ...]:
-    """Open files; whether they are shows when the command starts."""
+    """File descriptors; whether they are open shows when the command starts."""
     if not isinstance(value, Iterable) or isinstance(value, (str, bytes)):
         raise _wrong(TypeError, "pass_fds", "a collection of descriptors", value)
     found = tuple(value)

@@ -55,43 +55,46 @@ class CommandAdders(Adding):
         """Add an external command.
 
         Its result is a dict with ``command``, ``shell``, ``returncode``, ``stdout``,
-        ``stderr`` and ``cwd``.
+        ``stderr`` and ``cwd``: see `CommandResult`.
 
         :param command: the program and its arguments, a list or tuple of strings. Paths
             and bytes are taken, too; the result has them as strings. A reference to
-            another task, here, as a value in ``env`` or as ``input``, stands for its
-            result as text: what a command has printed, without the last line end, or
-            else ``str()`` of it.
+            another task, here, as a value in ``env`` or as ``input``, stands for the
+            result of that task as text: what a command has printed, without the last
+            line end, or ``str()`` of what a function has returned.
         :param cwd: the directory to run in; None for this process's.
-        :param env: variables that are set beside those of this process; None as a value
-            unsets one.
-        :param check: whether a return code other than 0 makes the task fail. The
-            result is there all the same.
+        :param env: variables that are set in addition to those of this process; None as
+            a value unsets one.
+        :param check: whether a return code other than 0 makes the task fail. The task
+            has its result all the same.
         :param capture_output: whether the output goes into the result; otherwise it
             goes where this process prints.
-        :param text: whether the output is decoded, by the locale's encoding, and has
-            its line ends as ``\\n``; what cannot be decoded is kept as backslash
+        :param text: whether the output is decoded, by the locale's encoding, and its
+            line ends become ``\\n``; what cannot be decoded is kept as backslash
             escapes.
-        :param stop_signal: what asks it to end when it is to stop, such as
-            ``"SIGINT"``: a name, a number, or a `signal.Signals`; None for SIGTERM.
-            SIGKILL follows after ``terminate_timeout``.
+        :param stop_signal: the signal that asks it to end, such as ``"SIGINT"``: a
+            name, a number, or a `signal.Signals`; None for SIGTERM. SIGKILL follows
+            after ``terminate_timeout``.
         :param input: what it reads from its standard input, a string or bytes; None
-            for nothing. It is a file to the command, so it may be large.
-        :param stderr: ``"stdout"`` has errors printed where all else is, in order; the
-            result's ``stderr`` is empty then. None keeps them apart.
+            for nothing. The command gets it as a file, so it may be large.
+        :param stderr: ``"stdout"`` sends standard error to where standard output goes,
+            in order; the result's ``stderr`` is empty then. None keeps the two apart.
         :param pass_fds: descriptors that it inherits, under the same numbers. They must
             be open when it starts.
-        :param output: how it is shown while it is at work, beside the result:
-            ``"prefixed"``, ``"grouped"``, or ``"captured"`` for not at all; None for
-            what the runner has. For all of these see `TaskRunner`.
-        :param max_output: bytes of each stream that the result keeps, its beginning and
-            its end, with a note between of how much was left out; ``math.inf`` for all;
-            None for what the runner has.
+        :param output: how what it prints is shown while it is at work, in addition to
+            the result: ``"prefixed"``, ``"grouped"``, or ``"captured"`` for not at all;
+            None for what the runner has. For all of these see `TaskRunner`.
+        :param max_output: bytes of each stream that the result keeps, of the beginning
+            and of the end, with a note in between of how much was left out;
+            ``math.inf`` for all; None for what the runner has.
         :param stdout: the path of a file that gets what it prints, instead of the
-            result, whose ``stdout`` is None then. A relative one is from this
-            program's directory as it is now, whatever ``cwd`` is. Each attempt begins
-            an empty file. With ``capture_output=False`` it gets the output as well. For
-            the other parameters, and for errors, see `add_task`.
+            result, whose ``stdout`` is None then. A relative path is taken from this
+            program's directory at the time of the call, whatever ``cwd`` is. Each
+            attempt begins with an empty file. With ``capture_output=False`` the file
+            gets the output as well.
+
+        For the other parameters, the return value and errors, see `add_task`, and for
+        options `task`.
         """
         return self._add_command(locals())
 
@@ -125,9 +128,10 @@ class CommandAdders(Adding):
     ) -> TaskRef:
         """Add a line for the system's shell, with pipes, redirections and so on.
 
+        :param command: the line, a string.
         :param executable: the shell to use instead of ``/bin/sh``, by its path.
 
-        For other parameters and errors, see `add_command`.
+        For the other parameters, the return value and errors, see `add_command`.
         """
         return self._add_command(locals(), shell=True)
 
@@ -151,7 +155,7 @@ class CommandAdders(Adding):
         job = Command(argv, **command_checks.options(given))
         chosen = choose(**{name: given.get(name) for name in OPTIONS})
         if job.output is not None or job.max_output is not None:
-            # Here, as the run has no threads yet.
+            # Imported now, as the run has no threads yet.
             from ..output.display import Display  # noqa: F401
             from ..workers.max_output import Kept  # noqa: F401
         if references:

@@ -22,7 +22,7 @@ __tracebackhide__ = hidden
 
 
 class Adding:
-    """What adders call once they have checked what is theirs."""
+    """What all adders end with, once they have checked their own parameters."""
 
     _life: LifeCycle
     _plan: Plan
@@ -70,7 +70,7 @@ class Adding:
                     plan.referring.append(task)
         else:
             add(task, needed)
-        if life.starting:  # another thread has come between
+        if life.starting:  # another thread has started the run meanwhile
             life.check_part_of_run(task)
         return task
 
@@ -80,7 +80,7 @@ class Adding:
         return tuple(dict.fromkeys(label_of(each, tasks) for each in needed))
 
     def _choice(self, chosen: Chosen, needed: Sequence[Hashable]) -> Options:
-        """The options of a task of which something was chosen."""
+        """The options of a task for which something was chosen."""
         options = OwnOptions(self._plan.shared, chosen)
         check_resources(options.resources, self.resources)
         if options.trigger_rule == ONE_FAILED and not needed:
@@ -97,7 +97,7 @@ class Adding:
 
 
 def misplaced(parameter: str, reference: TaskRef) -> Exception:
-    """The error of who gives another task as the label of one that is added."""
+    """The error for a reference to another task that was given as a label."""
     expected = (
         "the task's own (a reference to another task goes to depends_on, or among the "
         "arguments)"

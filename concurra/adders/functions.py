@@ -46,17 +46,19 @@ class FunctionAdders(Adding):
         :param task: a function, or anything callable. If it is ``async def``, it is
             awaited, in an event loop of its own. In a thread each attempt runs in a
             copy of the context (see `contextvars`) in which it was added.
-        :param args: its arguments. What another adder has returned, or `ref`, stands
-            for the result of that task, also directly within a list, tuple, set,
-            frozenset or dict of just that type; and the call depends on it.
-        :param label: its name in the results; None for the number of tasks before it.
+        :param args: its arguments. What another adder or `ref` has returned stands for
+            the result of that task, also directly within a list, tuple, set, frozenset
+            or dict (a value) of just that type; and the call depends on that task.
+        :param label: its name in the results, anything hashable; None for the number
+            of tasks before it.
         :param depends_on: labels of the tasks that must succeed first. They may be
-            added later. A string is one label; None, or False, is none.
-        :param task_retries: instead of the runner's; None for the runner's.
+            added later. A string is one label; None or False is none.
+        :param task_retries: how often it is tried again, or a `Retry`; None for what
+            the runner has.
 
         All other keywords go to the function. For further options, see `task`.
 
-        :return: stands for the result, in the arguments of other calls, and for the
+        :return: what stands for the result in the arguments of other calls, and for the
             label in ``depends_on``.
         :raises TypeError, ValueError: an argument is wrong, the label is taken, or the
             task would wait for itself, directly or through others.
@@ -87,9 +89,10 @@ class FunctionAdders(Adding):
         return self._add(job, label, depends_on, chosen, references, title)
 
     def add_func(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> TaskRef:
-        """Add a call of ``func(*args, **kwargs)``, its label being the keyword ``key``.
+        """Add a call of ``func(*args, **kwargs)``; the label is the keyword ``key``.
 
-        All other keywords go to the function, but for ``self`` and ``func``.
+        All other keywords go to the function, which cannot be given any that are named
+        ``key``, ``self`` or ``func``. For the return value and errors, see `add_task`.
         """
         key = kwargs.pop("key", None)
         checks.function(func)
@@ -117,10 +120,14 @@ class FunctionAdders(Adding):
         local: Optional[bool] = None,
         keep_remote: Optional[bool] = None,
     ) -> TaskRef:
-        """Add a call of ``func(*args, **kwargs)``, the arguments being in containers.
+        """Add a call of ``func(*args, **kwargs)``, with the arguments in containers.
 
-        The label is ``key``; ``log_exception`` has no effect. See `add_task`, and for
-        the keywords `task`.
+        :param args: the positional arguments; None for none.
+        :param kwargs: the keywords; None for none.
+        :param key: the label.
+        :param log_exception: has no effect.
+
+        For the rest, see `add_task`, and for options `task`.
         """
         func, args, kwargs = checks.call(func, args, kwargs)
         chosen = choose(
@@ -142,10 +149,13 @@ class FunctionAdders(Adding):
         """Add many calls, or none of them if one is wrong.
 
         :param workload: tuples ``(func, args, kwargs, label)``, of which all but the
-            function may be left out. For errors, see `add_task`.
+            function may be left out, from the end. Arguments must be no references.
+        :return: what `add_task` returns, for each call, in order.
+
+        For errors, see `add_task`.
         """
         items = checks.work(workload)
-        self._life.check_open()  # not before: the caller's generator may take its time
+        self._life.check_open()  # now: the caller's generator may take long
         context = self._context_of(copy_context())
         tasks: List[Task] = []
         for (func, args, kwargs), label in items:
@@ -176,21 +186,21 @@ class FunctionAdders(Adding):
     ) -> TaskRef:
         """Add a call of ``fn(item)`` for each item, all as one task.
 
-        Its result is the list of what they return, in order. Chunks of items are done
-        side by side, as tasks are. The iterable is not listed at once: at most a few
-        chunks for each worker are taken from it in advance. If items fail, the others
-        are done all the same, and the task fails with a `MapError` then; see `partial`.
-        A retry is of what has failed alone.
+        Its result is the list of what these return, in order. Chunks of items are done
+        side by side, as tasks are. The iterable is not turned into a list: at most a
+        few chunks for each worker are taken from it in advance. If items fail, the
+        others are done all the same, and then the task fails with a `MapError`; see
+        `partial`. A retry calls the function again only for the items that failed.
 
         :param fn: see `add_task`. For further options, see `task`: its ``timeout`` is
-            for all of them.
-        :param iterable: is iterated in threads of the run, by one at a time. Or what
-            stands for the result of another task, which is iterated.
-        :param chunksize: items that are done one after another as one piece of work;
-            None to choose that by how long they take.
-        :param return_exceptions: whether what items raise has its place in the list,
-            and does not make the task fail. What befalls a whole chunk, the end of its
-            process for one, still does. A checkpoint does not record such a list.
+            for all items together.
+        :param iterable: the items. It is iterated in threads of the run, by one at a
+            time. Or what stands for the result of another task, which is iterated.
+        :param chunksize: how many items are done one after another as one piece of
+            work; None to choose that by how long they take.
+        :param return_exceptions: whether what items raise stands in the list, and does
+            not make the task fail. The loss of a whole chunk, when its process ends for
+            one, still does. A checkpoint does not record a list with exceptions.
 
         For the other parameters, the result and the errors, see `add_task`.
         """

@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 
     Referring = Union["ReferringCall", "ReferringCommand"]
 
-    #: What stands for the result of another task in the arguments of one.
+    #: Finds what an argument that refers to another task is replaced with.
     Find = Callable[[Referring, TaskRef], Any]
 
 
 def ref(label: Hashable) -> TaskRef:
-    """A reference to the task with a label, which may be added later.
+    """A reference to the task with this label, which may be added later.
 
-    Of a reference, it is the same one.
+    As an argument of a task it stands for the result of that task, as what adders
+    return does.
 
+    :param label: of the task. A reference is returned as it is.
     :raises TypeError: the label is not hashable, or None.
     """
     if label is None:
@@ -56,7 +58,7 @@ class ReferringCall(Call):
         self.given_kwargs: Mapping[str, Any] = call.kwargs or {}
         #: Those that its task depends on; set when the run starts.
         self.needs: Sequence[Task] = ()
-        self.tasks: Dict[Hashable, Task] = {}  # the same by label, if that is of use
+        self.tasks: Dict[Hashable, Task] = {}  # by label, once that is needed
 
     @property
     def identity(self) -> Any:
@@ -111,7 +113,7 @@ class ReferringCommand(Command):
     """A command that gets the results of other tasks as text: see `ready`.
 
     :param command: with stand-ins for references.
-    :param argv: as it was given, and so are the others.
+    :param argv, env, input: as they were given, with the references.
     """
 
     __slots__ = ("needs", "tasks", "_in_argv", "_in_env", "_input")
@@ -136,7 +138,7 @@ class ReferringCommand(Command):
 
     @property
     def program(self) -> str:
-        """See `Command.program`; it is not known before `ready`."""
+        """See `Command.program`; empty if it is the result of a task."""
         return "" if 0 in self._in_argv else super().program
 
     def ready(self) -> Command:
@@ -231,13 +233,13 @@ def _result(job: Referring, reference: TaskRef) -> Any:
 
 
 def _future(job: Referring, reference: TaskRef) -> Any:
-    """The same, but the executor's future for what that keeps."""
+    """The same, but for what the executor keeps its future."""
     value, kept = _found(job, reference)
     return value.future if kept else value
 
 
 def _no_future(job: Referring, reference: TaskRef) -> Any:
-    """The same, where executors do not look for their futures."""
+    """The same, in a place where executors do not look for futures."""
     value, kept = _found(job, reference)
     if kept:
         raise TypeError("it is kept by the executor, which does not look there")

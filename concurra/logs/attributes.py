@@ -4,7 +4,7 @@
 attribute            what it is
 ===================  ===============================================================
 concurra_event       what the line is about: see ``EVENTS``
-concurra_label       of the task: itself if it is plain, or else its text
+concurra_label       of the task: as it is if it is plain, else its text
 concurra_status      of the task, or of the run
 concurra_duration    seconds, of the task, or of the run so far
 concurra_attempt     the number of attempts that the task had
@@ -12,7 +12,7 @@ concurra_ended       how many tasks had ended
 concurra_total       how many tasks there are
 ===================  ===============================================================
 
-Each record has all of them; None is what is not known, or does not apply.
+Each record has all of them; None stands for what is not known, or does not apply.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NAMES: Final = ("event", "label", "status", "duration", "attempt", "ended", "tot
 
 
 def write(log: Any, level: str, text: str, attributes: Mapping[str, Any]) -> None:
-    """Have a logger log a text, with attributes, if it can take these.
+    """Log a text, with attributes if the logger can take them.
 
     :param level: the name of the logger's method.
     """

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def is_disabled(log: Any) -> bool:
-    """Whether a logger says nothing at all, which `logging.config` may have done."""
+    """Whether a logger was switched off, as `logging.config` may have done."""
     return bool(getattr(_behind(log), "disabled", False))
 
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = hidden
 
-#: Stands above a report of failures that was given no message.
+#: Stands above a report of failures if the caller has given no message.
 FAILURE = "Execution Failed"
 
-#: Stands above one that the log was not given.
+#: Stands above one that goes to stderr, and not to the log.
 DISABLED = (
     "concurra: its logger is disabled, so the report of failures comes here "
     "(logging.config disables the loggers that exist already, unless it is told "
@@ -70,7 +70,7 @@ def warn(log: logging.Logger, note: str, **attributes: Any) -> None:
 def guard(act: Callable[[], object]) -> None:
     """Call what writes to the log; what it raises is shown as `logging` shows errors.
 
-    What is no ``Exception`` is for the program, though, where it is the main thread's.
+    Only in the main thread, what is no ``Exception``, such as Ctrl-C, is raised.
     """
     try:
         act()

@@ -30,10 +30,10 @@ class ErrorReader(Reader):
         self._errors = options.log_errors or options.fast_fail
         self._fast_fail = options.fast_fail
         self._registry = registry
-        self._growing: List[Task] = []  # whose warning may come later
+        self._growing: List[Task] = []  # their warnings may come later
 
     def read(self, event: Event) -> None:
-        """Log what went wrong with the task of an event, and how else it was run."""
+        """Log what went wrong with the task of an event, and its warnings."""
         task, outcome = event.task, event.outcome
         if outcome is not None and not self.quick(event):
             messages.guard(lambda: self._tell(task, outcome, event.ended))
@@ -107,7 +107,7 @@ class ProgressReader(Reader):
     """Has a line of progress logged with each tenth of the tasks that has ended.
 
     :param show: called at every tenth of ``total`` ends, and at the last.
-    :param log: all that ``show`` does is to log there at INFO; None for more.
+    :param log: where ``show`` logs at INFO, if it does nothing else; else None.
     """
 
     def __init__(
@@ -120,12 +120,12 @@ class ProgressReader(Reader):
         self._total = total
         self._log = log
         self.step = max(1, total // 10)
-        # The thread that reads, and the number that it reads of. Others may have ended
-        # since, and others may ask meanwhile for the number of now.
+        # The thread that calls `show`, and the number of ends that it shows. More tasks
+        # may have ended since, and other threads may ask for the present number.
         self._told: Tuple[Optional[int], int] = (None, 0)
 
     def read(self, event: Event) -> None:
-        """Call ``show`` if it is time; not any more after the last end."""
+        """Call ``show`` if it is time; never again after the last end."""
         ended, total = event.ended, self._total
         if not self._wants(event):
             return

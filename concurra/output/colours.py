@@ -23,14 +23,14 @@ _SEQUENCE = re.compile(f"({_COLOUR})|{_OTHER}")
 
 RESET = "\x1b[0m"
 
-#: Those of labels; none is that of errors.
+#: The colours of labels; red is left to errors.
 _LABELS = "\x1b[36m", "\x1b[33m", "\x1b[32m", "\x1b[35m", "\x1b[34m", "\x1b[96m"
 
 
 def are_wanted(stream: Any) -> bool:
-    """Whether colours are to be kept there: on a terminal, unless it is told otherwise.
+    """Whether colours are to be kept: on a terminal, unless the environment says else.
 
-    ``NO_COLOR`` and ``FORCE_COLOR`` tell it, in this order, if they are not empty.
+    ``NO_COLOR`` and ``FORCE_COLOR`` decide, in this order, if they are not empty.
     """
     if os.environ.get("NO_COLOR"):
         return False
@@ -53,7 +53,7 @@ def paint(label: str) -> str:
 def clean(line: str, colours: bool) -> str:
     """A line without control sequences, but for colours if these are wanted.
 
-    They end with it. Other control characters are escaped; tabs are kept.
+    Colours end with the line. Other control characters are escaped; tabs are kept.
     """
     if line.isprintable():
         return line

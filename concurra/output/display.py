@@ -5,8 +5,8 @@
     piece ──> Lines ──> prefixed: at once, each line behind the label
                    ──> grouped:  at the end of the attempt, below a heading
 
-Nothing that goes wrong there, with a stream that was closed, say, reaches the task. A
-stream that takes nothing any more holds up those who print, as it does without this.
+Nothing that goes wrong there, such as a stream that was closed, reaches the task. A
+stream that nobody reads any more holds up those who print, as it does without this.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ _writing = threading.RLock()
 
 
 class Display:
-    """Shows what one attempt of a task prints; never raises for a stream's sake.
+    """Shows what one attempt of a task prints; never raises because of a stream.
 
     :param how: `PREFIXED` or `GROUPED`.
     :param label: of the task.
     :param attempt: its number, from 1 on.
     :param encoding: of what is printed; None if that is text.
-    :param block: where to keep a block until its end: like a list of bytes, and empty.
+    :param block: where a block is kept until its end, as in an empty list of bytes.
     """
 
     def __init__(
@@ -64,7 +64,8 @@ class Display:
         self._lines = Lines(encoding), Lines(encoding)
         self._block = ([] if block is None else block) if how == GROUPED else None
         self._looks: List[Optional[Tuple[Any, bool, str]]] = [None, None]
-        # Of a task that was ended another thread shows what there is, while it goes on.
+        # If a task is ended by force, another thread shows what there is, while the
+        # function goes on.
         self._changing = threading.RLock()
         self._ended = False  # no further block is shown
 
@@ -147,13 +148,13 @@ class Shown:
 
 
 def _cut(text: str) -> str:
-    """A text of which the middle is left out, as beginnings and ends tell apart."""
+    """A text, its middle left out if it is long: the ends tell labels apart."""
     half = WIDTH // 2
     return text if len(text) <= WIDTH else f"{text[: half - 3]}...{text[-half:]}"
 
 
 def _write(number: int, stream: Any, text: str) -> None:
-    """Write a text to a stream, or leave it to who takes all that is written here."""
+    """Write a text to a stream, or leave it to `streams.leader`, if there is one."""
     leader = streams.leader()
     if leader is not None:  # in a worker process, it is a part of what its task prints
         return leader(number, text)

@@ -11,9 +11,9 @@ LONGEST = 8192
 
 
 class Lines:
-    """Puts lines together, the same ones wherever the stream was cut into pieces.
+    """Puts lines together from pieces, wherever the stream was cut into these.
 
-    Of text between lone ``\\r`` a line has the last state, as on a terminal. Bytes that
+    Of a line with lone ``\\r`` the last state counts, as on a terminal. Bytes that
     cannot be decoded become backslash escapes.
 
     :param encoding: of the pieces; None if they are text.

@@ -1,9 +1,9 @@
 """The standard streams of this program, and what stands in for them in its threads.
 
-While a run shows what its tasks print, something else stands in for `sys.stdout` and
-`sys.stderr`: it leaves what a thread of a task writes to that task, and passes on all
-else. Nothing that was written goes anywhere but to the streams that are there when it
-is written, so that others can still capture it.
+While a run shows what its tasks print, a `StandIn` is in the place of `sys.stdout` and
+`sys.stderr`: what the thread of a task writes goes to what shows that task, and all
+else is passed on. Whatever is shown goes to the streams that are there at that moment,
+so that others can still capture it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 #: By their numbers.
 NAMES = "stdout", "stderr"
 
-#: By the thread, who takes what it writes.
+#: By the thread, what takes the texts that it writes.
 _writers: Dict[int, Write] = {}
 
-#: Who takes what all other threads write.
+#: What takes the texts that all other threads write.
 _leading: Optional[Write] = None
 
 _changing = threading.Lock()
@@ -114,9 +114,9 @@ def _lowest(number: int) -> Optional[StandIn]:
 
 
 def exchange(writer: Optional[Write]) -> Optional[Write]:
-    """From now on, leave to ``writer`` what the calling thread writes; who had it.
+    """Let ``writer`` take what the calling thread writes; the one before.
 
-    :param writer: None if it goes where all else goes.
+    :param writer: None: it goes where all else goes.
     """
     me = threading.get_ident()
     before = _writers.pop(me, None)
@@ -126,7 +126,7 @@ def exchange(writer: Optional[Write]) -> Optional[Write]:
 
 
 def lead(writer: Optional[Write]) -> None:
-    """From now on, leave to ``writer`` what threads write that have none of their own.
+    """Let ``writer`` take what is written by threads that have none of their own.
 
     :param writer: None if it goes where all else goes.
     """
@@ -135,7 +135,7 @@ def lead(writer: Optional[Write]) -> None:
 
 
 def leader() -> Optional[Write]:
-    """Who takes that now; see `lead`."""
+    """What takes that now: see `lead`."""
     return _leading
 
 
@@ -155,7 +155,7 @@ def install() -> None:
             stream = getattr(sys, name)
             if stream is not None and type(stream) is not StandIn:
                 upper = _stand_in(number, stream)
-                upper.beneath = stream  # or else what was `put` there the last time
+                upper.beneath = stream  # instead of what was `put` there before
                 setattr(sys, name, upper)
 
 
@@ -174,7 +174,7 @@ def uninstall() -> None:
 
 
 def _in_child() -> None:
-    """A fork has nobody who would take what it writes."""
+    """In a fork nothing takes what is written."""
     global _changing, _leading
     _changing, _leading = threading.Lock(), None
     _writers.clear()
