@@ -1,4 +1,4 @@
-"""Those who do the work, behind one narrow seam.
+"""What does the jobs, behind one narrow seam.
 
 =========  ==========================  =======================================
 worker     runs a job                  stops it
@@ -38,7 +38,7 @@ else:
 class Worker(Protocol):
     """What does the jobs of one slot."""
 
-    #: What it is at. The worker sets it when a job begins, and then looks whether it
+    #: What it is at. The worker sets it when a job begins, and then checks whether it
     #: has been dismissed. Its owner sets it to `NOTHING` before the next job.
     at_hand: AtHand
 

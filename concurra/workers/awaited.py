@@ -21,7 +21,7 @@ def when_imported(name: str, act: Callable[[], object]) -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Stands before all others until the module is asked for, and then goes."""
+    """The first finder until the module is asked for; then it removes itself."""
 
     def __init__(self, name: str, act: Callable[[], object]) -> None:
         self._name = name

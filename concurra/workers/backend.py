@@ -1,4 +1,4 @@
-"""What a pool's worker asks of what does its jobs: one for each kind of job."""
+"""What a worker of a pool has for each kind of job, and what it asks of that."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class CallQueue:
-    """Calls that may block, one after the other; there is a thread while there are any.
+    """Calls that may block, one after the other, in a thread that lasts while any wait.
 
     A thread that was struck (see `threads`) begins its call again, which must bear
     that.
@@ -43,7 +43,7 @@ class CallQueue:
             self._calls.remove(call)
             with self._lock:
                 self._served = bool(self._calls)
-            if self._served:  # others have relied on that
+            if self._served:  # others rely on a thread that there is not
                 self._serve()
             raise
 
@@ -67,5 +67,5 @@ class CallQueue:
             while calls:
                 calls[0]()
                 calls.popleft()
-            with self._lock:  # who came meanwhile has seen that there is a thread
+            with self._lock:  # whoever came meanwhile relies on this thread
                 self._served = bool(calls)

@@ -25,7 +25,7 @@ class Cancellable(Coroutine):  # type: ignore[type-arg]
         self.throw = coroutine.throw  # type: ignore[method-assign]
 
     def cancel(self) -> None:
-        """Cancel it, in its own thread; for any other, and it does not wait."""
+        """Cancel it, in its own thread; for any thread, and never blocks."""
         self._cancelled = True  # first: see `send`
         if self._task is not None:
             loop, task = self._task

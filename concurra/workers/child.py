@@ -71,14 +71,15 @@ def serve(
 ) -> None:
     """Do one job after another, until the pipe ends.
 
-    If it was closed in this process, that ends with the code `CUT_OFF`.
+    If a task has closed the pipe, the process ends with the code `CUT_OFF`.
 
+    :param pipe: this process's end of it.
     :param importing: see `ProcessWorker`; None in a process that was not forked.
     :param handlers: those that this process has inherited.
     :param initializer: called before the first job.
-    :param dump: where to write where it is if SIGTERM ends it.
     :param levels: of the program's loggers, if it wants the records of this process.
     :param shows: whether the program shows what tasks print.
+    :param dump: where SIGTERM has the stacks of this process written.
     """
     if POSIX:
         os.setsid()
@@ -88,8 +89,8 @@ def serve(
         os.register_at_fork(after_in_child=dump.forget)
     if importing is not None:
         mend_imports(importing)
-    # A fork of a daemon thread has one for its main thread, and threads of tasks would
-    # inherit that. There is no public way to say that it is none.
+    # The main thread of a process that a daemon thread has forked counts as a daemon,
+    # as would the threads that tasks start. There is no public way to change that.
     threading.current_thread()._daemonic = False  # type: ignore[attr-defined]
     unshared(pipe)
     send = pipe.send
@@ -142,7 +143,7 @@ def _forward(outbox: Outbox, pipe: Channel, levels: Levels) -> None:
 
 
 def _sender(outbox: Outbox, pipe: Channel) -> Act:
-    """Send what tasks print; what calls them so that this is done."""
+    """What calls functions so that what they print is sent."""
     from .printing import Sender
 
     def send(printed: Printed) -> None:
@@ -152,7 +153,7 @@ def _sender(outbox: Outbox, pipe: Channel) -> Act:
 
 
 class _AtHand:
-    """What the process is at, for who asks; made out of the note only then."""
+    """Tells what the process is at; made from the note only if somebody asks."""
 
     note: Optional[Note] = None
 
@@ -184,7 +185,7 @@ def _do(
     except Ended:
         raise
     except BaseException as error:  # SystemExit ends the task, not the worker
-        if pipe.received == known:  # an interrupt: an answer would be the next job's
+        if pipe.received == known:  # an interrupt: the next job would get the answer
             raise Ended from error
         if stage == CALLING:
             refusal = None if on is None else _refusal(on, error)

@@ -64,8 +64,8 @@ class Failure:
         return Failure, (self.text, self.trace, pickled, self.final, self.raised)
 
 
-#: The items of chunks that are at work in this process. If a call forks, and its child
-#: comes back from it, they are taken away from that: it must not go on with them.
+#: The items of chunks that are at work in this process. If a call forks and returns in
+#: the child, too, they are taken away there: the child must not go on with them.
 _items: Dict[int, List[Any]] = {}
 
 
@@ -74,9 +74,9 @@ def perform_chunk(
 ) -> Done:
     """Call a function with each of the items, and await what is to be awaited.
 
-    :param items: who empties it ends this, after the call that is at work.
+    :param items: emptied by whoever wants this to end after the call at work.
     :param on: see `Retry`; None if all errors are alike.
-    :param all_traces: whether all tracebacks are kept, and not the first alone.
+    :param all_traces: whether all tracebacks are kept, or only the first.
     """
     values: List[Any] = []
     failures: Dict[int, Failure] = {}
@@ -109,14 +109,14 @@ def _call(
     calls = map(func, items)
     while True:
         try:
-            values.extend(calls)  # what it was given before an error stays
+            values.extend(calls)  # what comes before an error stays
             if len(values) >= len(items):  # or they were taken away
                 return
-            raise StopIteration  # as a call has, which ends `extend`, not the items
+            raise StopIteration  # as a call has: it ended `extend`
         except BaseException as error:  # SystemExit ends the call, not the worker
             if not items:
                 raise  # they were taken away
-            if len(values) < len(items):  # or it was for another task, and came late
+            if len(values) < len(items):  # or else it came late, for another task
                 fail(len(values), error)
                 values.append(None)
 

@@ -5,8 +5,8 @@
     run ──> start in a session of its own ──> read its output until it ends ──> reap
                                                       ^
     stop: a signal to the group ──────────────────────┤ usually ends it
-          and a word to the waker: for the rest of ───┘ the session, and if it is
-                                                        forced, to read no more
+          and the waker: the rest of the session is ──┘ signalled, too; after a
+                                                        forced stop nothing is read
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 #: others hold it open.
 LINGER = 0.5
 
-#: Seconds for which the code of a command is waited for that somebody else has reaped.
-HEARSAY = 0.2
+#: Seconds for which the code of a command that somebody else has reaped is waited for.
+REAPED_BY_OTHERS = 0.2
 
 
 class CommandWorker:
     """Starts a program for each job; see `backend.Backend`.
 
-    :param drain: takes over the output that others hold open when a job has ended.
-    :param output: how what a job prints is shown, if it says nothing of that itself.
-    :param max_output: the same for the bytes that are kept of each stream.
+    :param drain: takes over pipes that others hold open when a job has ended.
+    :param output: how what a command prints is shown, unless it says that itself.
+    :param max_output: bytes of each stream that are kept, unless it says that itself.
     """
 
     mode: ExecutionMode = "subprocess"
@@ -168,7 +168,7 @@ class CommandWorker:
         self._guardian.start()
         if self._stopped:
             return Outcome.stopped()
-        waker = Waker()  # first: a command that lacks it would have run in vain
+        waker = Waker()  # first: without it the command would run in vain
         try:
             return self._attend(command, transcript, waker)
         finally:
@@ -179,8 +179,8 @@ class CommandWorker:
     def _attend(
         self, command: Command, transcript: Optional[Transcript], waker: Waker
     ) -> Outcome:
-        # Not under the lock: a program on a disk that does not answer can take its time
-        # to start, and who stops it must not wait for that.
+        # Not under the lock: a program on a disk that does not answer may take long to
+        # start, and a stop must not wait for that.
         process, group, ends = command_start.start(
             command, self._guardian, lambda: self._stopped
         )
@@ -213,7 +213,7 @@ class CommandWorker:
         return Outcome(SUCCESS, self.mode, result, warning=warning)
 
     def _show(self, group: ProcessGroup, waker: Waker) -> None:
-        """Let `stop` find what there is to stop; an earlier one is made up for."""
+        """Let `stop` find what there is to stop, and make up for an earlier one."""
         with self._lock:
             self._group = group
             self._waker = waker
@@ -268,7 +268,7 @@ class CommandWorker:
 def _sinks(
     command: Command, transcript: Optional[Transcript], display: Optional[Display]
 ) -> List[Sink]:
-    """Where what is read belongs, stream by stream."""
+    """Where what is read goes, stream by stream."""
     if transcript is None:
         return []
     kept = transcript.stdout, transcript.stderr
@@ -296,19 +296,19 @@ def _await_end(process: subprocess.Popen[bytes]) -> int:
         return process.wait()
     end = await_end(process.pid)
     if end is None:
-        return _told(process)
+        return _code_by_others(process)
     status: int = end.si_status
     return status if end.si_code == os.CLD_EXITED else -status
 
 
-def _told(process: subprocess.Popen[bytes]) -> int:
-    """The code that a process has by whoever reaped it, such as gevent's event loop.
+def _code_by_others(process: subprocess.Popen[bytes]) -> int:
+    """The code that whoever reaped a process sets, such as gevent's event loop.
 
-    It is not asked for one: a `Popen` that finds no child says 0.
+    The process is not polled: a `Popen` that finds no child says 0.
 
     :raises ChildProcessError: nobody tells.
     """
-    until = monotonic() + HEARSAY
+    until = monotonic() + REAPED_BY_OTHERS
     while process.returncode is None:
         if monotonic() >= until:
             raise ChildProcessError(

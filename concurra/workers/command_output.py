@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .max_output import Chunks
 
     class Sink(Protocol):
-        """Where what comes from a pipe belongs."""
+        """Where what comes from a pipe goes."""
 
         def append(self, data: bytes, /) -> None:
             """Take what has come."""
@@ -70,7 +70,7 @@ class Transcript:
         return "\n".join(parts)
 
     def last_line(self) -> str:
-        """The last line that has something in it, as it was left; of stdout, if any."""
+        """The last line that is not blank: of stdout, or else of stderr."""
         for chunks in (self.stdout, self.stderr):
             last = chunks if isinstance(chunks, list) else list(chunks)
             end = b"".join(last[-2:])[-LINE:]
@@ -119,7 +119,7 @@ class Output:
     """The pipes of a program that runs, and its end.
 
     :param pid: a child that nobody reaps meanwhile.
-    :param pipes: where what comes from each of them belongs.
+    :param pipes: where what comes from each of them goes.
     :param waker: ends a wait.
     """
 
@@ -152,7 +152,7 @@ class Output:
         return bool(self.open) or not self.ended
 
     def read(self, until: float = FOREVER) -> bool:
-        """Read until something ends, somebody wakes, or ``until``; whether woken."""
+        """Read until something ends, the waker wakes, or ``until``; whether woken."""
         left = until - monotonic()
         timeout = None if left == FOREVER else math.ceil(1000 * max(0.0, left))
         woken = False
@@ -168,7 +168,7 @@ class Output:
         return woken
 
     def _take(self, fd: int, event: int) -> None:
-        # An end without a last word need not be read.
+        # A pipe that has ended, and is empty, need not be read.
         data = b"" if event == select.POLLHUP else os.read(fd, CHUNK)
         if data:
             self.open[fd].append(data)
@@ -183,7 +183,7 @@ class Output:
 
 
 class Drain:
-    """Reads pipes to their ends, for nobody: who writes there is not to be held up.
+    """Reads pipes to their ends, so that nobody who writes there is held up.
 
     :param start: starts a call in a thread.
     """
@@ -249,10 +249,10 @@ class Drain:
 def read_in_threads(
     pipes: Dict[int, Sink], wait: Callable[[], object], seconds: float
 ) -> Set[int]:
-    """Where pipes cannot be polled: a thread for each, which closes it at its end.
+    """Read where pipes cannot be polled: in a thread for each, which also closes it.
 
     :param wait: waits for the end of the process.
-    :param seconds: how long after that the end of the pipes is waited for.
+    :param seconds: how long the ends of the pipes are waited for after that.
     :return: those that are still open.
     """
     left = set(pipes)
@@ -281,7 +281,7 @@ def close(ends: Iterable[int]) -> None:
 
 
 def decode(chunks: Iterable[bytes]) -> str:
-    """Text with its newlines made uniform, as `subprocess` does it; never fails."""
+    """Text with uniform newlines, as `subprocess` makes it; never fails."""
     return _written(chunks).replace("\r", "\n")
 
 

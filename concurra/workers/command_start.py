@@ -22,20 +22,21 @@ if TYPE_CHECKING:
 
     from ..tasks import Command
 
-#: Seconds for which a program is tried again that another holds open for writing. A
-#: fork between its opening and its closing does, until the child has become another
-#: program.
+#: Seconds for which a start is tried again while somebody holds the program open for
+#: writing. A child that was forked between its opening and its closing does, until it
+#: has become another program.
 BUSY = 2.0
 
 
 def start(
     command: Command, guardian: Guardian, stopped: Callable[[], bool]
 ) -> Tuple[subprocess.Popen[bytes], ProcessGroup, List[int]]:
-    """Start it; also the ends of pipes from which its output is to be read.
+    """Start a command; also the ends of pipes from which its output is to be read.
 
-    If that is not captured, it gets a pipe to be known by, and never uses it.
+    If the output is not captured, the command inherits a pipe that is never used, by
+    which the guardian can find it.
 
-    :param stopped: whether it is not wanted any more.
+    :param stopped: whether the command is not wanted any more.
     """
     if not command.capture_output:
         _flush()
@@ -106,7 +107,7 @@ def _open(command: Command, pipes: List[int]) -> subprocess.Popen[bytes]:
 
 
 def _input(command: Command) -> int:
-    """What it reads, as `Popen` takes it: a file, so that nobody waits for anybody."""
+    """What it reads, as `Popen` takes it: a file, which nobody has to feed."""
     if command.input is None:
         return subprocess.DEVNULL
     file = nameless_file()
@@ -152,7 +153,7 @@ def _environment(changes: Dict[str, Optional[str]]) -> Dict[str, str]:
 
 
 def _flush() -> None:
-    """What was printed earlier is to be seen before what the command prints."""
+    """Write out what was printed before, so that it comes before the command's."""
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         try:
             stream.flush()  # type: ignore[union-attr]

@@ -9,11 +9,11 @@
                           all else ───────────────────────> receive, unpickle, done
                           its end ────────────────────────> reap, done
 
-The dispatcher neither blocks nor calls the user's code, so a reply is plain to it only
-if the arguments were, which go with the outcome. A job's ``done`` is called by
-whoever takes the job away from its worker, so it is called once. An exception that was
-meant for a task may strike all other threads late, see `threads`. Then the process is
-given up, and the job has the outcome that has come, or is lost.
+The dispatcher neither blocks nor calls the user's code. So it passes on a reply itself
+only if the arguments were plain, too, as these are released with the outcome. A job's
+``done`` is called by whoever takes the job away from its worker, so it is called once.
+An exception that was meant for a task may strike all other threads late, see `threads`.
+Then the process is given up, and the job has the outcome that has come, or is lost.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class _Job:
-    """A job that was packed, until its outcome is told.
+    """A job from when it is packed until its outcome is told.
 
     :param done: called once, see `tell`. It lets go of the call.
     :param simple: see `Names.place`.
@@ -62,11 +62,11 @@ class _Job:
     def __init__(self, message: Message, done: Done, simple: bool) -> None:
         self.message = message
         self.simple = simple
-        #: As soon as it has come, which may be before the job is taken away.
+        #: Set as soon as it has come, which may be before the job is taken away.
         self.outcome: Optional[Outcome] = None
-        #: The process has received some of it.
+        #: Whether the process has received some of it.
         self.began = False
-        #: A thread is sending it, which sees to it if the process ends meanwhile.
+        #: Whether a thread is sending it, and sees to it if the process ends meanwhile.
         self.sending = False
         self._untold = [done]
 
@@ -124,7 +124,7 @@ class DispatchedWorker(ProcessWorker):
             return self._see_end()
         job = self._job
         try:
-            # First: from the moment on at which it is in no pipe, nobody else sees it.
+            # First: once an answer has left the pipe, nothing else shows that it came.
             self._arriving = job is not None and (job.began or job.sending)
             message = self._channel.arrive()
         except Ended:
@@ -213,8 +213,8 @@ class DispatchedWorker(ProcessWorker):
             self._ended = True  # before it received any of it
         except BaseException as error:
             return self._give_up(job, error, serving)
-        # Who sees the end meanwhile notes it first and looks at this after that, so one
-        # of the two takes the job.
+        # Whoever sees the end meanwhile notes it first, and looks at `sending` after
+        # that: so one of the two takes the job.
         job.sending = False
         if self._ended:
             self._see_end()
@@ -262,7 +262,7 @@ class DispatchedWorker(ProcessWorker):
                 self._ready = self._starts.good = True
             if job is None:
                 if ready:
-                    self.retire()  # it has answered what nobody asked
+                    self.retire()  # an answer without a job
             elif ready:
                 job.outcome = self._finish(message)
                 self._job = None
@@ -311,11 +311,11 @@ class DispatchedWorker(ProcessWorker):
     def _give_up(
         self, job: Optional[_Job], error: BaseException, serving: bool = False
     ) -> None:
-        """It is not known how far a message has come: the process can only end.
+        """End the process, as it is not known how far a message has come. Idempotent.
 
-        The job at hand then is told of. Idempotent.
+        The job at hand has its outcome by that.
 
-        :param job: what was at hand when that began which ``error`` has cut short.
+        :param job: the job at hand when what ``error`` has cut short began.
         """
         if job is not None and job.told:
             return report(error)

@@ -6,11 +6,11 @@
     pipe, pidfd ──┼──> epoll ──> worker.serve() ──> done(outcome, serving=True)
     pipe, pidfd ──┘                  └── all that may take its time ──> threads
 
-It never blocks but to wait for all of them, and never runs the user's code. It is no
+It only ever waits for all of them at once, and never runs the user's code. It is no
 thread of the cache, so no exception that was meant for a task can strike it late. It
 starts with the first worker. A worker that raises is broken off, which the others do
-not notice. If the thread breaks itself, all workers are: each job of theirs gets its
-outcome, and what broke the thread escapes from it.
+not notice. If the thread itself breaks, all workers are broken off: each of their jobs
+gets its outcome, and what broke the thread escapes from it.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class Dispatcher:
         self.threads = threads
         #: Whether it serves nobody any more.
         self.closed = False
-        # Held while files are added or removed: the number of one that is closed may be
-        # another's the next moment.
+        # Held while files are added or removed: once a file is closed, another one may
+        # get its number.
         self._lock = threading.Lock()
         self._served: Dict[int, Served] = {}
         self._files: Optional[_Files] = None

@@ -1,4 +1,4 @@
-"""Where a worker process was when SIGTERM has ended it.
+"""Where a worker process was when SIGTERM ended it.
 
 ::
 
@@ -9,9 +9,9 @@
     reads the file when it has ended <────── goes on to what SIGTERM would do anyway
 
 So nothing else is sent, and nobody waits. The stacks are written by C code, also of a
-process that holds the interpreter's lock for ever. Python still takes the signal for
-one that has its default. A task that sets up a handler of its own replaces this one:
-then the process tells nothing, as one does that was killed.
+process that holds the interpreter's lock for ever. To Python the signal still has its
+default. A task that sets up a handler of its own replaces this one: then the process
+tells nothing, like one that was killed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SILENCE: Final = "(Where it was is not known: its process did not tell.)\n"
 
-#: Seconds after a stop for which who reads waits for the end of the process.
+#: Seconds after a stop for which a reader waits for the end of the process.
 PATIENCE: Final = 0.2
 
 #: Bytes of a dump that are looked at. The main thread's stack is the last.
@@ -56,7 +56,8 @@ class Dump:
         self._until: Optional[float] = None
         self._starting = False
         self._text = ""
-        # Held by whoever reads or closes the file: its number may be another's then.
+        # Held by whoever reads or closes the file: once it is closed, its number may be
+        # that of another.
         self._lock = threading.RLock()
         self._pid = os.getpid()
 
@@ -140,9 +141,9 @@ class Dump:
             pass  # a task has closed the file
 
     def forget(self) -> None:
-        """In a process that was forked by a task: write nothing of that.
+        """In a process that a task has forked: write nothing about that process.
 
-        The number of the file stays in use, or else it would be another file's.
+        The number of the file stays in use, so that no other file gets it.
         """
         if self._fd is not None:
             nowhere = os.open(os.devnull, os.O_WRONLY)

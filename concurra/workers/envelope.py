@@ -78,7 +78,7 @@ class Envelope:
     """A call with one attempt at a job in it.
 
     :param name: what an executor may show of it.
-    :param token: is in no other one. Some executors run equal calls only once.
+    :param token: unique, as some executors run equal calls only once.
     :param payload: the rest, pickled.
     :param version: of the concurra that has made it.
     :param keeps: whether what it returns is the result itself, which stays there. It
@@ -123,7 +123,7 @@ def _version() -> str:
 def contents(job: Job) -> Tuple[Any, Tuple[Any, ...]]:
     """What is to be put into an envelope, and the arguments that go beside it.
 
-    They are left to the executor, which may look for its own futures in them.
+    These are left to the executor, which may look for its own futures in them.
 
     :raises BaseException: a result that it refers to does not fit there.
     """
@@ -145,7 +145,7 @@ def enclose(
 ) -> Envelope:
     """An envelope with what `contents` has returned.
 
-    :param limits: what holds for commands.
+    :param limits: for commands.
     :param keeps: see `Envelope`.
     :raises BaseException: it cannot be pickled.
     """
@@ -213,7 +213,7 @@ def _outcome(version: str, payload: bytes, args: Tuple[Any, ...]) -> Outcome:
 
 
 def _at_work(work: Callable[[], Outcome], about: Any) -> Outcome:
-    """Do it in a thread that is known to be at this task, and has no event loop."""
+    """Do it in a thread without an event loop, where `current_task` knows the task."""
     label, attempt, left, _ = about
     deadline = None if left is None else monotonic() + left
     outcomes = []
@@ -329,7 +329,7 @@ def _not_readable(error: BaseException) -> Outcome:
 
 
 def _dumps_code(value: Any) -> bytes:
-    """What has functions in it; of modules that others cannot import by value."""
+    """Pickle what has functions in it; with cloudpickle, if that is there."""
     try:
         from cloudpickle import dumps
     except ImportError:
@@ -346,7 +346,7 @@ class _Nowhere:
 
 
 def _prove(value: Any) -> None:
-    """Pickle a value as far as that shows whether it can be, without a copy.
+    """Check that a value can be pickled, without a copy of it.
 
     :raises BaseException: it cannot.
     """
@@ -368,5 +368,5 @@ def _dumps_value(value: Any) -> bytes:
     return _dumps_code(value)
 
 
-#: The last of this module: who finds it there finds all of it.
+#: The last of this module: whoever finds it finds the whole module.
 LOADED: Final = Envelope

@@ -53,12 +53,12 @@ _NO_NOTE: Final[Note] = ("", 1, None, None)
 
 
 class ExecutorPool(Pool):
-    """What the workers of a run share that has an executor; see `Workers`.
+    """What the workers of a run with an executor share; see `Workers`.
 
     :param executor: the user's.
-    :param local: the ids of jobs that are done in this process; what is made during the
-        run may have them once more, and says itself where it is done.
-    :param kept: likewise, of jobs whose results stay with the executor.
+    :param local: the ids of jobs that are done in this process. Jobs that are made
+        during the run may have the same ids, and tell themselves where they are done.
+    :param kept: the ids of jobs whose results stay with the executor.
     :param commands: whether there are commands among the local ones.
     :param grace: seconds that the end waits for cancels that are on their way.
     :param max_output: see `CommandWorker`.
@@ -98,16 +98,16 @@ class ExecutorPool(Pool):
             getattr(executor, "cancel", None)
         )
 
-    def hire(self, done: Done) -> ExecutorsWorker:
+    def hire(self, done: Done) -> ExecutorPooledWorker:
         """See `Workers.hire`."""
-        return ExecutorsWorker(self, done)
+        return ExecutorPooledWorker(self, done)
 
     def token(self) -> str:
-        """Another one with each call, in all the world."""
+        """A new one with each call, which no other program has either."""
         return f"{self._name}-{next(self._numbers)}"
 
     def withdraw(self, submission: Submission) -> None:
-        """Have one cancelled soon, with all that are to be by then.
+        """Have a submission cancelled soon, together with others that wait for that.
 
         :raises RuntimeError: there can be no thread.
         """
@@ -154,7 +154,7 @@ class ExecutorPool(Pool):
     def keep(self, name: str, future: Any) -> RemoteResult:
         """What stands for the result of a future; it is kept till the end of the run.
 
-        That is the latest: see `Releasing`.
+        Usually it is released before: see `ReleaseReader`.
         """
         result = RemoteResult(name, future)
         with self._lock:
@@ -174,20 +174,20 @@ class ExecutorPool(Pool):
         super().close()
 
 
-class ExecutorsWorker(PooledWorker):
+class ExecutorPooledWorker(PooledWorker):
     """A worker with an executor for all jobs that are not done here."""
 
     def __init__(self, pool: ExecutorPool, done: Done) -> None:
         super().__init__(pool, done)
         self._local = pool.local
-        self._backends[EXECUTOR] = ExecutorWorker(pool)
+        self._backends[EXECUTOR] = ExecutorBackend(pool)
 
     def _kind(self, job: Job) -> str:
         here = id(job) in self._local if job.here is None else job.here
         return job.kind if here else EXECUTOR
 
 
-class ExecutorWorker:
+class ExecutorBackend:
     """Hands jobs to an executor; see `backend.Backend`."""
 
     mode = MODE

@@ -48,7 +48,7 @@ class Exit:
             self._poll = select.poll()
             self._poll.register(pipe.source, select.POLLIN)
             self._poll.register(self._sign, select.POLLIN)
-        # What it has sent between the look at each is there at a second look.
+        # A second look finds what it has sent between the looks at the pipe and at it.
         return self._shows_pipe(self._poll.poll()) or self._shows_pipe(
             self._poll.poll(0)
         )

@@ -128,8 +128,8 @@ def _warned_for_a_reason() -> Iterator[None]:
 
     where = re.compile(r"multiprocessing\.popen_fork$")
     text = re.compile("This process .* is multi-threaded")
-    # Not by a function of `warnings`: they have warnings given once more that were
-    # given, and what others change in other threads meanwhile has to stay.
+    # Not by a function of `warnings`: these have earlier warnings given once more, and
+    # would undo what other threads change meanwhile.
     ignored = ("ignore", text, DeprecationWarning, where, 0)
     _ignored.append(ignored)
     filters: List[Any] = warnings.filters
@@ -185,8 +185,9 @@ def rehearse_start() -> None:
 def refuse_starts() -> None:
     """The program is ending: from now on `starting` and `forking` raise.
 
-    Who is at it goes on first: the fork server, or a half started worker, would print a
-    traceback if it was left alone. Not for ever: the thread may hang.
+    Starts that have begun go on first: a fork server, or a worker that is half started,
+    would print a traceback if it was left alone. The wait is bounded, as the thread
+    that starts them may hang.
     """
     global _ending
     with _turn:

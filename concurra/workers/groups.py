@@ -1,4 +1,4 @@
-"""What every child process has in common, until it has been reaped.
+"""Process groups: what every child process has in common, until it has been reaped.
 
 ::
 
@@ -66,7 +66,7 @@ class ProcessGroup:
     ) -> None:
         self.pid = pid
         self.guardian = guardian
-        self._survivors = ""  # who is known to be left after all that could be done
+        self._survivors = ""  # the processes that could not be killed, in words
         self._lock = threading.Lock()
         self._reaped = False
         self._lost = lost
@@ -174,7 +174,7 @@ class ProcessGroup:
         self._gone.wait(max(0.0, timeout))
 
     def look_for_survivors(self) -> None:
-        """Look who is left after a stop that was forced; takes a while if it is any."""
+        """Look who is left after a forced stop; takes a while if anybody is."""
         self.wait(sessions.DYING)
         if not self._gone.is_set():
             living = self.sweep()
@@ -187,7 +187,7 @@ class ProcessGroup:
             self._survivors = sessions.names([pid for pid, *_ in living], "a process")
 
     def tell_survivors(self, remark: Remark) -> None:
-        """Tell who is left of those that could not be killed."""
+        """Note in a remark who could not be killed."""
         if self._survivors:
             who = self._survivors
             remark.text = f"Still running, as it could not be killed: {who}"
@@ -254,7 +254,7 @@ def has_ended(pid: int) -> bool:
 
 
 def _signal_group(group: int, number: int, leader: bool) -> None:
-    """Signal a group; with ``leader``, or its leader before that has made it."""
+    """Signal a group; with ``leader``, its leader if there is no group yet."""
     if not POSIX:
         if leader:
             tree = ["taskkill", "/F", "/T", "/PID", str(group)]

@@ -54,7 +54,7 @@ def mend_imports(kept: Collection[str]) -> None:
             else:
                 del sys.modules[name]
                 forgotten.append(f"{name}.")
-    # A package finds its modules as attributes, which each is made when it is imported.
+    # A package has its modules as attributes, which are set when they are imported.
     for name in list(sys.modules) if forgotten else ():
         if name.startswith(tuple(forgotten)) and name not in kept:
             # Some extensions refuse to be loaded twice.

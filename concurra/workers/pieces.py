@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Message = List[Union[bytes, memoryview]]
 
 #: Bytes that are received at once, if it is not known yet where they are to go; and
-#: from which on a buffer is large. Bytes are by the pickler's own measure, the same.
+#: from which on a buffer is large. The pickler has the same limit for large bytes.
 CHUNK = 1 << 16
 
 #: Pieces, and bytes, that one system call can move on every system.
@@ -37,7 +37,7 @@ class Pieces:
 
     def write(self, piece: Union[bytes, bytearray]) -> None:
         """Keep a piece, which is a large object itself or a frame of small ones."""
-        # An array of bytes could not be resized by its owner while we have it.
+        # A bytearray could not be resized by its owner while we hold a view of it.
         self._pickle.append(piece if type(piece) is bytes else bytes(piece))
 
     def in_band(self, buffer: pickle.PickleBuffer) -> bool:

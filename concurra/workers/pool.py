@@ -27,7 +27,7 @@ class Pool:
     :param threads: where to do what may take its time.
     :param context: how to start processes for functions; None to call them in threads.
     :param commands: whether the run has commands.
-    :param width: tells how many processes can be at work at once.
+    :param width: how many processes can be at work at once.
     :param fallback: whether a function that cannot be pickled is called in a thread.
     :param max_tasks: jobs that a process does until it is replaced; None for no limit.
     :param grace: seconds that a process has to end by itself at the end of the run.
@@ -35,7 +35,7 @@ class Pool:
     :param initializer: called by each worker for functions before its first task.
     :param forward_logs: see `Processes`.
     :param output: see `CommandWorker`, and so for ``max_output``.
-    :param labels: whether there are commands with an output of their own.
+    :param labels: whether commands have an ``output`` of their own.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class Pool:
         return ThreadWorker("thread", self.initializer, *self._performer())
 
     def _performer(self) -> Sequence[Callable[..., Any]]:
-        """What calls the functions of a worker, and what is called if one goes on."""
+        """What calls the functions of a worker, and what is told if one goes on."""
         if self._printing is None:
             return ()
         performer = self._printing.performer(self.threads.start_soon)

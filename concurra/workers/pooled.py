@@ -29,8 +29,9 @@ class PooledWorker:
     """Does every job of a run; see `Worker`.
 
     What is at hand is set in one place, `_use`, in this order: it is shown, then looked
-    whether the worker was dismissed, then the job begins. `dismiss` and `stop` say so
-    first and look after that. So one of the two sides always sees the other.
+    whether the worker was dismissed, then the job begins. `dismiss` and `stop` note
+    that first, and look at what is at hand after it. So one of the two sides always
+    sees the other.
     """
 
     def __init__(self, pool: Pool, done: Done) -> None:
@@ -61,7 +62,7 @@ class PooledWorker:
     ) -> Optional[Outcome]:
         """See `Worker.begin`."""
         try:
-            if job is None:  # its task has been ended: this was dismissed before
+            if job is None:  # its task was ended, and this dismissed before that
                 return Outcome.stopped()
             self._note = note
             if id(job) in self._pool.unpicklable:
@@ -226,4 +227,4 @@ def close_backend(worker: Backend) -> None:
     try:
         worker.close()
     except OSError:
-        pass  # it can be no more than left alone
+        pass  # nothing more can be done

@@ -82,7 +82,7 @@ class ProcessWorker:
     :param initializer: called there before the first task.
     :param pass_on: called with each log record from there, if that is wanted.
     :param display: makes what shows what an attempt prints, if that is wanted.
-    :param starts: told whether it comes to be ready.
+    :param starts: told whether it becomes ready.
     """
 
     mode: ExecutionMode = "process"
@@ -175,15 +175,15 @@ class ProcessWorker:
                 rehearse_start()
                 with explained(context, self._starts):
                     self._process.start()
-                # Out of the book by which `multiprocessing` waits at the end of the
-                # program, and reaps processes behind our back.
+                # Removed from the set of processes that `multiprocessing` reaps behind
+                # our back, and waits for at the end of the program.
                 process._children.discard(self._process)  # type: ignore[attr-defined]
             pid = self._process.pid
             assert pid is not None
             self._exit = child = Exit(pid, self._process.sentinel)
             self._group = ProcessGroup(pid, guardian, child.is_reaped)
         except BaseException:
-            if self._process.pid is not None:  # nobody would see to it later
+            if self._process.pid is not None:  # nobody else would
                 destroy(self._process.pid, self._process.join)
                 with suppress(ValueError):  # somebody else has reaped it
                     self._process.close()
@@ -291,7 +291,7 @@ class ProcessWorker:
             self._arriving = False
 
     def _is_aside(self, message: Any) -> bool:
-        """Whether a message was logged or printed; it is passed on, or shown, then."""
+        """Whether a message is a log record or output; if so, pass it on or show it."""
         if type(message) is not tuple or message[0] not in (LOGGED, PRINTED):
             return False
         if message[0] == PRINTED:
@@ -302,7 +302,7 @@ class ProcessWorker:
         return True
 
     def _read(self) -> Any:
-        """The next message; a reply that cannot be unpickled is one that says so."""
+        """The next message; for a reply that cannot be unpickled, one that says so."""
         known = self._pipe.received
         try:
             message = self._pipe.receive()
@@ -315,7 +315,7 @@ class ProcessWorker:
             raise
         except BaseException as error:  # the user's __setstate__ may do anything
             if self._pipe.received == known:
-                raise  # a reply that is still to come is not to answer the next job
+                raise  # or else a late reply would answer the next job
             return ANSWERING, *not_recorded(error)
 
     def _finish(self, reply: Any) -> Outcome:

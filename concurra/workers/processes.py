@@ -43,7 +43,7 @@ class Processes:
             options["pass_on"] = self.log_forwarding
         #: Whether no thread waits for them.
         self.elsewhere = can_dispatch()
-        #: The one that serves them now, if that is so and there are any.
+        #: What serves them, if no thread waits for them; made with the first.
         self.dispatcher: Optional[Dispatcher] = None
         self._context = context
         self._guardian = guardian
@@ -55,7 +55,7 @@ class Processes:
     def make(self) -> ProcessWorker:
         """Start one.
 
-        :raises Hopeless: none has ever come to be ready.
+        :raises Hopeless: several have failed, and none has ever become ready.
         """
         self._starts.check()
         first = self._context, self._guardian

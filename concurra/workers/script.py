@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .starts import Starts
 
-#: Seconds that a server has to end that has closed its pipe.
+#: Seconds that a fork server has to end once it has closed its pipe.
 DYING = 0.1
 
 ADVICE = "put the function into a module"

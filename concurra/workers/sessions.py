@@ -76,7 +76,7 @@ class Census:
     """The members of all sessions; many may ask at once, and few have to look.
 
     A look at all processes takes milliseconds, and what it has found answers all who
-    asked before it began: those who have waited for another's look.
+    asked before it began, and waited while others looked.
     """
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class Census:
     ) -> Optional[List[Member]]:
         """Who belongs to a session, zombies included; None if that cannot be seen.
 
-        :param asked: when this was to be known; now, unless many are asked for.
+        :param asked: an earlier look will do if it began after this moment; None: now.
         """
         if not SEES:
             return None

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class Handlers:
-    """The handlers in the process in which this is made, or unpickled.
+    """The handlers that a process has when this is made, or unpickled, in it.
 
-    That is, before the worker runs. Whoever sets up one in between means the worker:
-    `coverage` does, which hooks the start of processes.
+    That is before the worker runs. A handler that is set up in between is meant for the
+    worker: `coverage` sets one up, as it hooks the start of processes.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
-"""Whether new processes of a run come to be ready at all.
+"""Whether new processes of a run become ready at all.
 
-A script that is imported by its workers may raise there, each time: it has no guard, or
-a module that is missing in them. Then two processes for each task, and their
-tracebacks, would tell no more than the first few.
+A script that its workers import may raise there each time: it has no guard, or needs a
+module that is missing there. Then two processes for each task, and their tracebacks,
+would tell no more than the first few.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, Optional, Set
 
-#: So many fail, and none has ever been ready, until no more are started.
+#: After so many failures, with none ever ready, no more are started.
 MANY: Final = 3
 
 
 class Hopeless(Exception):
-    """No process is started, as none has come to be ready; with the error of these."""
+    """No more processes are started, as none became ready; with their error."""
 
 
 class Starts:
@@ -32,7 +32,7 @@ class Starts:
     def failed(self, error: str, exitcode: Optional[int]) -> None:
         """A process has ended before it was ready.
 
-        One that was killed does not count: the next one may not be.
+        If it was killed that does not count: the next one may not be.
 
         :param exitcode: None if it is not known.
         """
@@ -44,7 +44,7 @@ class Starts:
 
         It counts once, however many have waited for it.
 
-        :param killed: whether it is known that it was.
+        :param killed: whether it is known to have been killed.
         """
         if pid not in self._servers:
             self._servers.add(pid)
@@ -52,7 +52,7 @@ class Starts:
                 self._count(error)
 
     def _count(self, error: str) -> None:
-        self._error = error  # first: who looks reads it after the number
+        self._error = error  # first: it is read after the number
         self._failed += 1
 
     def check(self) -> None:

@@ -53,9 +53,9 @@ class Submission:
         self.arrived = False
 
     def prepare(self) -> None:
-        """Fetch what a command is to have of others, then submit it; never raises.
+        """Fetch the results that a command refers to, then submit it; never raises.
 
-        That may block, and others are not to wait for it.
+        That may block, and other submissions must not wait for it.
         """
         job = self._job
         try:
@@ -112,11 +112,11 @@ class Submission:
             pass
 
     def cancel(self) -> None:
-        """Cancel it, and tell so, unless it goes on to its end; never raises."""
+        """Cancel it, and tell that it was stopped, if it can be; never raises."""
         future = self._future
         try:
             if future is not None and (self.arrived or future.cancel() is False):
-                return  # or has come to it
+                return  # it goes on to its end, or has come to it
         except BaseException:  # what becomes of it is not known
             return
         self._future = future = None
@@ -132,7 +132,7 @@ class Submission:
         return future
 
     def cancelled(self) -> None:
-        """Its future has been; tell so."""
+        """Its future has been cancelled: tell that it was stopped."""
         self._tell(Outcome.stopped())
 
     def _arrive(self, future: Any) -> None:
@@ -164,7 +164,7 @@ class Submission:
         self._tell(outcome)
 
     def _returned(self, reply: Any) -> Outcome:
-        """The outcome that the executor gives back, if it is one."""
+        """The outcome in what the executor gives back, if there is one."""
         try:
             return outcome_of(reply)
         except Exception:
@@ -175,7 +175,7 @@ class Submission:
         return _fault(error)
 
     def _kept(self, name: str, future: Any) -> Outcome:
-        """The outcome of what has left its result there."""
+        """The outcome of a job whose result stays with the executor."""
         try:
             if future.status != "finished":
                 future.result()  # raises what has happened

@@ -59,7 +59,8 @@ class Surroundings:
         except OSError:
             pass  # nobody may read it: tasks that leave it are to come back themselves
         self._streams = sys.stdin, sys.stdout, sys.stderr
-        #: What the last task left that had others: its threads may be printing there.
+        #: The streams that the last task to replace them has left: its threads may be
+        #: printing there.
         self._left: Sequence[Any] = ()
         self._open = [stream for stream in self._streams if _is_open(stream)]
         self._environ = dict(os.environ)

@@ -30,10 +30,10 @@ _forks = 0
 def perform(call: Call) -> Any:
     """Call the function; if it is ``async def``, wait for it in a loop of its own.
 
-    What it sets of the context is gone after that, as it is a copy.
+    It runs in a copy of the context, so what it sets there is gone afterwards.
 
-    A function may fork, and its child come back from it as well. The child's way ends
-    here: it must not go on as if it were the runner.
+    If the function forks, and returns in the child as well, the child ends here: it
+    must not go on as if it were the runner.
     """
     forks = _forks
     run = call.context.copy().run
@@ -139,7 +139,7 @@ class ThreadWorker:
         self.stack = Stack(ThreadWorker.begin.__code__)
         self._at_work = AtHand(mode, place=self.stack)
         self._dismissed = False
-        # Most of what a task keeps would be this, if each had its own.
+        # Shared, as it would be most of what a finished task keeps.
         self._returned_none = Outcome(SUCCESS, mode)
 
     @property

@@ -13,12 +13,12 @@
 What is large goes straight from where it lies into the socket, and from there straight
 to where it stays. A small message takes one system call at each end.
 
-The ends take turns: who has sent receives next. A message that cannot be unpickled is
-read to its end all the same, so it does not spoil the next one.
+The ends take turns: whoever has sent receives next. A message that cannot be unpickled
+is read to its end all the same, so it does not spoil the next one.
 
-A message is *plain* if to unpickle it calls no code but that of `pickle`. Who receives
-for many others takes such a message itself, and leaves all others to another thread. A
-*record* may come at any time, besides those whose turn it is.
+A message is *plain* if only code of `pickle` runs when it is unpickled. The dispatcher,
+which receives for many, takes such messages itself, and leaves others to other threads.
+A *record* may come at any time, besides those whose turn it is.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _UNKNOWN = -1
 _HEAD = HEAD.size
 _NO_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
-# Who sends to an end that has gone gets an error. The signal that comes with it would
+# Sending to an end that has gone raises an error. The signal that comes with it would
 # end programs that have left it at its default; macOS takes no flag, but an option.
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 _SO_NOSIGPIPE = 0x1022 if sys.platform == "darwin" else None
@@ -96,7 +96,7 @@ class Channel(Protocol):
     def send(self, message: Message) -> None:
         """Send a message, and forget it.
 
-        Who ends in the middle of it is noticed by `receive`.
+        If the other end goes in the middle of it, `receive` notices.
 
         :raises Ended: nobody has received any of it.
         """

@@ -25,7 +25,7 @@ from concurra.threads import ThreadCache
 from concurra.workers.command import CommandWorker
 from concurra.workers.dispatched import DispatchedWorker
 from concurra.workers.dispatcher import Dispatcher, can_dispatch
-from concurra.workers.executor import ExecutorPool, ExecutorWorker
+from concurra.workers.executor import ExecutorBackend, ExecutorPool
 from concurra.workers.guardian import Guardian
 from concurra.workers.pool import Pool
 from concurra.workers.pooled import PooledWorker
@@ -95,7 +95,7 @@ class Dispatched(DispatchedWorker):
         close_threads(self.threads)
 
 
-class Executors(ExecutorWorker):
+class Executors(ExecutorBackend):
     """With an executor of its own, which has one process; closed with it."""
 
     def __init__(self, guardian: Guardian) -> None:
