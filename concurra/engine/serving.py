@@ -206,7 +206,7 @@ class Serving:
                     self._let_others_come()
                 self._tell()
         worker = slot.worker
-        if worker is not None and worker.retired and slot.state == COMING:
+        if worker is not None and worker.unreaped and slot.state == COMING:
             self._let_others_come()
             worker.reap()
         state, task = self._come(slot)

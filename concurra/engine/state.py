@@ -198,7 +198,7 @@ class RunState(Stopping):
         if slot.state != AT_WORK:
             return
         worker: Any = slot.worker
-        if follow and not (events.unread or worker.retired):
+        if follow and not (events.unread or worker.unreaped):
             full = slots.staff >= self._limit.now and not slots.parked
             if full or not plan.ready.more_than(slots.count[COMING] + 1):
                 if self.timed:

@@ -52,8 +52,8 @@ class Worker(Protocol):
     #: be asked, or what it prints is shown with its label.
     remote: bool
 
-    #: Whether something of the last job must be cleared away before the next one.
-    retired: bool
+    #: Whether something is left of the last job: `reap` comes before the next one.
+    unreaped: bool
 
     def is_quick(self, job: Any) -> bool:
         """Whether `begin` would neither block nor call the user's code."""
@@ -65,7 +65,7 @@ class Worker(Protocol):
         """
 
     def reap(self) -> None:
-        """Clear away what is `retired`; this may take its time."""
+        """Clear away what is left of the last job; this may take its time."""
 
     def retire(self) -> None:
         """Let what is idle end by itself; its time for that begins now. Never blocks.

@@ -36,7 +36,7 @@ class PooledWorker:
 
     def __init__(self, pool: Pool, done: Done) -> None:
         self.at_hand = NOTHING
-        self.retired = False
+        self.unreaped = False
         self.elsewhere = pool.elsewhere
         self.remote = pool.remote
         self.thread: Optional[int] = None
@@ -53,7 +53,7 @@ class PooledWorker:
     def is_quick(self, job: Job) -> bool:
         """See `Worker.is_quick`."""
         backend = self._backends.get(self._kind(job))
-        if backend is None or self.retired or id(job) in self._pool.unpicklable:
+        if backend is None or self.unreaped or id(job) in self._pool.unpicklable:
             return False
         return backend.is_quick(job)
 
@@ -90,7 +90,7 @@ class PooledWorker:
             if self._spent is not None:
                 close_backend(self._spent)
                 self._spent = None
-                self.retired = False
+                self.unreaped = False
 
     def retire(self) -> None:
         """See `Worker.retire`."""
@@ -207,7 +207,7 @@ class PooledWorker:
         spent = self._backends.pop(kind, None)
         if spent is not None:  # or else this worker has been abandoned meanwhile
             self._spent = spent
-            self.retired = True
+            self.unreaped = True
 
     def _make_room(self, kind: str) -> bool:
         """Close what is for other kinds of jobs; whether there was any."""

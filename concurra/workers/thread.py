@@ -119,7 +119,7 @@ class ThreadWorker:
 
     spent = False
     sent = False
-    retired = False
+    unreaped = False
     elsewhere = False
     remote = False
     note: Optional[Note] = None
@@ -186,7 +186,7 @@ class ThreadWorker:
         return self.begin(call)
 
     def reap(self) -> None:
-        """Nothing is ever retired."""
+        """Nothing is ever unreaped."""
 
     def retire(self) -> None:
         """Nothing is ever idle."""

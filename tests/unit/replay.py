@@ -21,7 +21,7 @@ class Hand:
 
     def __init__(self) -> None:
         self.at_hand = NOTHING
-        self.retired = False
+        self.unreaped = False
         self.dismissed = False
 
     def dismiss(self) -> AtHand:

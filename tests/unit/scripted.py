@@ -38,7 +38,7 @@ class Clock:
 class ScriptedWorker:
     """Runs scripts, and writes down how it was stopped."""
 
-    retired = False
+    unreaped = False
     elsewhere = False
     remote = False
 
@@ -73,7 +73,7 @@ class ScriptedWorker:
     def litter(self, litter: Callable[[ScriptedWorker], object]) -> None:
         """Have something to clear away, which is then called."""
         self._litter = litter
-        self.retired = True
+        self.unreaped = True
 
     def has_ended(self) -> bool:
         return self.ending
@@ -82,7 +82,7 @@ class ScriptedWorker:
         if self._litter is not None:
             self._litter(self)
             self._litter = None
-        self.retired = False
+        self.unreaped = False
 
     def retire(self) -> None:
         pass

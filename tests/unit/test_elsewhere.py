@@ -34,7 +34,7 @@ BOUND = 30.0
 class Elsewhere:
     """A worker whose jobs are at hand until the test ends them."""
 
-    retired = False
+    unreaped = False
     elsewhere = True
     remote = False
 
@@ -56,7 +56,7 @@ class Elsewhere:
         return self.pool.begin(self)
 
     def reap(self) -> None:
-        raise AssertionError("nothing is ever retired")
+        raise AssertionError("nothing is ever unreaped")
 
     def has_ended(self) -> bool:
         return False

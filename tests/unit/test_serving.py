@@ -65,7 +65,7 @@ class Served(Serving):
 
 def a_worker(serving: Served, **attributes: Any) -> Any:
     return SimpleNamespace(
-        begin=serving.begin, remote=False, retired=False, **attributes
+        begin=serving.begin, remote=False, unreaped=False, **attributes
     )
 
 

@@ -84,7 +84,7 @@ def test_who_is_late_is_stood_in_for() -> None:
     run = Replay(make("a"), make("b", "a"), limit=2)
     run.open()
     run.come(0)
-    run.worker(0).retired = True
+    run.worker(0).unreaped = True
     assert run.end(0, success()) is None
     assert run.effects() == []
     run.state.call(late=1)
@@ -463,7 +463,7 @@ def test_the_timeout_covers_a_task_that_waits_for_its_retry() -> None:
     run.open()
     run.come(0, 0.0)
     assert run.end(0, success(), 1.0) == "flaky"
-    run.worker(0).retired = True
+    run.worker(0).unreaped = True
     assert run.end(0, failure("E: 1"), 2.0) is None
     run.effects()
     run.state.expire(6.0)

@@ -477,7 +477,7 @@ def test_cancel_of_one_that_waits_for_another_attempt() -> None:
     run = Replay(make("x"), make("a", retries=1), make("b"), limit=2)
     run.open()
     run.come(0), run.come(1)
-    run.worker(1).retired = True
+    run.worker(1).unreaped = True
     run.end(1, failure("E: 1"), 1.0)
     assert run.state.cancel(run.tasks["a"], 2.0)
     assert run.come(1, 2.0) == "b"

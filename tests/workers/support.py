@@ -124,7 +124,7 @@ def run(worker: Any, job: Job, *at_hand: AtHand) -> Outcome:
 
 def _begin(worker: Hired, job: Job) -> Outcome:
     worker.at_hand = NOTHING
-    if worker.retired:
+    if worker.unreaped:
         worker.reap()
     return worker.begin(job) or worker.outcomes.get(timeout=2 * BOUND)
 
@@ -308,7 +308,7 @@ def mode_of(worker: Any) -> object:
 
 def is_spent(worker: Any) -> bool:
     """Whether it cannot do another job without being cleared up."""
-    return bool(worker.retired if isinstance(worker, Hired) else worker.spent)
+    return bool(worker.unreaped if isinstance(worker, Hired) else worker.spent)
 
 
 class Running:

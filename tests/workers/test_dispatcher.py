@@ -76,7 +76,7 @@ def hire(pool: TestPool) -> Iterator[Callable[[Told], Hired]]:
 
 def begin(worker: Hired, job: Call) -> Outcome | None:
     worker.at_hand = NOTHING
-    if worker.retired:
+    if worker.unreaped:
         worker.reap()
     return worker.begin(job)
 

@@ -178,7 +178,7 @@ def test_who_is_abandoned_holds_no_spent_process(pool: Callable[..., TestPool]) 
     with abandoned(pooled, job):
         left = {child.pid for child in descendants(os.getpid())} - before
         assert len(left) <= 1, "the guardian may be left"
-        assert not pooled.retired
+        assert not pooled.unreaped
 
 
 def test_who_is_stopped_starts_no_process(
