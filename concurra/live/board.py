@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 class LiveBoard(Observer):
     """Shows a run while it is at work, at the bottom of the terminal.
 
-    There is a line of counts, and one for each task at work; of a command, with the
+    There is a line of counts, and one for each task at work; that of a command has the
     last line of its output. What the program prints or logs meanwhile comes above, and
-    so does each failure; what worker processes print, with the runner's ``output``
-    alone. A notebook shows a table instead. Where there is no terminal, or it cannot
-    move its cursor, or another board has it, there are plain lines on stderr.
+    so does each failure. What worker processes print comes there only if the runner has
+    an ``output``. A notebook shows a table instead. Where there is no terminal, or it
+    cannot move its cursor, or another board has it, there are plain lines on stderr.
 
-    :param rows: how many tasks at work are shown at the most.
-    :param plain_every: seconds from one plain line to the next.
+    :param rows: how many tasks at work are shown at the most; 0 for the counts alone.
+    :param plain_every: seconds from one plain line to the next, more than 0.
     :raises TypeError, ValueError: an argument is of the wrong type or out of its range.
     """
 
@@ -85,7 +85,7 @@ def _follow(show: Plain, look: Look, over: threading.Event) -> None:
 
 
 def _choose(rows: int, plain_every: float) -> Plain:
-    """What can be shown here."""
+    """What shows the run here: a notebook, a terminal, or plain lines."""
     if _in_notebook():
         return Notebook(rows)
     stream = _terminal()

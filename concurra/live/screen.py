@@ -44,7 +44,7 @@ class Screen:
         self._open = True
         for number in range(len(NAMES)):
             stream = real(number)
-            # One stand-in may serve for both names: it has what it needs then.
+            # One stand-in may serve for both names: then a proxy is there already.
             if is_terminal(stream) and not self._is_mine(stream):
                 proxy: Above = stand_in(stream, _is_free, partial(Above, stream, self))
                 proxy.serve(self)
@@ -119,7 +119,7 @@ class Screen:
 class Above:
     """Stands for a stream of a terminal: lines come whole, and above a `Screen`.
 
-    In a process that was forked it is the stream itself.
+    In a process that was forked it only passes on to the stream.
     """
 
     def __init__(self, stream: Any, screen: Screen) -> None:
@@ -136,7 +136,7 @@ class Above:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        """Write what is whole of it; the rest waits for the end of its line."""
+        """Write the lines that are complete; the rest waits for the end of its line."""
         if not self.screen.is_open or os.getpid() != self._pid:
             written: int = self.stream.write(text)
             return written
@@ -154,12 +154,12 @@ class Above:
             self.write(line)
 
     def flush(self) -> None:
-        """What is whole has been flushed already."""
+        """Flush the stream; complete lines have been flushed already."""
         if not self.screen.is_open or os.getpid() != self._pid:
             self.stream.flush()
 
     def finish(self) -> None:
-        """Write what has not come to its end."""
+        """Write the lines that are not complete."""
         while self._begun:
             self.stream.write(self._begun.popitem()[1])
 

@@ -36,18 +36,18 @@ class Plain:
         self.period = min(period, threading.TIMEOUT_MAX)
 
     def begin(self, look: Snapshot) -> None:
-        """The run has begun."""
+        """Begin to show the run; called once."""
 
     def show(self, look: Snapshot) -> None:
-        """So far it has come."""
+        """Show how far the run has come."""
         self._print(one_line(status(look)))
 
     def tell(self, line: view.Line) -> None:
-        """A task went wrong."""
+        """Show the line of a task that went wrong."""
         self._print(view.painted(line, False))
 
     def end(self, look: Snapshot) -> None:
-        """The run has ended."""
+        """Show how the run has ended; called once."""
         self.show(look)
 
     def give_up(self) -> None:
@@ -86,7 +86,7 @@ class Terminal(Plain):
         self._draw(look, self._rows)
 
     def tell(self, line: view.Line) -> None:
-        """Whole, above all."""
+        """Show the line above the board, uncut."""
         if self._screen.is_open:
             text = _fit(self._stream, view.painted(line, self._colours))
             self._screen.above(self._stream, f"{text}\n")
@@ -94,12 +94,12 @@ class Terminal(Plain):
             super().tell(line)
 
     def end(self, look: Snapshot) -> None:
-        """Leave the counts."""
+        """Leave the counts there, and nothing else."""
         self._draw(look, 0)
         self.give_up()
 
     def give_up(self) -> None:
-        """Leave what is there."""
+        """Leave what is there, and let another board have the terminal."""
         import atexit
 
         self._over = True
@@ -141,14 +141,14 @@ class Notebook(Plain):
         self._place = self._display.display(shown, display_id=True)
 
     def show(self, look: Snapshot) -> None:
-        """In place of what was there."""
+        """Show it in place of what was there."""
         text = self._html(look)
         if self._place is not None and text != self._last:
             self._last = text
             self._place.update(self._display.HTML(text))
 
     def tell(self, line: view.Line) -> None:
-        """With what is shown next."""
+        """Show the line with what is shown next."""
         self._failures.append(view.painted(line, False))
 
     def _html(self, look: Snapshot) -> str:

@@ -150,7 +150,7 @@ def painted(line: Sequence[Span], colours: bool) -> str:
 
 
 def encodable(text: str, encoding: str) -> str:
-    """The text, with what the encoding lacks in plainer form."""
+    """The text; in ASCII if the encoding lacks any of its characters."""
     plainer = text.translate({0x2501: "#", 0x2500: ".", 0x2717: "x", 0x2026: "~"})
     try:
         text.encode(encoding)

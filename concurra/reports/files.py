@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def write(target: Target, pieces: Iterable[str]) -> None:
     """Write a text, in UTF-8.
 
-    A file that has the path is replaced once all is written: who reads it meanwhile has
-    the old one, as has everybody if this fails.
+    If there is a file at the path, it is replaced once all is written: until then, and
+    if this fails, the old one stays.
 
     :raises TypeError, ValueError: the target is neither a path nor a file.
     :raises OSError: it cannot be written.
@@ -45,13 +45,13 @@ def write(target: Target, pieces: Iterable[str]) -> None:
         except OSError:
             pass
         if isinstance(error, OSError) and error.errno is not None:
-            # About the file that was asked for: nobody knows of the other one.
+            # With the path that was asked for: nobody knows of the other file.
             raise OSError(error.errno, error.strerror, path) from None
         raise
 
 
 def read(source: Union[StrPath, IO[Any]]) -> Union[str, bytes]:
-    """All that a file has.
+    """The whole content of a file.
 
     :raises TypeError, ValueError: it is neither a path nor a file.
     :raises OSError: it cannot be read.

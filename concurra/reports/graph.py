@@ -23,8 +23,8 @@ COLOURS: Final = {
 def longest_path(run: RunRecord) -> Tuple[int, ...]:
     """The indexes of the tasks that the run had to wait for, one after the other.
 
-    It is the chain of dependencies that took longest, by the durations of its tasks; as
-    long as none has a duration, the one with most tasks. Nothing if there are no
+    It is the chain of dependencies that took longest, by the durations of its tasks, or
+    as long as none has a duration, the chain of most tasks. Empty if there are no
     dependencies.
     """
     tasks = run.tasks
@@ -53,7 +53,7 @@ _CLOSE: Final = 0.05
 def _waited(task: TaskRecord, needed: TaskRecord) -> bool:
     """Whether a task began, or was skipped, after the end of one that it depends on.
 
-    Who is skipped, or called by a failure, does not wait for the others.
+    A task that is skipped, or triggered by a failure, does not wait for the others.
     """
     moment = task.ended if task.started is None else task.started
     return moment is None or needed.ended is None or needed.ended <= moment + _CLOSE
@@ -66,7 +66,7 @@ def _weight(duration: Optional[float]) -> float:
 def _sorted(tasks: Sequence[TaskRecord]) -> Iterator[int]:
     """The indexes of tasks, each after those that it depends on.
 
-    Those of a cycle, which only a file can have that was not made of a run, are none.
+    Tasks in a cycle are left out: only a file that was not made of a run can have one.
     """
     blockers = [len(set(task.depends_on)) for task in tasks]
     following = dependents(tasks)

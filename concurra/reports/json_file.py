@@ -41,9 +41,9 @@ def write_json(run: Union[TaskRunner, RunRecord], file: Target) -> None:
     """Write a record of a run, from which `load` makes an equal one.
 
     :param run: a runner, or a record.
-    :param file: a path, or a file that is open for writing.
+    :param file: a path, or a file that is open for writing, as text or as bytes.
     :raises TypeError, ValueError: one of these is something else.
-    :raises OSError: it cannot be written.
+    :raises OSError: the file cannot be written.
     """
     files.write(file, _pieces(record(run)))
 
@@ -87,7 +87,7 @@ def iso(moment: float) -> Optional[str]:
     try:
         local = datetime.fromtimestamp(moment, timezone.utc).astimezone()
         return local.isoformat(timespec="microseconds")
-    except (OverflowError, ValueError, OSError):  # a year that there is not
+    except (OverflowError, ValueError, OSError):  # a year out of range
         return None
 
 

@@ -7,14 +7,15 @@ success                      none
 error, exit                  failure  the work itself says that it went wrong
 timeout, lost, unpicklable,  error    something went wrong around it
 unavailable
-abort                        error    if it was at work, since how it is is not known
+abort                        error    if it was at work: how it would have ended is open
 abort, cancel, skip          skipped  it did not run, because of others
 untriggered                  skipped  it was for a failure that did not happen
 not ended                    skipped  the report was made during the run
 ===========================  =======  ==================================================
 
-Where nothing would be red although not all went well, what was stopped, cancelled or
-skipped is an error: a run whose exit code is 1 has a report that says so.
+If by this table nothing would be red although not all went well, tasks that were
+stopped, cancelled or skipped are errors: a run whose exit code is 1 has a report that
+shows it.
 
 Each task is a test case, with the runner's name as its class. Attempts that failed
 before the last are there as Maven writes them: ``flakyFailure`` if the task succeeded
@@ -57,11 +58,11 @@ def write_junit_xml(
 ) -> None:
     """Write a run as a suite of test cases in JUnit XML.
 
-    Outputs of commands are its ``system-out`` and ``system-err``. Colours are left out,
-    and what XML cannot have is shown as in a Python string.
+    What a command printed is the ``system-out`` and ``system-err`` of its test case.
+    Colours are left out, and what XML cannot have is shown as in a Python string.
 
     :param run: a runner, or a record.
-    :param file: a path, or a file that is open for writing.
+    :param file: a path, or a file that is open for writing, as text or as bytes.
     :param suite: the name of the suite; None for that of the runner.
     :param hostname: of the machine; None to leave it out.
     :raises TypeError, ValueError: one of these is something else.
@@ -152,7 +153,7 @@ def _verdict_element(task: TaskRecord, verdict: str) -> str:
 
 
 def _heading(error: str) -> str:
-    """An error in one line; of what a command has printed the last, which says why."""
+    """An error in one line; of a command's output the last one, which says why."""
     kind, _, rest = error.partition(": ")
     what, _, printed = rest.partition(": ")
     if kind == CommandExecutionError.__name__ and printed.strip():
@@ -188,5 +189,5 @@ def _element(tag: str, content: str, **attributes: str) -> str:
 
 
 def _attributes(**attributes: str) -> str:
-    """Their values are in one line each."""
+    """Attributes of an element; their values have no line ends."""
     return "".join(f' {name}="{escape(each)}"' for name, each in attributes.items())

@@ -1,4 +1,4 @@
-"""Which of the places of a run each task was in."""
+"""Which lane of the timeline each task is in."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 def lanes(spans: Iterable[Tuple[int, float, float]]) -> Dict[int, int]:
     """A lane for each span of time, so that no two in one lane overlap.
 
-    There are as few lanes as there are spans at one moment, at the most. A span gets
-    the lowest lane that is free when it starts; one that ends at that moment is over.
+    There are no more lanes than the most spans at any one moment. A span gets the
+    lowest lane that is free when it starts; a span that ends at that moment is over.
 
     :param spans: a key, the start and the end of each.
     """

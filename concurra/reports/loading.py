@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 
 def load(file: Union[StrPath, IO[Any]]) -> RunRecord:
-    """The record that a file has.
+    """The record in a file that `write_json` has written.
 
     :param file: a path, or a file that is open for reading.
-    :raises ValueError: it is not one that `write_json` has written, is broken, or was
-        written by a later version of concurra, in another form.
+    :raises TypeError: ``file`` is something else.
+    :raises ValueError: the file has no such record, is broken, or was written by a
+        later version of concurra in another form.
     :raises OSError: it cannot be read.
     """
     content = files.read(file)

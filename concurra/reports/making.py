@@ -82,7 +82,7 @@ def _needs(seen: EngineValues, task: Task) -> Sequence[Task]:
 
 
 def _number(value: object) -> int:
-    """A number of retries; before the start that of the runner may be anything."""
+    """A number of retries; before the start, the runner's may be anything: then 0."""
     return value if isinstance(value, int) else 0
 
 
@@ -159,7 +159,7 @@ def _function(told: Fields) -> Fields:
 
 
 def _command(told: Fields) -> Fields:
-    """Of the result of a command its code and output: its arguments may be secret."""
+    """The code and the output of a command; not its arguments, which may be secret."""
     result = told["result"]
     if isinstance(result, dict):
         code, printed = result.get("returncode"), result

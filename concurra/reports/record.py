@@ -25,7 +25,7 @@ STATUSES: Final = ("Waiting", "Running", "Successful", "Failed", "Terminated")
 
 
 class _Value:
-    """Compared by what it has."""
+    """Equal to others of its type with equal fields; not hashable."""
 
     __slots__: Tuple[str, ...] = ()
 
@@ -53,7 +53,7 @@ class TaskRecord(_Value):
     :param status_text: the status as the table of the report shows it, maybe in the
         user's own words.
     :param cause: why it ended, one of those in `outcomes`; None until then.
-    :param depends_on: the indexes of those that it depends on.
+    :param depends_on: the indexes of the tasks that it depends on.
     :param ready: when it could have started: at the start of the run, or when the last
         of its dependencies had ended; None if it never could, or is not known yet.
     :param started: the start of its first attempt; None if there was none.
@@ -62,17 +62,19 @@ class TaskRecord(_Value):
         was never started.
     :param attempts: how many were started in this run.
     :param tries: of each attempt the start, the end and the error.
-    :param mode: how it was run (``execution_mode``).
-    :param error: why it failed: the field of its result, as are ``trace``, ``warning``,
-        ``retry_errors`` and ``task_retries``.
-    :param result: what a function returned, see `values.result`; of a command its
-        ``returncode``.
-    :param result_is_repr: whether that is the repr, as JSON has no form of it.
+    :param mode: how it was run: the ``execution_mode`` of its result.
+    :param error: why it failed. As ``trace``, ``warning``, ``retry_errors`` and
+        ``task_retries``, this is the field of its result.
+    :param result: what a function returned, as JSON has it; of a command a dict with
+        its ``returncode``.
+    :param result_is_repr: whether ``result`` is the repr of what the function returned,
+        as JSON has no form of that.
     :param stdout, stderr: what a command has printed; None where it was not captured.
-    :param lane: in which lane of the timeline it is, from 0: there are as few as
-        tasks were at work together, and a task that waits for another attempt keeps
-        its lane. None if it was never started.
-    :param skipped_because_of: the label of the task whose failure has skipped it.
+    :param lane: its lane in the timeline, from 0: there are only as many lanes as tasks
+        were at work together, and a task that waits for another attempt keeps its lane.
+        None if it was never started.
+    :param skipped_because_of: the label of the task because of whose failure it was
+        skipped.
     :param restored: whether a checkpoint had its result, so that it was not run.
     """
 
@@ -159,7 +161,7 @@ class RunRecord(_Value):
     :param moment: when the record was made.
     :param tasks: in the order of adding; the index of each is its position.
     :param counts: how many tasks have each of `STATUSES`; made of the tasks if None.
-    :param concurra_version: with which it was made.
+    :param concurra_version: the version of concurra that has made it.
     """
 
     __slots__ = (
@@ -196,7 +198,7 @@ class RunRecord(_Value):
 
     @property
     def until(self) -> float:
-        """Up to when it knows of the run: its end, or when the record was made."""
+        """Until when it knows the run: to its end, or to when the record was made."""
         return self.moment if self.ended is None else self.ended
 
     def __repr__(self) -> str:
@@ -206,7 +208,7 @@ class RunRecord(_Value):
     def of(cls, runner: TaskRunner) -> RunRecord:
         """The record of a runner as it is now; for any thread at any time.
 
-        :raises TypeError: it is none.
+        :raises TypeError: ``runner`` is none.
         :raises RuntimeError: this is the copy of a runner that a fork has made.
         """
         if not isinstance(runner, TaskRunner):

@@ -51,7 +51,7 @@ def write_chrome_trace(run: Union[TaskRunner, RunRecord], file: Target) -> None:
     There is a track for each lane, see `TaskRecord`, with a slice for each attempt.
 
     :param run: a runner, or a record.
-    :param file: a path, or a file that is open for writing.
+    :param file: a path, or a file that is open for writing, as text or as bytes.
     :raises TypeError, ValueError: one of these is something else.
     :raises OSError: the file cannot be written.
     """
@@ -195,7 +195,7 @@ class _Trace:
             yield self._event("e", label, task.started, 1, **more)
 
     def _arrows_to(self, task: TaskRecord) -> Iterator[Event]:
-        """An arrow from within each dependency's last attempt to the first of this."""
+        """An arrow from each dependency's last attempt to the first of this task."""
         assert task.started is not None
         for index in task.depends_on:
             needed = self._run.tasks[index]

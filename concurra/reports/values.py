@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 TEXT: Final = 100_000
 RESULT: Final = 10_000
 
-#: Characters of a number or bracket, roughly; and how deep a value may be.
+#: Characters that a number or a bracket counts as; and how deep a value may be.
 _SMALL: Final = 4
 _DEPTH: Final = 50
 
@@ -56,9 +56,9 @@ def valid(string: str) -> str:
 def result(value: Any) -> Tuple[Any, bool]:
     """What a task returned as JSON has it, and whether that is no more than its repr.
 
-    JSON has a form of None, booleans, strings, numbers that are finite (integers of 64
-    bits), and of lists, tuples and dicts with strings as keys that have nothing else in
-    them. What is longer than `RESULT` has its repr, cut.
+    JSON has a form of None, booleans, strings, finite numbers (integers of 64 bits),
+    and of lists, tuples and dicts with strings as keys that hold nothing else. Of
+    anything else, and of what is longer than `RESULT`, there is the repr, cut.
     """
     try:
         return _Form().of(value), False

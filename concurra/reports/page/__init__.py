@@ -22,7 +22,7 @@ def render(record: RunRecord) -> str:
 
     No text of a task becomes markup or script: what the template shows is escaped, the
     script is given JSON and makes nothing but nodes of text. Beyond that, the page's
-    policy lets no script and no style run but its own, and nothing be loaded.
+    policy allows no script or style but its own, and lets nothing be loaded.
 
     :raises ImportError: Jinja2 is not installed.
     """
@@ -61,7 +61,7 @@ def _asset(name: str) -> str:
 def _dense(text: str) -> str:
     """The lines without their indentation, and without those that are comments.
 
-    So no text and no comment of an asset goes over more than one line.
+    So in an asset, a string or a comment must not span several lines.
     """
     lines = [line.strip() for line in text.splitlines()]
     return "".join(f"{line}\n" for line in lines if line[:2] not in ("", "//", "/*"))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..record import RunRecord, TaskRecord
 
-#: What a browser would take for the end of a script, or a script for the end of a line.
+#: Characters that could end the script in HTML, or a line in the script.
 _ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ..record import RunRecord
 
-#: More tasks than that are a picture in which nobody finds anything.
+#: In a picture of more tasks nobody would find anything.
 DRAWN = 300
 
 #: Parts that nothing joins stand side by side up to so many layers: what a screen has
@@ -26,10 +26,9 @@ _GAP = 0.35
 def drawing(record: RunRecord) -> Dict[str, Any]:
     """What is to be drawn.
 
-    ``nodes`` are ``[index, layer, position]``. ``edges`` are ``[from, to,
-    *positions]``: the numbers of two nodes, and the positions at which the edge crosses
-    the layers between.
-    ``longest`` is the longest path, ``note`` says what was left out.
+    ``nodes`` are ``[index, layer, position]``. ``edges`` are ``[from, to]`` and more:
+    the numbers of two nodes, and the positions at which the edge crosses the layers in
+    between. ``longest`` is the longest path, and ``note`` says what was left out.
     """
     tasks = record.tasks
     linked = {task.index for task in tasks if task.depends_on}
@@ -77,7 +76,7 @@ def _useful(record: RunRecord, linked: Set[int], longest: List[int]) -> Set[int]
 
 
 def _parts(needs: Dict[int, List[int]], longest: List[int]) -> List[List[int]]:
-    """What dependencies join: that with the longest path first, then by size."""
+    """The connected parts: the one with the longest path first, then by size."""
     root = {index: index for index in needs}
 
     def find(index: int) -> int:

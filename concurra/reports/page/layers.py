@@ -147,7 +147,7 @@ class Layout:
 
 
 def _layers(count: int, edges: Sequence[Tuple[int, int]]) -> List[int]:
-    """As early as possible; what has nothing before it is near what comes after."""
+    """Layers as early as possible; but sources just before what depends on them."""
     after: List[List[int]] = [[] for _ in range(count)]
     missing = [0] * count
     for a, b in edges:
@@ -156,7 +156,7 @@ def _layers(count: int, edges: Sequence[Tuple[int, int]]) -> List[int]:
     layer = [0] * count
     sources = [node for node in range(count) if not missing[node]]
     ready = list(sources)
-    for node in ready:  # which grows
+    for node in ready:  # it grows
         for each in after[node]:
             layer[each] = max(layer[each], layer[node] + 1)
             missing[each] -= 1

@@ -88,7 +88,7 @@ def moment(epoch: float) -> str:
 
 
 def _counts(record: RunRecord) -> List[Dict[str, Any]]:
-    """Of each status that there is: its number, and its part of the bar."""
+    """For each status that occurs, how many tasks have it, and its part of the bar."""
     total = max(1, len(record.tasks))
     found, at = [], 0.0
     for status in _STATUSES:
@@ -130,7 +130,7 @@ def _groups(failed: List[TaskRecord]) -> List[Dict[str, Any]]:
 
 
 def _others(record: RunRecord) -> List[str]:
-    """What was terminated through no fault of its own, one line a cause."""
+    """What was terminated through no fault of its own: a line for each cause."""
     skipped: Dict[Optional[str], int] = {}
     stopped: Dict[str, int] = {}
     for task in record.tasks:
