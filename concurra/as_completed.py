@@ -30,7 +30,7 @@ class CompletionReader(Reader):
 
     def __init__(self, wake: Callable[[], object]) -> None:
         self._wake = wake
-        #: Set by who is about to wait, before the last look whether that is of use.
+        #: Set by whoever is about to wait, before a last look whether there is need.
         self.waiting = False
 
     def quick(self, event: Event) -> bool:
@@ -52,23 +52,23 @@ def as_completed(
 ) -> Iterator[Tuple[Any, Result]]:
     """Each label with its result, in the order of ending; ends with the last.
 
-    What breaks it, Ctrl-C for one, terminates everything. To leave the iterator leaves
-    the run at work.
+    What interrupts it, Ctrl-C for one, terminates everything. Leaving the iterator
+    early leaves the run at work.
 
     :param life: of a run that has begun.
     :param take: makes the result of a task that has ended.
     :param broken: see `LifeCycle`.
     """
-    news = threading.Lock()
-    news.acquire()
-    reader = CompletionReader(news.release)
+    woken = threading.Lock()
+    woken.acquire()
+    reader = CompletionReader(woken.release)
     taken: List[Optional[Result]] = []
 
     def fetch() -> None:
         while life.recorded <= seen:
             reader.waiting = True
             if life.recorded <= seen:
-                news.acquire(timeout=ATTENTION)
+                woken.acquire(timeout=ATTENTION)
         taken.append(take(life.ended[seen]))
 
     try:

@@ -37,7 +37,7 @@ async def end(life: LifeCycle, broken: Broken) -> None:
     except BaseException as error:
         await _stop(life, broken, error)
         raise
-    life.wait(broken)  # which has come; or else it raises what has broken the run
+    life.wait(broken)  # it has come: this raises what has broken the run
 
 
 async def _stop(life: LifeCycle, broken: Broken, error: BaseException) -> None:
@@ -63,7 +63,7 @@ async def _stop(life: LifeCycle, broken: Broken, error: BaseException) -> None:
         try:
             await over.wait()
         except asyncio.CancelledError:
-            pass  # asked once more: it is being done
+            pass  # it is being done
 
 
 async def as_completed(
@@ -73,17 +73,17 @@ async def as_completed(
 
     If the task that waits for the next result is cancelled, the run is aborted.
     """
-    news = asyncio.Event()
-    reader = CompletionReader(_caller(news.set))
+    woken = asyncio.Event()
+    reader = CompletionReader(_caller(woken.set))
     try:
         life.conduct(broken, lambda: life.attach(reader))
         for seen in range(life.total):
             while life.recorded <= seen:
-                news.clear()
+                woken.clear()
                 reader.waiting = True
                 if life.recorded <= seen:
                     try:
-                        await _arrival(news)
+                        await _arrival(woken)
                     except BaseException as error:
                         await _stop(life, broken, error)
                         raise
@@ -135,12 +135,12 @@ def _caller(callback: Callable[[], object]) -> Callable[[], None]:
 async def in_thread(function: Callable[[], T]) -> T:
     """Call what may take its time, in a thread of its own: see `_stop`."""
     future: Future[T] = Future()
-    future.set_running_or_notify_cancel()  # so nobody else tells how it ended
+    future.set_running_or_notify_cancel()  # so that nobody can cancel it
     daemon(_call, function, future).start()
     try:
         return await asyncio.wrap_future(future)
     finally:
-        del future  # or else its error is a cycle with this frame: it holds the runner
+        del future  # its error and this frame would be a cycle, which holds the runner
 
 
 def _call(function: Callable[[], T], future: Future[T]) -> None:

@@ -6,9 +6,9 @@
                       have succeeded: they are not run again
     an end   a success ──> one transaction
 
-A success is recorded only if all that the task depends on is. What was recorded before
-something that it depends on was made of what has been replaced since: it is run again.
-The list of a map that has exceptions in it is a success, and not recorded.
+A success is recorded only if everything that the task depends on is. If a dependency
+was recorded later than the task, the task has used an older value of it, and is run
+again. The list of a map that has exceptions in it is a success, but not recorded.
 
 The file has pickles in it: use only files that you trust.
 """
@@ -62,9 +62,11 @@ _BAD: Final = (Exception, SystemExit)
 
 
 def clear(path: StrPath, labels: Optional[Iterable[Hashable]] = None) -> None:
-    """Forget what a file has recorded, so that it is run again.
+    """Remove recorded successes from a file, so that these tasks are run again.
 
-    :param labels: of these tasks; a string is one label. None for all.
+    :param path: of the file. If there is none, nothing is done.
+    :param labels: the labels of these tasks, or what adders have returned; a string is
+        one label. None for all tasks.
     :raises CheckpointError: a run has the file, or it is no checkpoint, or damaged.
     :raises TypeError, ValueError: an argument is of the wrong type or out of its range.
     """
@@ -107,7 +109,7 @@ class CheckpointReader(Reader):
         self._inform = inform
         self._warn = warn
         self._file: Optional[CheckpointFile] = None
-        # What is not recorded, and as what it can be; None if it cannot.
+        # The tasks that are not recorded, with their keys; None if they cannot be.
         self._missing: Dict[Task, Optional[Tuple[bytes, bytes]]] = {}
         self._told: Set[str] = set()
 
@@ -204,7 +206,7 @@ class CheckpointReader(Reader):
 def _result(moment: float, pickled: bytes) -> Any:
     """A result that was recorded at that moment.
 
-    Its own texts are there once, however many results have them.
+    Texts of concurra's own are shared by all results that have them.
     """
     recorded = pickle.loads(pickled)
     value = recorded["result"]

@@ -1,7 +1,7 @@
 """The file of a checkpoint: an SQLite database, which one run has at a time.
 
-What was committed is there after a SIGKILL, without which the file would be none. Each
-success has a number, higher than those that were recorded before it.
+What was committed survives a SIGKILL: that is what the file is for. Each success has a
+number, higher than those that were recorded before it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Final, Iterable, Optional, Sequence, Tuple
 
-#: By which SQLite files are told apart, and how this one is laid out.
+#: The id that tells these files from other SQLite databases, and their layout.
 APPLICATION: Final = 0x636F6E63
 VERSION: Final = 1
 
@@ -39,7 +39,7 @@ INSERT OR REPLACE INTO successes (label, call, moment, result) VALUES (?, ?, ?, 
 class CheckpointFile:
     """A file that its owner has for itself from `open` to `close`.
 
-    Two steps, so that the owner can close what is cut short at any point of the first.
+    Making and opening are two steps, so that what is cut short can be closed.
     """
 
     def __init__(self, path: str) -> None:

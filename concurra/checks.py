@@ -81,7 +81,7 @@ def report_options(
 def seconds(parameter: str, value: Any, *, zero: bool = False) -> float:
     """A positive number of seconds, as a float; with ``zero``, that may be 0.
 
-    Anything that is a float's equal will do: `Decimal`, `Fraction`, those of numpy.
+    Any kind of number will do: `Decimal`, `Fraction`, those of numpy.
     """
     number = None
     if hasattr(type(value), "__float__") and not isinstance(value, bool):
@@ -226,14 +226,14 @@ def function(value: Any) -> Any:
     return value
 
 
-#: What is expected of a function whose answer counts as soon as it has been called.
+#: What is expected of a function that must have run when its call returns.
 PROMPT = (
     "a function that runs when it is called, neither async def nor a generator function"
 )
 
 
 def prompt(parameter: str, value: Any) -> Any:
-    """A function whose answer is there when it has been called."""
+    """A function that has run when its call returns."""
     if is_deferred(value):
         raise wrong(TypeError, parameter, PROMPT, value)
     return value
@@ -320,7 +320,7 @@ def work(items: Any) -> List[Tuple[CallParts, Optional[Hashable]]]:
 def takes_own_futures(executor: Any) -> bool:
     """Whether an executor finds its futures among arguments, as a client of dask does.
 
-    That is known by methods that only who has the values elsewhere can have.
+    It is known by methods that make sense only where values are kept elsewhere.
     """
     names = ("gather", "scatter")
     return all(callable(getattr(executor, name, None)) for name in names)

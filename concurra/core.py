@@ -40,13 +40,13 @@ __tracebackhide__ = hidden
 
 
 class TaskRunner(FunctionAdders, CommandAdders, Following):
-    """Runs tasks side by side, each as soon as those that it depends on succeeded.
+    """Runs tasks side by side, each once all that it depends on have succeeded.
 
     Tasks are Python functions and external commands. Add them, then `run` them once.
 
     :param max_concurrency: how many tasks are at work together at the most; None for
         ``os.cpu_count()``. Less than 1 counts as 1, with a warning in the log.
-    :param name: stands before the progress in the log; None for ``TaskRunner``.
+    :param name: what lines of progress in the log begin with; None for ``TaskRunner``.
     :param timeout: seconds that a task may take from its start, its retries included;
         then it is terminated. Any number above 0 (int, float, Decimal, Fraction,
         ``math.inf``); None for no limit.
@@ -61,9 +61,9 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
     :param fallback_to_thread_on_pickle_error: whether a function that cannot be sent
         to a process runs in a thread instead of failing.
     :param task_retries: how often a function that raises, or a command that fails, is
-        tried again. Timeouts, aborts, skips, what cannot be pickled, and tasks whose
-        worker process is lost while it does them are not. A `Retry` says more than the
-        number: after which errors, and how much later.
+        tried again. There is no other attempt after a timeout, an abort or a skip, for
+        what cannot be pickled, or if a worker process is lost while it does the task. A
+        `Retry` says more than the number: after which errors, and how much later.
     :param mp_context: how processes are started: ``"fork"``, ``"forkserver"``,
         ``"spawn"`` or a context of `multiprocessing`; None for what the program has
         chosen with `multiprocessing.set_start_method`, or else the platform's default.
@@ -74,35 +74,36 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         the program ends before the run, it is always one second.
     :param run_timeout: seconds that the run may take; then everything is terminated. A
         number as for ``timeout``; None for no limit.
-    :param resources: how much there is of each thing, by any names, that tasks hold
-        parts of while they are at work, in whole numbers: ``{"db": 2}`` for at most two
-        tasks at once that ask for one.
-    :param initializer: a function that each worker thread or process calls, with
-        ``initargs``, before its first task. If it raises, the tasks of that worker fail
-        with its error.
+    :param resources: how much there is of what tasks hold while they are at work, in
+        whole numbers, by names of your choice: with ``{"db": 2}``, of the tasks that
+        ask for one ``db`` at most two are at work at once. None for nothing.
+    :param initializer: a function that each worker thread or process calls before its
+        first task. If it raises, the tasks of that worker fail with its error.
+    :param initargs: the arguments of the ``initializer``.
     :param observers: objects that follow the run, see `Observer`.
     :param keep_results: whether a result that `as_completed` has handed out is kept.
-        If not, memory does not grow with results, and `get_background_results`,
-        like all that returns results, has only those that nobody has taken. Of an
-        error that was handed out, only the text is kept.
+        If not, memory does not grow with results, and `get_background_results`, like
+        everything else that returns results, has only those that were not handed out.
+        Of an error that was handed out, only the text is kept.
     :param checkpoint: the path of a file in which successes are recorded, or a
         `concurra.checkpoint.Checkpoint`. What has succeeded in an earlier run with the
         same file is not run again, as long as its call is the same.
     :param forward_logs: whether what functions log in processes goes to the handlers
         of this program, by its levels and filters, with the task's label as
-        ``concurra_label``. None for: where processes have no copy of the handlers.
-    :param output: how what tasks print is shown where this program prints. It may be
-        ``"prefixed"``: line by line, as they come, each behind ``[label]``; or
-        ``"grouped"``: in one block when an attempt has ended; or ``"captured"``, or
-        None: commands are not shown, and functions print as they always do.
+        ``concurra_label``. None: only if the processes have no copy of the handlers.
+    :param output: how what tasks print is shown where this program prints:
+        ``"prefixed"`` for lines as they come, each behind ``[label]``; ``"grouped"``
+        for one block when an attempt has ended; ``"captured"`` or None for nothing of
+        commands, while functions print as they always do.
     :param max_output: bytes of each stream of a command that its result keeps, half of
         them from the beginning and half from the end; None for all.
-    :param progress_every: seconds after which a line in the log tells what is at work,
-        again and again, also if nothing has ended meanwhile. A number as for
-        ``timeout``; None for no such line.
-    :param executor: runs the tasks instead of this program, on other machines say: an
-        object with ``submit(function, *args)`` that returns futures, such as a client
-        of dask. ``max_concurrency`` is how many it has at once. It is never shut down.
+    :param progress_every: seconds from one line in the log that tells what is at work
+        to the next, also if nothing has ended meanwhile. A number as for ``timeout``;
+        None for no such line.
+    :param executor: what runs the tasks instead of this program, maybe on other
+        machines: an object whose ``submit(function, *args)`` returns futures, such as a
+        client of dask. ``max_concurrency`` must be given then: it is how many tasks the
+        executor has at once. It is never shut down. None for no executor.
     :raises TypeError, ValueError: an argument is of the wrong type or out of its range.
     """
 
@@ -165,7 +166,7 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         self.max_output = max_output
         self.progress_every = progress_every
         self.executor = executor
-        # What is checked below, and made a number.
+        # Made a number by the check below.
         self.max_concurrency: int = max_concurrency  # type: ignore[assignment]
 
         # An instance with thirty attributes or more is slower, in each call.
@@ -276,7 +277,7 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         """End one task, whatever it is at; what depends on it is skipped.
 
         For any thread at any time. A function in a thread cannot be killed: it is
-        recorded as terminated, and goes on unheeded.
+        recorded as terminated, and goes on, but nobody waits for it.
 
         :param label: of the task, or what an adder has returned.
         :return: whether it had not ended before.
@@ -361,8 +362,8 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
     ) -> None:
         """Log the report: a table of all tasks, then what went wrong.
 
-        It shows the results as they are now: who has changed ``has_failed`` and
-        ``status``, say, reads what they have become.
+        It shows the results as they are now, with all that was changed in them, such as
+        ``has_failed`` and ``status``.
 
         :param raise_exception: whether to raise, instead, if a task did not succeed.
         :param error_message: stands above the report if a task did not succeed.

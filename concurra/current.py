@@ -23,8 +23,8 @@ _PLAIN: Final = (str, int, float, bool, bytes)
 class CurrentTask:
     """A task that is at work.
 
-    :param label: its label. In a process, only strings, numbers, and tuples of these
-        are what they were; of others it is the text.
+    :param label: its label. In a process, a label that is no string, bytes, number, or
+        tuple of these is its text.
     :param attempt: the number of the attempt, from 1 on.
     :param deadline: when it is terminated at the latest, by `time.monotonic`; None if
         there is no timeout.

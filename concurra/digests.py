@@ -25,8 +25,8 @@ def digest(value: Any) -> bytes:
 
     Dicts count with their order, functions and classes by their names.
 
-    Of what is large, or has itself as a part, it can differ between equal values: what
-    occurs there more than once would never come to an end.
+    If values are large, or have themselves as a part, equal ones may have different
+    digests: what occurs in them more than once is not written out each time.
 
     :raises Exception: it cannot be pickled.
     """

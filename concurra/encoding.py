@@ -6,7 +6,7 @@ import sys
 
 
 def encoding() -> str:
-    """The locale's, as for files; without the warning of who asks for that by name."""
+    """The locale's encoding, as files have it; never warns, as other ways to ask do."""
     if sys.flags.utf8_mode:
         return "utf-8"
     import locale

@@ -58,7 +58,8 @@ class ConcurraError(Exception):
 class CommandExecutionError(ConcurraError, RuntimeError):
     """A command ended with a return code other than 0, or by a signal.
 
-    No call raises it: a failed command's ``error`` has its name and message.
+    No call raises it: a failed command's ``error`` has its name and message, and
+    `TaskRunner.exception` returns it.
 
     :param result: the command's structured result, kept as ``.result``.
     """
@@ -98,7 +99,7 @@ class CommandExecutionError(ConcurraError, RuntimeError):
 
 
 class DuplicateLabelError(ConcurraError, ValueError):
-    """The caller gave a task a label that another task has; ``.label`` is it."""
+    """The caller gave a task a label that another task has: ``.label``."""
 
     def __init__(self, label: Hashable) -> None:
         self.label = label
@@ -114,8 +115,8 @@ class DuplicateLabelError(ConcurraError, ValueError):
 class CircularDependencyError(ConcurraError, ValueError):
     """The caller added a task that would wait for itself.
 
-    ``.cycle`` is the way round, from the task that closed it back to itself. Where it
-    is long, the message has its two ends.
+    ``.cycle`` has the labels along the cycle, from the task that closed it back to that
+    task. If it is long, the message has its two ends.
     """
 
     def __init__(self, cycle: Sequence[Hashable]) -> None:
@@ -142,9 +143,9 @@ def _path(cycle: Sequence[Hashable]) -> str:
 class UnknownDependencyError(ConcurraError, ValueError):
     """The caller started a run in which tasks wait for labels that do not exist.
 
-    ``.unknown`` maps each such task's label to the labels that are missing; where
-    these are many, the message has the first. The runner has not started: add what is
-    missing and start it again.
+    ``.unknown`` maps each such task's label to the labels that are missing; if these
+    are many, the message has the first. The runner has not started: add what is missing
+    and start it again.
 
     :param hint: a sentence on what may have been meant; "" for none.
     """
@@ -185,11 +186,13 @@ class LifeCycleError(ConcurraError, RuntimeError):
 class MapError(ConcurraError, RuntimeError):
     """Items that were given to `TaskRunner.map` failed.
 
-    No call raises it: the task's ``error`` has its name and message. Its ``__cause__``
-    is what the first of them has raised.
+    No call raises it: the task's ``error`` has its name and message, and
+    `TaskRunner.exception` returns it. Its ``__cause__`` is what the first of these
+    items has raised.
 
-    :param errors: the text of each error, by the place of the item, from 0 on.
-    :param total: the number of items that were begun.
+    :param errors: the text of each error, by the index of the item, from 0 on.
+    :param total: the number of items; of an iterable without a length, of those that
+        were taken from it.
     """
 
     def __init__(self, errors: Mapping[int, str], total: int) -> None:
@@ -239,6 +242,8 @@ class RemoteTraceback(ConcurraError):
     """The traceback of an error, as text.
 
     It ends the chain of causes of what `TaskRunner.exception` returns.
+
+    :param trace: the text, kept as ``.trace``.
     """
 
     def __init__(self, trace: str) -> None:
@@ -250,10 +255,10 @@ class RemoteTraceback(ConcurraError):
 
 
 def hidden(caught: Any) -> bool:
-    """Whether the frames of modules of ours say nothing of what pytest has caught.
+    """Whether pytest is to hide the frames of our modules from what it has caught.
 
-    They do not if it is one of our errors: those are about what the caller has done. To
-    be put into a module as ``__tracebackhide__``.
+    It is if that is one of our errors: those are about what the caller has done. To be
+    put into a module as ``__tracebackhide__``.
     """
     return issubclass(getattr(caught, "type", ConcurraError), ConcurraError)
 

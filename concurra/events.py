@@ -86,11 +86,11 @@ class Reader:
     apart = False
 
     def read(self, event: Event) -> None:
-        """Take notice; may block, raise, and call anything of the runner."""
+        """Deal with an event; may block, raise, and call anything of the runner."""
         raise NotImplementedError
 
     def quick(self, event: Event) -> bool:
-        """Whether it takes notice of this in no time; must not block itself."""
+        """Whether `read` takes no time for this event; must not block itself."""
         return False
 
     def restore(
@@ -107,7 +107,7 @@ class Reader:
         """The run does not start after all: hold nothing."""
 
     def close(self) -> None:
-        """The run has ended, all has been read, and all workers have been closed.
+        """The run has ended, all events have been read, and all workers are closed.
 
         May do what `read` may.
         """
@@ -210,7 +210,7 @@ class Events:
         self._look_at_readers()
 
     def detach(self, reader: Reader) -> None:
-        """Have a reader that was attached no more; called under the lock."""
+        """Remove a reader that was attached; called under the lock."""
         self._cursors = [each for each in self._cursors if reader not in each.readers]
         self._look_at_readers()
 
@@ -249,7 +249,7 @@ class Events:
                     self.unread = True
 
     def record(self, tasks: Sequence[Task], moment: float) -> None:
-        """Take over who has ended since the last time; called under the lock.
+        """Record which tasks have ended since the last call; called under the lock.
 
         :param tasks: all that have ended so far, in order.
         """
@@ -258,7 +258,7 @@ class Events:
             outcome = task.outcome
             assert outcome is not None
             notable = outcome.warning is not None or outcome.fault
-            # From here on, somebody may take the result of the task away from it.
+            # From here on, the result may be handed out, and the outcome be emptied.
             self.ended = ended = self.ended + 1
             if (notable and self._faults) or ended == self.next:
                 self._append(Event(END, moment, task, ended, task.attempts, outcome))

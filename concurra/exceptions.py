@@ -29,7 +29,7 @@ def exception_of(outcome: Outcome) -> Optional[BaseException]:
     return error
 
 
-#: What the class of an error makes of these attributes is not asked.
+#: These are read and set directly, whatever the class of an error makes of them.
 _CAUSE: Any = BaseException.__dict__["__cause__"]
 _CONTEXT: Any = BaseException.__dict__["__context__"]
 

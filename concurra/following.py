@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from .plan.plan import Plan
     from .results import Registry
     from .tasks import Task
-
     from .types import Result
 
     Action = Callable[[], None]
@@ -51,10 +50,11 @@ class Following:
     def as_completed(self) -> Iterator[Tuple[Any, Result]]:
         """Each label with its result, in the order in which tasks end.
 
-        Starts the run unless it has been started, and ends with the last task. To leave
+        Starts the run unless it has been started, and ends with the last task. Leaving
         the loop early does not end the run: `abort` does. Ctrl-C while it waits
-        terminates everything. Each loop has all results; with ``keep_results=False``
-        each result goes to one of them. Logs no report; for errors, see `run`.
+        terminates everything. Each of several loops has all results; with
+        ``keep_results=False`` each result goes to only one of them. Logs no report; for
+        errors, see `run`.
         """
         from .as_completed import as_completed
 
@@ -71,7 +71,8 @@ class Following:
 
         If the awaiting task is cancelled, everything is terminated, and
         `asyncio.CancelledError` goes on to the caller after the end. A line in the log
-        tells how far the run had come, and with ``verify`` there is the report.
+        tells how far the run had come, and with ``verify`` there is the report. For
+        parameters, results and errors, see `run`.
         """
         from . import asynchronous
 
@@ -142,8 +143,9 @@ class Following:
     def partial(self, label: Hashable) -> Dict[int, Any]:
         """The values of a task of `map` so far, by the indexes of its items, in order.
 
-        At any time, also after it has failed: those of all items that have succeeded.
-        With ``keep_results=False``, none once the result of a success was handed out.
+        They are those of all items that have succeeded, at any time, also after the
+        task has failed. With ``keep_results=False`` there are none once the result of a
+        success was handed out.
 
         :param label: of the task, or what an adder has returned.
         :raises ValueError: no task of `map` has this label.

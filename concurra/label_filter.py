@@ -17,7 +17,7 @@ class LabelFilter(logging.Filter):
     For a handler, by its ``addFilter``, or for a logger that tasks use themselves. It
     lets all records pass. Those that were sent here from processes have it already.
 
-    :param outside: what a record has that no task has logged.
+    :param outside: the label of records that no task has logged.
     """
 
     def __init__(self, outside: Any = None) -> None:

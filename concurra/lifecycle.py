@@ -1,9 +1,9 @@
 """One start, any number of stops, and the wait for the end.
 
 A start and a stop may come from two threads, or the stop from a signal handler in the
-midst of the start, which no lock would survive. So each of their decisions is one step
-that cannot be interrupted: to append a scheduler to the list of which the first counts,
-and to draw a number of which the first may start.
+midst of the start, which could not wait for a lock. So each of their decisions is one
+step that cannot be interrupted: to append a scheduler to a list, of which the first one
+counts, and to draw a number, of which the first one may start.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class LifeCycle(Inspection):
         return refusal
 
     def detach(self, reader: Reader) -> None:
-        """Have a reader that was attached no more."""
+        """Remove a reader that was attached."""
         self._schedulers[0].detach(reader)
 
     def then(self, callback: Callable[[], object]) -> None:
@@ -197,7 +197,7 @@ class LifeCycle(Inspection):
     def conclude(self) -> None:
         """The end of the run has been fetched.
 
-        :raises LifeCycleError: there is none, as the caller was not to wait for it.
+        :raises LifeCycleError: it has not ended, as the caller could not wait for that.
         """
         self.check_ended("A handler of the run's log cannot wait for its end")
         self.in_background = False

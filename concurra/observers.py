@@ -56,9 +56,10 @@ class Observer:
     """Follows a run: a base class, whose methods do nothing.
 
     They are called in the order of what has happened, one at a time, in threads of the
-    run, and are no ``async def``. They may block and call anything of the runner: that
-    holds up no task, but the end of the run. What one raises is logged with its
-    traceback, once for each observer. What a class does not define costs nothing.
+    run, and must not be ``async def``. They may block and call anything of the runner:
+    that holds up no task, only the end of the run. What a method raises is logged with
+    its traceback, the first time for each observer. What a class does not define costs
+    nothing.
     """
 
     def watch(self, look: Callable[[], Snapshot]) -> None:
@@ -95,7 +96,7 @@ _METHODS: Final = {
 }
 _FAILURE: Final = "on_task_failure"
 
-#: Names that others have for these, and that are no slip of a letter.
+#: Names that are easily taken for these, and are more than a slip of a letter apart.
 _SLIPS: Final = {
     **{f"{name}ed": name for name in _METHODS.values()},
     "on_task_retried": "on_task_retry",

@@ -219,21 +219,24 @@ else:
         returns the function itself. Without any option both return the function as it
         is, so a bare ``@task`` chooses nothing.
 
-        What is chosen at a call goes before what is chosen at the definition, and that
+        An option that is chosen at a call comes before one at the definition, and that
         before what the runner has. None is no choice.
 
         :param timeout: seconds that the task may take from its start, its retries
-            included; ``math.inf`` for no limit.
-        :param task_retries: how often it is tried again, or a `Retry`.
-        :param priority: of the tasks that are ready, that of the highest starts first;
-            of those that are equal, the one that was added first. 0 if none is chosen.
+            included; ``math.inf`` for no limit. By default, the runner's.
+        :param task_retries: how often it is tried again, or a `Retry`. By default, the
+            runner's.
+        :param priority: an integer. Of the tasks that are ready, the one of the highest
+            priority starts first, and among equals the one that was added first. 0 by
+            default.
         :param resources: how much of each of the runner's ``resources`` it holds while
-            it is at work.
+            it is at work: whole numbers by name. Nothing by default.
         :param trigger_rule: when it starts: ``"all_success"`` when all tasks that it
             depends on have succeeded, ``"all_done"`` when all have ended, whatever
             became of them, ``"one_failed"`` as soon as one has failed, was terminated,
             or was skipped because of such a one.
-        :param name: what the report's table shows in the column ``task``.
+        :param name: what the report's table shows in the column ``task``. By default,
+            the name of the function.
         :param version: of the function, for a ``checkpoint``: when it is another one,
             the task is run again.
         :param local: whether it stays in this process, where the runner has an
@@ -311,7 +314,7 @@ def split(function: Any) -> Tuple[Any, Chosen]:
 def check_resources(asked: Mapping[str, int], there_is: Mapping[str, int]) -> None:
     """Refuse to ask for more than there is.
 
-    :raises ValueError: that is so.
+    :raises ValueError: there is less than is asked for.
     """
     for kind, amount in asked.items():
         if kind not in there_is:

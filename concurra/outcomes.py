@@ -19,7 +19,7 @@ UNTRIGGERED  Terminated                 (3) what it waits for did not happen
 *fault*: the task itself went wrong, instead of suffering what befell others.
 *retry*: another attempt may help. (1) Only if the job had not begun: what has begun
 may have had its effects, and only an exception says that it may be done again.
-(2) Only if the attempt is one: a program that could not be started.
+(2) Only if an attempt was made: a program could not be started.
 (3) It was to run after a failure, and there was none. That is no failure either.
 """
 
@@ -60,7 +60,7 @@ UNTRIGGERED: Final = "untriggered"
 #: Not of a task, but of what was done for one: see `map_state`.
 PART: Final = "part"
 
-#: What is documented of each cause.
+#: The documented status of each cause.
 STATUS: Dict[str, Status] = {
     SUCCESS: SUCCESSFUL,
     **dict.fromkeys((ERROR, EXIT, UNPICKLABLE, LOST, UNAVAILABLE), FAILED),

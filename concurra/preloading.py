@@ -1,7 +1,8 @@
-"""What runs tasks is loaded with the first runner: it takes longer than all the rest.
+"""The modules that run tasks are imported with the first runner.
 
-Not later: a signal handler that aborts a run would find half a module. What a report
-needs takes as long once more, and is loaded while tasks are at work.
+Not with the package, as they take longer than all the rest, and not later, as a signal
+handler that aborts a run would find half a module. What a report needs takes as long
+again, and is imported while tasks are at work.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-#: Seconds after which a thread that computes lets others go on, meanwhile. Of Python's
-#: 5 ms one goes by for each of some hundred reads of files, which makes seconds.
+#: The switch interval meanwhile, in seconds. With Python's 5 ms, each of some hundred
+#: reads of files would wait that long for a thread that computes.
 TURN: Final = 1e-5
 
 _loading = threading.Lock()

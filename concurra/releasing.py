@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ReleaseReader(Reader):
-    """Releases each result that is kept when the last that depends on it has ended.
+    """Releases each kept result when the last task that depends on it has ended.
 
     :param users: how many depend on a task.
     """

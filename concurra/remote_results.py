@@ -66,8 +66,8 @@ class NotKept(Exception):
 
     Executors log and cut the texts of errors, so that of this one is short.
 
-    :param token: of the attempt. Where the value is an argument, and is to be made once
-        more, the executor ends others with this error, too.
+    :param token: of the attempt. The executor ends other tasks with this error, too, if
+        the value is their argument, and could not be made again.
     :param reply: what it would have returned.
     """
 

@@ -174,12 +174,12 @@ class Registry(Mapping[Hashable, "Any"]):
         self._pid: Optional[int] = None  # where the run is
         self._made: Dict[Hashable, Result] = {}
         self._taken = bytearray()  # by the index, tasks whose results were handed out
-        self._left: Dict[Task, int] = {}  # of its users, that were not handed out
+        self._left: Dict[Task, int] = {}  # how many of its users were not handed out
         self._taking = threading.Lock()
         self._keep = True
 
     def anew(self, task: Task, outcome: Outcome) -> Result:
-        """The result of a task as it ended, whatever its users have done with theirs.
+        """The result of a task as it ended, whatever was changed in the one handed out.
 
         :param outcome: see `Recorder.record`.
         """
@@ -256,7 +256,7 @@ class Registry(Mapping[Hashable, "Any"]):
         return result
 
     def complete(self) -> Dict[Any, Result]:
-        """The results of all tasks, which have all ended; not those taken."""
+        """The results of all tasks, which have all ended; without those taken."""
         made, record, tasks, taken = self._made, self._record, self._tasks, self._taken
         with collection_paused(len(tasks)):
             left: Dict[Any, Any] = tasks
@@ -280,8 +280,8 @@ class Registry(Mapping[Hashable, "Any"]):
 
         :param outcome: see `Recorder.record`.
 
-        Its result is as its user has left it: who forgives a known failure does not
-        want to read of it. What was removed is there all the same.
+        Its result is as the user has left it: whoever forgives a known failure does not
+        want to read of it. Fields that were removed are filled in again.
         """
         made = self._record(task, outcome)
         result: Any = {**made, **self[task.label]}

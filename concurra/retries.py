@@ -33,9 +33,10 @@ class Retry:
         task, for one, so it must be picklable then. If it raises, the task fails with
         both errors.
     :param delay: seconds from the end of an attempt to the start of the next, during
-        which the task takes up no worker. Or a function of the number of attempts so
-        far that returns them; it is no ``async def``, nor is ``on``.
-    :param backoff: what the delay is multiplied with after each further attempt.
+        which the task takes up no worker. Or a function that returns them, called with
+        the number of attempts so far. Neither it nor ``on`` may be ``async def``.
+    :param backoff: what the delay is multiplied by after each further attempt, at least
+        1.
     :param max_delay: seconds that no delay exceeds; None for no limit. Like ``backoff``
         and ``jitter`` it is refused where the delay is 0, as it would have no effect.
     :param jitter: the part of each delay, from 0 to 1, up to which it is shortened at

@@ -167,7 +167,7 @@ def _check_keeping(chosen: RunOptions) -> None:
         )
 
 
-#: What is of this process's workers, and what is there to do instead.
+#: Options for workers of this process, each with what to do instead.
 _NOT_BESIDE_AN_EXECUTOR = {
     "use_multiprocessing": "",
     "mp_context": "",
@@ -180,10 +180,11 @@ _NOT_BESIDE_AN_EXECUTOR = {
 
 
 class Checkpoint:
-    """A file in which a run records what has succeeded; see ``checkpoint``.
+    """A file in which a run records what has succeeded: a ``checkpoint`` of a runner.
 
     :param path: of the file, which need not exist.
-    :param max_age: seconds; what was recorded longer ago is run again. None for ever.
+    :param max_age: seconds; what was recorded longer ago is run again. None: whatever
+        its age, it is not.
     :raises TypeError, ValueError: an argument is of the wrong type or out of its range.
     """
 

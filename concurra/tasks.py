@@ -10,7 +10,6 @@ import os
 from contextvars import Context
 from functools import partial
 
-
 from .options import DEFAULTS, Options
 from .wording import show
 
@@ -246,9 +245,11 @@ def _no_future(reference: TaskRef) -> NoReturn:
 
 
 class TaskRef:
-    """Stands for the result of a task, in the arguments of another: see `ref`.
+    """Stands for the result of a task, in the arguments of another.
 
-    Adders return one. In ``depends_on`` it stands for its label.
+    Adders return one, and so does `ref`. In ``depends_on`` it stands for its label.
+
+    :param label: of that task, kept as ``.label``.
     """
 
     __slots__ = ("label",)

@@ -38,7 +38,7 @@ class Arguments(Protocol[_Item]):
 class Executor(Protocol):
     """What runs functions elsewhere.
 
-    It returns futures, which have ``result()``, ``cancel()`` and
+    Its ``submit`` returns futures, which have ``result()``, ``cancel()`` and
     ``add_done_callback(function)``.
     """
 
@@ -80,8 +80,8 @@ class CommandResult(TypedDict):
     ``command`` is a list, or a string if it was a line for the shell.
     ``returncode`` is the negative number of the signal if one ended the command.
     ``stdout`` and ``stderr`` are strings; bytes after ``text=False``, None after
-    ``capture_output=False``. They are typed as `Any`, lest everybody has to tell
-    apart what they know.
+    ``capture_output=False``. They are typed as `Any`, as a caller knows which of these
+    they are, and a type checker does not.
     """
 
     command: Union[str, List[str]]

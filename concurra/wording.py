@@ -48,13 +48,13 @@ def show(value: object) -> str:
 
 
 def brief(value: object) -> str:
-    """A value as refusals show it: cut, and of what holds others no more than its type.
+    """A value as refusals show it: cut, and of a container no more than its type.
 
-    What these are may be secret, and is not what is wrong.
+    What it holds may be secret, and is not what is wrong.
     """
     holds = hasattr(type(value), "__iter__") and not isinstance(value, (str, bytes))
     text = show(value)
-    if holds and len(text) > 2:  # of an empty one nothing is told
+    if holds and len(text) > 2:  # an empty one has no secret
         return f"a value of type {kind(value)}"
     return cut(text)
 
