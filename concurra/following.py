@@ -119,21 +119,21 @@ class Following:
         return self._life.counts()
 
     def __repr__(self) -> str:
-        look, state = self._life.snapshot(self.name), "not started"
+        snapshot, state = self._life.snapshot(self.name), "not started"
         if self._life.begun:
             state = "running" if self._plan.remaining else "ended"
-        told = f"{look.ended} of {look.total} ended"
+        told = f"{snapshot.ended} of {snapshot.total} ended"
         for status in ("failed", "terminated"):
-            if look.counts[status]:
-                told += f", {look.counts[status]} {status}"
+            if snapshot.counts[status]:
+                told += f", {snapshot.counts[status]} {status}"
         return f"<{type(self).__name__} {self.name!r} {state}: {told}>"
 
     def _repr_html_(self) -> str:
         """What a notebook shows of it."""
         from .live import notebook
 
-        look = self._life.snapshot(self.name)
-        return notebook.runner(repr(self)[1:-1], look, self._plan.tasks.values())
+        snapshot = self._life.snapshot(self.name)
+        return notebook.runner(repr(self)[1:-1], snapshot, self._plan.tasks.values())
 
     @property
     def exit_code(self) -> int:

@@ -162,8 +162,8 @@ class ObserverReader(Reader):
     def _fact(self, event: Event) -> Fact:
         moment = event.moment + self._offset
         if event.kind in (RUN_START, RUN_END):
-            look = self._look()
-            return Fact(moment, None, look.name, result=look.counts)
+            snapshot = self._look()
+            return Fact(moment, None, snapshot.name, result=snapshot.counts)
         task = event.task
         fact = Fact(moment, task.label, task.name, event.attempt)
         if event.kind == TASK_RETRY:

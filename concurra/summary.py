@@ -151,20 +151,21 @@ def progress(name: str, ended: int, total: int, seconds: float) -> str:
     return f"{name} progress: [{bar}] {ended}/{total} [{percent}%] in {took}"
 
 
-def status(look: Snapshot) -> str:
+def status(snapshot: Snapshot) -> str:
     """How far a run has come, and what has been at work the longest."""
-    counts, told = look.counts, f"{look.ended} of {look.total} tasks have ended"
+    counts = snapshot.counts
+    told = f"{snapshot.ended} of {snapshot.total} tasks have ended"
     told += f", {counts['failed']} failed"
     if counts["terminated"]:
         told += f", {counts['terminated']} terminated"
-    told += f", {len(look.at_work)} at work"
-    if look.at_work:
-        longest = look.at_work[0]
+    told += f", {len(snapshot.at_work)} at work"
+    if snapshot.at_work:
+        longest = snapshot.at_work[0]
         told += f" (longest: {_cell(longest.label)}, {rounded(longest.seconds)}"
         told += f", {counted(longest.items)})" if longest.items else ")"
-    if look.rest:
-        told += f", about {rounded(look.rest)} left"
-    return f"{look.name} after {rounded(look.seconds)}: {told}"
+    if snapshot.rest:
+        told += f", about {rounded(snapshot.rest)} left"
+    return f"{snapshot.name} after {rounded(snapshot.seconds)}: {told}"
 
 
 def counted(items: Items) -> str:

@@ -25,12 +25,12 @@ CELL: Final = 200
 _LEFT: Final = 'style="text-align: left"'
 
 
-def runner(title: str, look: Snapshot, tasks: Iterable[Task]) -> str:
+def runner(title: str, snapshot: Snapshot, tasks: Iterable[Task]) -> str:
     """A runner: counts, and what is known of its tasks.
 
     What went wrong comes first, then what is at work, then the others.
     """
-    at_work = {each.label: each for each in look.at_work}
+    at_work = {each.label: each for each in snapshot.at_work}
     found: List[Tuple[int, Sequence[object]]] = []
     for task in tasks:
         outcome = task.outcome
@@ -51,7 +51,7 @@ def runner(title: str, look: Snapshot, tasks: Iterable[Task]) -> str:
     return _html(title, head, [row for _, row in found[:ROWS]], len(found) - ROWS)
 
 
-def board(title: str, look: Snapshot, rows: int, failures: Sequence[str]) -> str:
+def board(title: str, snapshot: Snapshot, rows: int, failures: Sequence[str]) -> str:
     """What is at work, and below it the last failures."""
     table = [
         (
@@ -60,10 +60,10 @@ def board(title: str, look: Snapshot, rows: int, failures: Sequence[str]) -> str
             rounded(each.seconds),
             counted(each.items) if each.items else last_line(each.output),
         )
-        for each in look.at_work[:rows]
+        for each in snapshot.at_work[:rows]
     ]
     head = "label", "attempt", "at work for", "output"
-    text = _html(title, head, table, len(look.at_work) - rows)
+    text = _html(title, head, table, len(snapshot.at_work) - rows)
     lines = "".join(f"<pre>{_cell(each, 500)}</pre>" for each in failures[-10:])
     return text + lines
 

@@ -35,20 +35,20 @@ class Plain:
     def __init__(self, period: float) -> None:
         self.period = min(period, threading.TIMEOUT_MAX)
 
-    def begin(self, look: Snapshot) -> None:
+    def begin(self, snapshot: Snapshot) -> None:
         """Begin to show the run; called once."""
 
-    def show(self, look: Snapshot) -> None:
+    def show(self, snapshot: Snapshot) -> None:
         """Show how far the run has come."""
-        self._print(one_line(status(look)))
+        self._print(one_line(status(snapshot)))
 
     def tell(self, line: view.Line) -> None:
         """Show the line of a task that went wrong."""
         self._print(view.painted(line, False))
 
-    def end(self, look: Snapshot) -> None:
+    def end(self, snapshot: Snapshot) -> None:
         """Show how the run has ended; called once."""
-        self.show(look)
+        self.show(snapshot)
 
     def give_up(self) -> None:
         """Nothing can be shown any more."""
@@ -73,17 +73,17 @@ class Terminal(Plain):
         self._over = False
         self._colours = not os.environ.get("NO_COLOR")
 
-    def begin(self, look: Snapshot) -> None:
+    def begin(self, snapshot: Snapshot) -> None:
         """See `Plain`; so for the methods below."""
         import atexit
 
         atexit.register(self.give_up)
         self._screen.open()
-        self.show(look)
+        self.show(snapshot)
 
-    def show(self, look: Snapshot) -> None:
+    def show(self, snapshot: Snapshot) -> None:
         """Draw it anew."""
-        self._draw(look, self._rows)
+        self._draw(snapshot, self._rows)
 
     def tell(self, line: view.Line) -> None:
         """Show the line above the board, uncut."""
@@ -93,9 +93,9 @@ class Terminal(Plain):
         elif not self._over:
             super().tell(line)
 
-    def end(self, look: Snapshot) -> None:
+    def end(self, snapshot: Snapshot) -> None:
         """Leave the counts there, and nothing else."""
-        self._draw(look, 0)
+        self._draw(snapshot, 0)
         self.give_up()
 
     def give_up(self) -> None:
@@ -109,13 +109,13 @@ class Terminal(Plain):
             if self._screen in _shown:
                 _shown.remove(self._screen)
 
-    def _draw(self, look: Snapshot, rows: int) -> None:
+    def _draw(self, snapshot: Snapshot, rows: int) -> None:
         try:
             size = os.get_terminal_size(self._stream.fileno())
             width, height = size.columns or 80, size.lines or 24
         except (OSError, ValueError):
             width, height = 80, 24
-        lines = view.board(look, width - 1, max(0, min(rows, height - 3)))
+        lines = view.board(snapshot, width - 1, max(0, min(rows, height - 3)))
         if not rows:
             lines = lines[:1]
         self._screen.draw(
@@ -133,16 +133,16 @@ class Notebook(Plain):
         self._place: Any = None
         self._last = ""
 
-    def begin(self, look: Snapshot) -> None:
+    def begin(self, snapshot: Snapshot) -> None:
         """See `Plain`; so for the methods below."""
         self._display: Any = import_module("IPython.display")
-        self._last = self._html(look)
+        self._last = self._html(snapshot)
         shown = self._display.HTML(self._last)
         self._place = self._display.display(shown, display_id=True)
 
-    def show(self, look: Snapshot) -> None:
+    def show(self, snapshot: Snapshot) -> None:
         """Show it in place of what was there."""
-        text = self._html(look)
+        text = self._html(snapshot)
         if self._place is not None and text != self._last:
             self._last = text
             self._place.update(self._display.HTML(text))
@@ -151,10 +151,10 @@ class Notebook(Plain):
         """Show the line with what is shown next."""
         self._failures.append(view.painted(line, False))
 
-    def _html(self, look: Snapshot) -> str:
+    def _html(self, snapshot: Snapshot) -> str:
         from . import notebook
 
-        return notebook.board(status(look), look, self._rows, self._failures)
+        return notebook.board(status(snapshot), snapshot, self._rows, self._failures)
 
 
 def terminal(stream: Any, rows: int) -> Optional[Terminal]:

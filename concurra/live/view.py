@@ -35,38 +35,38 @@ STYLES: Final[Dict[str, str]] = {
 }
 
 
-def board(look: Snapshot, width: int, rows: int) -> List[Line]:
+def board(snapshot: Snapshot, width: int, rows: int) -> List[Line]:
     """A line of counts, then what is at work: the longest first, at most ``rows``."""
-    lines = [_head(look, min(BAR, width // 8))]
-    shown = look.at_work[:rows]
+    lines = [_head(snapshot, min(BAR, width // 8))]
+    shown = snapshot.at_work[:rows]
     labels = [_plain(each.label) for each in shown]
     column = min([LABEL, width // 3, max(map(cells, labels), default=0)])
     for each, label in zip(shown, labels):
         lines.append(_row(each, label, column))
-    left = len(look.at_work) - len(shown)
+    left = len(snapshot.at_work) - len(shown)
     if left:
         lines.append([("dim", f"  and {left} more")])
     return [cut(line, width) for line in lines]
 
 
-def _head(look: Snapshot, bar: int) -> Line:
-    counts, total = look.counts, look.total
-    filled = bar * look.ended // total if total else bar
+def _head(snapshot: Snapshot, bar: int) -> Line:
+    counts, total = snapshot.counts, snapshot.total
+    filled = bar * snapshot.ended // total if total else bar
     bad = counts["failed"] + counts["terminated"]
     line: Line = [
-        ("bold", f"{_plain(look.name)} "),
+        ("bold", f"{_plain(snapshot.name)} "),
         ("red" if bad else "green", "━" * filled),
         ("dim", "─" * (bar - filled)),
-        ("", f" {look.ended}/{total}"),
+        ("", f" {snapshot.ended}/{total}"),
     ]
     if counts["failed"]:
         line.append(("red", f", {counts['failed']} failed"))
     if counts["terminated"]:
         line.append(("yellow", f", {counts['terminated']} terminated"))
-    told = f", {len(look.at_work)} at work" if look.at_work else ""
-    told += f", {rounded(look.seconds)}"
-    if look.rest:
-        told += f", about {rounded(look.rest)} left"
+    told = f", {len(snapshot.at_work)} at work" if snapshot.at_work else ""
+    told += f", {rounded(snapshot.seconds)}"
+    if snapshot.rest:
+        told += f", about {rounded(snapshot.rest)} left"
     return [*line, ("", told)]
 
 

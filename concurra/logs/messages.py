@@ -183,16 +183,16 @@ def progress(
     emit(log, "info", line, duration=round(seconds, 2), **attributes)
 
 
-def status(log: logging.Logger, look: Snapshot) -> None:
+def status(log: logging.Logger, snapshot: Snapshot) -> None:
     """Log how far a run has come, and what is at work."""
 
     def line() -> str:
         from .. import summary
 
-        return summary.status(look)
+        return summary.status(snapshot)
 
-    attributes = {"event": "status", "ended": look.ended, "total": look.total}
-    emit(log, "info", line, duration=round(look.seconds, 2), **attributes)
+    attributes = {"event": "status", "ended": snapshot.ended, "total": snapshot.total}
+    emit(log, "info", line, duration=round(snapshot.seconds, 2), **attributes)
 
 
 def unstarted(name: str, total: int) -> str:

@@ -88,21 +88,12 @@ class Pool:
             self._hire: Callable[[Pool, Done], Worker] = PooledWorker
             self._close = close_backend
             self._kill = kill_all
-            self._guardian = guardian = Guardian()
+            self._guardian = Guardian()
         if commands:
-            from .command import CommandWorker
-            from .command_output import Drain
-
-            self._drain = drain = Drain(threads.start_own)
-            chosen = output, max_output
-            self._makers[COMMAND] = lambda: CommandWorker(guardian, drain, *chosen)
+            self._run_commands(output, max_output)
         if context is not None:
-            from . import processes
-
-            self._processes = made = processes.Processes(
+            self._run_processes(
                 context,
-                guardian,
-                threads,
                 forward_logs,
                 max_tasks=max_tasks,
                 grace=grace,
@@ -110,10 +101,31 @@ class Pool:
                 initializer=initializer,
                 display=self._printing and self._printing.display,
             )
-            self.elsewhere = made.elsewhere
-            self._makers[CALL] = made.make
-            if context.get_start_method() == "fork":
-                self._start = made.make
+
+    def _run_commands(self, output: Optional[str], max_output: Optional[float]) -> None:
+        """Have workers for commands."""
+        from .command import CommandWorker
+        from .command_output import Drain
+
+        guardian = self._guardian
+        self._drain = drain = Drain(self.threads.start_own)
+        self._makers[COMMAND] = lambda: CommandWorker(
+            guardian, drain, output, max_output
+        )
+
+    def _run_processes(
+        self, context: BaseContext, forward_logs: Optional[bool], **options: Any
+    ) -> None:
+        """Have functions run in processes; ``options`` are those of `ProcessWorker`."""
+        from .processes import Processes
+
+        guardian, threads = self._guardian, self.threads
+        made = Processes(context, guardian, threads, forward_logs, **options)
+        self._processes = made
+        self.elsewhere = made.elsewhere
+        self._makers[CALL] = made.make
+        if context.get_start_method() == "fork":
+            self._start = made.make
 
     def is_passing_on(self) -> bool:
         """See `Workers.is_passing_on`."""
