@@ -59,7 +59,7 @@ def at_work() -> Optional[CurrentTask]:
 
 
 def exchange(source: Optional[Source]) -> Optional[Source]:
-    """From now on, ask ``source`` what the calling thread is at; who was asked before.
+    """From now on, ask ``source`` what the calling thread is at; the one before.
 
     :param source: None if it is at nothing.
     """

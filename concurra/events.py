@@ -137,7 +137,7 @@ class _Cursor:
     def advance(self, begin: Callable[[], object] = lambda: None) -> None:
         """Read all, unless another thread is at it, which then reads these too.
 
-        :param begin: called first by who reads, as that may take its time.
+        :param begin: called before the reading, as that may take its time.
         """
         me = threading.get_ident()
         while self.unread or self.thread == me:
@@ -273,8 +273,8 @@ class Events:
     def tell(self, elsewhere: Callable[[], object] = lambda: None) -> None:
         """Let everybody read on; not under the lock.
 
-        :param elsewhere: has another thread tell as well. It is called by who begins to
-            read and may block, if others wait meanwhile.
+        :param elsewhere: has another thread tell as well. It is called before readers
+            that may block, if others wait meanwhile.
         """
         # First: what is appended from here on is seen again.
         self._asked = self.unread = False
@@ -304,7 +304,7 @@ class Events:
         """Everything has been told, and nothing more is to come; not under the lock."""
         for cursor in self._cursors:
             cursor.close()
-        self._cursors = []  # who follows a run may know of the run, which knows this
+        self._cursors = []  # a reader may know the run, which knows this
 
     def quick(self) -> bool:
         """Whether to tell takes no time now."""

@@ -21,7 +21,7 @@ TURN: Final = 1e-5
 
 _loading = threading.Lock()
 _loaded = False
-#: Held by who imports beside tasks, and by who forks: see `load_report_soon`.
+#: Held while a thread imports beside tasks, and during a fork: see `load_report_soon`.
 _importing = threading.RLock()
 
 

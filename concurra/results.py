@@ -186,7 +186,7 @@ class Registry(Mapping[Hashable, "Any"]):
         return self._record(task, outcome)
 
     def give(self, task: Task) -> Optional[Result]:
-        """The result of a task that has ended, for who takes it: as `of`, or `take`."""
+        """The result of a task to hand out: kept as by `of`, or not, as by `take`."""
         return self.of(task) if self._keep else self.take(task)
 
     def of(self, task: Task) -> Result:

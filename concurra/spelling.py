@@ -33,7 +33,7 @@ def suspects(func: Any, keywords: Iterable[str], own: str) -> Iterator[Tuple[str
 
     An option under its very name is one only if ``func`` does not take it at all.
 
-    :param own: who forwards them: ``"add_task"``, or ``"add_func"``, which takes none
+    :param own: what forwards them: ``"add_task"``, or ``"add_func"``, which takes none
         of `TAKEN`.
     """
     for keyword in keywords:

@@ -1,4 +1,4 @@
-"""Threads that are used again: who has nothing to do waits for the next call.
+"""Threads that are used again: one with nothing to do waits for the next call.
 
 To start a thread takes about as long as ten small tasks; to wake one that waits takes
 as long as one. A run has one cache. What runs here is the run's own code, but an

@@ -79,7 +79,7 @@ class CombiningLock:
                     waiting.popleft()  # the last: a case may be decided twice
             finally:
                 lock.release()
-            # Who came between the two looks, and found the lock taken, is seen here.
+            # A visitor between the two looks, that found the lock taken, is seen here.
             if not (waiting and lock.acquire(False)):
                 return
 

@@ -1,7 +1,7 @@
 """The end of a run, as something to wait for, also where Ctrl-C can come.
 
 A fork during the run copies it. Nobody is at work in the copy, and whoever held a lock
-never gives it back: who waited there would wait for ever.
+never gives it back: whoever waited there would wait for ever.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Completion:
         waiter = threading.Lock()
         waiter.acquire()
         self._waiters.append(waiter.release)
-        # Who comes too late to be released sees here that it has been reached.
+        # Whoever comes too late to be released sees here that it has been reached.
         try:
             while not self.reached:
                 left = ATTENTION if ends is None else ends - monotonic()

@@ -1,7 +1,7 @@
 """A run at one moment: what is at work, and how far it has come.
 
-Nothing is told of that by events: who wants to know looks, as often as it likes. So it
-costs nothing where nobody looks.
+Events do not tell this: whoever wants to know looks, as often as needed. So it costs
+nothing if nobody looks.
 """
 
 from __future__ import annotations

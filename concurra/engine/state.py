@@ -284,7 +284,7 @@ class RunState(Stopping):
 
     def _begin(self, slot: Slot, task: Task, now: float) -> None:
         slot.worker.at_hand = NOTHING  # type: ignore[union-attr]
-        slot.task = task  # after that: who looks may be between the two
+        slot.task = task  # second: `snapshot` may look between the two
         slot.departures = self._limit.departures
         if self._special:
             slot.held = task.options.resources

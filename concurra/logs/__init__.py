@@ -1,1 +1,1 @@
-"""What is written to the log, and who has it written."""
+"""What is written to the log, and when."""

@@ -1,4 +1,4 @@
-"""Who has events of a run written to its log."""
+"""Readers that write events of a run to its log."""
 
 from __future__ import annotations
 

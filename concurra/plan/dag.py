@@ -40,7 +40,7 @@ __tracebackhide__ = hidden
 
 
 class Dag:
-    """The tasks by label, in the order of adding, and who depends on whom."""
+    """The tasks by label, in the order of adding, and what depends on what."""
 
     def __init__(self) -> None:
         self.tasks: Dict[Hashable, Task] = {}

@@ -40,8 +40,9 @@ class Closeable(Protocol):
         """Close it; a second time does nothing."""
 
 
-# Programs may be started side by side, but not beside a fork. Who starts one passes
-# through _turn and is counted; who forks keeps _turn and waits until nobody is counted.
+# Programs may be started side by side, but not beside a fork. Whoever starts one passes
+# through _turn and is counted; whoever forks keeps _turn and waits until nobody is
+# counted.
 #
 # Lock order: _forking, the locks that other libraries take before a fork, _turn. So
 # _turn is never held by a thread that calls os.fork, but for the hook's sake. Within
@@ -203,10 +204,10 @@ def _refuse_at_the_end() -> None:
 
 
 def _before_fork() -> None:
-    # Who forks within `starting` starts a program in a way that runs the hooks, such as
-    # a `Popen` with a ``preexec_fn``. Two who do so would wait for each other. What is
-    # forked there becomes another program at once, with no pipe but its own, so nobody
-    # needs to wait.
+    # A fork within `starting` is the start of a program in a way that runs the hooks,
+    # such as a `Popen` with a ``preexec_fn``. Two of them would wait for each other.
+    # What is forked there becomes another program at once, with no pipe but its own, so
+    # nobody needs to wait.
     if threading.get_ident() not in _starters:
         _turn.acquire()
         # Not for ever: this thread may hold a lock that another library takes before a

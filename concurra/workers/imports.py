@@ -44,7 +44,7 @@ def mend_imports(kept: Collection[str]) -> None:
     """
     locks = getattr(_bootstrap, "_module_locks", None)
     forgotten = []
-    # Who imports a module holds its lock, which is in the table as long as that lasts.
+    # While a module is being imported its lock is held, and is in this table.
     # To look at all modules would make this process copy the memory that they are in.
     for name in list(sys.modules if locks is None else locks):
         spec = _spec(name)

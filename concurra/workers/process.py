@@ -383,7 +383,7 @@ class ProcessWorker:
         self._group.reap(self._process.join)
         self._group.tell_survivors(self._remark)
         self._close_dump()
-        self._exit.close()  # not before: who stops it looks there
+        self._exit.close()  # not before: a stop looks there
         exitcode = self._process.exitcode
         if exitcode is None:
             # Somebody else has reaped it, and `multiprocessing` would take it for
