@@ -93,17 +93,7 @@ def serve(
     # as would the threads that tasks start. There is no public way to change that.
     threading.current_thread()._daemonic = False  # type: ignore[attr-defined]
     unshared(pipe)
-    send = pipe.send
-    act: Act = perform
-    if levels is not None or shows:
-        from .outbox import Outbox
-
-        outbox = Outbox(pipe)
-        send = outbox.send
-        if levels is not None:
-            _forward(outbox, pipe, levels)
-        if shows:
-            act = _sender(outbox, pipe)
+    send, act = _means(pipe, levels, shows)
     cut_off = False
     try:
         send(pipe.pack("ready", plain=True))
@@ -125,6 +115,20 @@ def serve(
         close_unshared(pipe)
     if cut_off:
         raise SystemExit(CUT_OFF)
+
+
+def _means(
+    pipe: Channel, levels: Optional[Levels], shows: bool
+) -> Tuple[Callable[[Message], None], Act]:
+    """What sends messages, and what calls functions: see `serve`."""
+    if levels is None and not shows:
+        return pipe.send, perform
+    from .outbox import Outbox
+
+    outbox = Outbox(pipe)
+    if levels is not None:
+        _forward(outbox, pipe, levels)
+    return outbox.send, _sender(outbox, pipe) if shows else perform
 
 
 def _forward(outbox: Outbox, pipe: Channel, levels: Levels) -> None:
