@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Callable
 
 import pytest
@@ -16,11 +17,17 @@ pytest_plugins = ["tests.guards", "tests.compiling"]
 
 
 def pytest_configure() -> None:
-    """What the environment says of signals and caches is not for these tests."""
+    """What the environment says, and how busy it is, is not for these tests."""
     # A shell's background jobs ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Hundreds of processes import concurra, and would compile it each time.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    with suppress(ImportError):  # the benchmarks do without it
+        from hypothesis import settings
+
+        # On a busy machine any example may be slow. A guard ends what hangs.
+        settings.register_profile("concurra", deadline=None)
+        settings.load_profile("concurra")
 
 
 @pytest.hookimpl(optionalhook=True)

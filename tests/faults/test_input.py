@@ -896,7 +896,6 @@ def test_any_sequence_of_calls() -> None:
         settings=settings(
             max_examples=60,
             stateful_step_count=15,
-            deadline=None,
             database=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),

@@ -206,7 +206,7 @@ def test_plain_labels_stay_readable() -> None:
     assert escaped("1. a") == "1#46; a"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(hostile_records())
 def test_every_label_comes_back(record: RunRecord) -> None:
     """From either text, cut, without colours, and with controls escaped."""

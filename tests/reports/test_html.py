@@ -307,7 +307,7 @@ def test_many_long_texts_are_cut_sooner() -> None:
     assert len(render(made)) < 30_000_000
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(hostile_records())
 def test_whatever_tasks_have_written_is_text(made: RunRecord) -> None:
     """No text adds an element, an attribute or a script, and the data is whole."""

@@ -85,7 +85,7 @@ def test_what_is_no_json_is_made_some() -> None:
     assert task["started_iso"] is None
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(hostile_records())
 def test_hostile_texts_come_back(record: RunRecord) -> None:
     """Whatever a task has made; lone surrogates are escaped."""

@@ -327,7 +327,7 @@ def test_output_is_shown_as_a_terminal_would() -> None:
     assert case.findtext("system-out") == "green\n20%\nx"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(hostile_records())
 def test_every_reader_can_read_it(record: RunRecord) -> None:
     """Whatever tasks have made."""

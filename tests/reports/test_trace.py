@@ -188,7 +188,7 @@ def test_a_task_between_two_attempts() -> None:
     assert found["name"] == "a"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(hostile_records())
 def test_hostile_texts_are_text(record: RunRecord) -> None:
     """Whatever tasks have made, it is read again, in plain ASCII."""

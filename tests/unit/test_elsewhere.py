@@ -215,7 +215,7 @@ def test_a_stop_of_all_that_is_in_flight() -> None:
     """Each is asked once, and the run is over when all have answered."""
     pool, total = Pool(), 200
     tasks = [make(number) for number in range(total + 5)]
-    scheduler = run_with(pool, *tasks, limit=total)
+    scheduler = run_with(pool, *tasks, limit=total, grace=BOUND)
     wait_until(lambda: len(pool.in_flight) == total, BOUND, "all of them")
     scheduler.stop()
     wait_for(scheduler)

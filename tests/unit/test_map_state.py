@@ -363,7 +363,7 @@ def test_a_decision_can_be_struck_at_any_line(done: int, retry: bool) -> None:
     assert line > 20 and len(ends) == 1, ends
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     sizes=st.lists(st.integers(0, 6), min_size=1, max_size=3),
     limit=st.integers(1, 4),

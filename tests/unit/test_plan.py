@@ -782,7 +782,6 @@ def reachable(graph: Graph, start: int) -> set[int]:
     return found
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(NAMES, st.lists(NAMES, unique=True, max_size=3))))
 def test_what_may_be_added(additions: list[tuple[int, list[int]]]) -> None:
     """Each addition is accepted or refused as by a model that searches everything."""
@@ -884,7 +883,6 @@ MAKERS: Mapping[str, Callable[[], Outcome]] = {
 }
 
 
-@settings(deadline=None)
 @given(workloads(), st.integers(1, 4), st.data())
 def test_what_follows_from_outcomes(
     tasks: list[Planned], limit: int, data: st.DataObject
@@ -1268,7 +1266,7 @@ def happened(plan: Plan) -> dict[Hashable, str]:
     return ends
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(ruled_workloads(), st.data(), st.booleans())
 def test_what_follows_by_rules(
     tasks: list[Planned], data: st.DataObject, struck: bool

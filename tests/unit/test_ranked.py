@@ -390,6 +390,4 @@ class Model(RuleBasedStateMachine):
 
 
 TestAgainstAModel = Model.TestCase
-TestAgainstAModel.settings = settings(
-    max_examples=100, stateful_step_count=40, deadline=None
-)
+TestAgainstAModel.settings = settings(max_examples=100, stateful_step_count=40)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from concurra.engine.slots import (
@@ -84,7 +84,6 @@ def test_the_last_one_parked_is_the_next_to_be_woken() -> None:
     assert list(slots.parked) == [first, third, second]
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_counts_agree_after_any_moves(data: st.DataObject) -> None:
     """Whatever moves are made; and they can be made anew at any moment."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from concurra import steps
@@ -683,7 +683,6 @@ def happen(run: Replay, slot: Slot, now: float, data: st.DataObject) -> None:
         run.end(number, data.draw(st.sampled_from(makers))(), now)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_whatever_happens_every_task_ends_once(data: st.DataObject) -> None:
     """No illegal move, no slot too many, nothing begun after a stop, and an end."""

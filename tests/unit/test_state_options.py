@@ -757,7 +757,7 @@ KINDS = st.sampled_from([{}, {}, {"db": 1}, {"db": 2}, {"gpu": 1}, {"db": 1, "gp
 
 
 @pytest.mark.hang_after(180)  # a failure is made small before it is told
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.data())
 def test_whatever_happens_with_options(data: st.DataObject) -> None:
     """Each task ends once, no more is held than there is, and there is an end."""
