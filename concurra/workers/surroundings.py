@@ -21,8 +21,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Optional, Sequence, Tuple, Union
 
-    Number = Union[int, float]
-
 #: How to open a directory that is only to be entered, which needs no right to read it.
 TO_ENTER = getattr(os, "O_PATH", os.O_RDONLY)
 
@@ -65,14 +63,13 @@ class Surroundings:
         self._open = [stream for stream in self._streams if _is_open(stream)]
         self._environ = dict(os.environ)
         self._raw = dict(self._variables())
-        self._handlers = tuple(map(raw.getsignal, SIGNALS))
+        self._handlers = _handlers()
         self._umask = os.umask(0o077)
         os.umask(self._umask)
-        self._numbers = _settings()
+        self._settings = _settings()
+        self._limit, self._interval = sys.getrecursionlimit(), sys.getswitchinterval()
         self._timeout = socket.getdefaulttimeout()
-        self._zone = time.tzname, time.timezone, time.altzone
-        self._locale = _locale()
-        self._whole_locale = locale.setlocale(locale.LC_ALL)
+        self._locale = locale.setlocale(locale.LC_ALL)
 
     def restore(self) -> None:
         """Put all of it back, if that is possible."""
@@ -85,7 +82,13 @@ class Surroundings:
             for stream in self._open:
                 if stream.closed:
                     self.spoiled = True
-            self._restore_signals()
+            for timer in TIMERS:
+                raw.setitimer(timer, 0)
+            if POSIX:
+                if _handlers() != self._handlers:
+                    self._restore_handlers()
+                raw.set_wakeup_fd(-1)
+                raw.pthread_sigmask(raw.SIG_SETMASK, ())
             if isinstance(self._directory, int):
                 os.fchdir(self._directory)
             elif self._directory is not None:
@@ -93,36 +96,25 @@ class Surroundings:
             if self._variables() != self._raw:
                 os.environ.clear()
                 os.environ.update(self._environ)
-            self._restore_settings()
+            os.umask(self._umask)
+            if _settings() != self._settings:
+                self._restore_settings()
         except Exception:  # a task has closed it, removed it, put None in its place
             self.spoiled = True
 
-    def _restore_signals(self) -> None:
-        for timer in TIMERS:
-            raw.setitimer(timer, 0)
-        if not POSIX:
-            return
-        found = tuple(map(raw.getsignal, SIGNALS))
-        if found != self._handlers:
-            for number, handler in zip(SIGNALS, self._handlers):
-                raw.signal(number, handler)
-            if self._hook is not None:
-                self._hook()
-        raw.set_wakeup_fd(-1)
-        raw.pthread_sigmask(raw.SIG_SETMASK, ())
+    def _restore_handlers(self) -> None:
+        for number, handler in zip(SIGNALS, self._handlers):
+            raw.signal(number, handler)
+        if self._hook is not None:
+            self._hook()
 
     def _restore_settings(self) -> None:
-        os.umask(self._umask)
-        if _settings() != self._numbers:
-            limit, interval = self._numbers
-            sys.setrecursionlimit(limit)  # type: ignore[arg-type]
-            sys.setswitchinterval(interval)
-        if socket.getdefaulttimeout() != self._timeout:
-            socket.setdefaulttimeout(self._timeout)
-        if (time.tzname, time.timezone, time.altzone) != self._zone and POSIX:
+        sys.setrecursionlimit(self._limit)
+        sys.setswitchinterval(self._interval)
+        socket.setdefaulttimeout(self._timeout)
+        if POSIX:
             time.tzset()
-        if _locale() != self._locale:
-            locale.setlocale(locale.LC_ALL, self._whole_locale)
+        locale.setlocale(locale.LC_ALL, self._locale)
 
     @staticmethod
     def _variables() -> Any:
@@ -138,10 +130,21 @@ def _is_open(stream: Any) -> bool:
         return False
 
 
-def _settings() -> Tuple[Number, Number]:
-    return sys.getrecursionlimit(), sys.getswitchinterval()
+def _handlers() -> Tuple[Any, ...]:
+    return tuple(map(raw.getsignal, SIGNALS))
 
 
-def _locale() -> Tuple[str, ...]:
-    """The categories that change what numbers, dates and orders look like."""
-    return tuple(map(locale.setlocale, CATEGORIES))
+def _settings() -> Tuple[Any, ...]:
+    """What is looked at together, as it seldom changes.
+
+    Of the locale, what numbers, dates and orders look like.
+    """
+    return (
+        sys.getrecursionlimit(),
+        sys.getswitchinterval(),
+        socket.getdefaulttimeout(),
+        time.tzname,
+        time.timezone,
+        time.altzone,
+        *map(locale.setlocale, CATEGORIES),
+    )
