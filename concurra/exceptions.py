@@ -38,7 +38,9 @@ def _set_cause(error: BaseException, trace: Optional[str]) -> None:
     """Let an error have its traceback, as text: below all that it was raised from."""
     seen = {id(error)}
     while True:
-        deeper = _CAUSE.__get__(error) or _CONTEXT.__get__(error)
+        deeper = _CAUSE.__get__(error)
+        if deeper is None:  # it may well be false
+            deeper = _CONTEXT.__get__(error)
         if deeper is None:
             break
         if id(deeper) in seen or isinstance(deeper, RemoteTraceback):

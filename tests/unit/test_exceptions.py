@@ -22,6 +22,13 @@ class Choosy(Exception):
         super().__init__(first)
 
 
+class Several(Exception):
+    """As long as the errors that it has, which may be none."""
+
+    def __len__(self) -> int:
+        return 0
+
+
 class Big:
     """Something that a frame holds."""
 
@@ -80,6 +87,15 @@ def test_no_variable_is_kept_alive() -> None:
     assert exception_of(outcome) is raised
     assert [ref() for ref in kept] == [None] * 3
     assert raised.__traceback__ is None
+
+
+def test_an_error_that_counts_as_false_is_a_cause() -> None:
+    """It is not passed over for the context."""
+    raised, cause = ValueError("bad"), Several("cause")
+    raised.__cause__, raised.__context__ = cause, KeyError("context")
+    assert exception_of(Outcome.raised("thread", raised)) is raised
+    assert isinstance(cause.__cause__, RemoteTraceback)
+    assert raised.__context__.__cause__ is None
 
 
 def test_an_error_from_another_process() -> None:
