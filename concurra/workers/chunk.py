@@ -100,6 +100,8 @@ def perform_chunk(
             kinds = set(map(type, values))
     finally:
         del _items[id(items)]
+        if not items:  # nobody is to await them any more
+            _close(values)
     return values, failures, not _GENERATORS.isdisjoint(kinds)
 
 
@@ -126,8 +128,7 @@ def _await(items: List[Any], values: List[Any], fail: Fail) -> None:
         if type(value) is not CoroutineType:
             continue
         if not items:
-            value.close()
-            continue
+            return
         try:
             values[index] = run_coroutine(value)
         except BaseException as error:
@@ -135,6 +136,12 @@ def _await(items: List[Any], values: List[Any], fail: Fail) -> None:
                 raise
             fail(index, error)
             values[index] = None
+
+
+def _close(values: List[Any]) -> None:
+    for value in values:
+        if type(value) is CoroutineType:
+            value.close()
 
 
 def _take_all_away() -> None:

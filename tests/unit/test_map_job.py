@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -318,6 +319,30 @@ def test_how_many_there_are_is_told_if_some_were_not_begun(
     do(made, fed(made))
     made.order = StepOptions(hurry=True)
     assert str(end(made).error).startswith(f"MapError: 1 of {of} items failed, ")
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_coroutines_are_closed_of_what_is_taken_away(begun: bool) -> None:
+    """Also if that which is at work raises then: nobody is warned of the others."""
+    made: list[Any] = []
+    items = [1, 2, 3]
+
+    async def stop() -> None:
+        items.clear()
+        raise KeyboardInterrupt
+
+    def begin(item: int) -> Any:
+        if item == 2 and not begun:
+            items.clear()
+            raise KeyboardInterrupt
+        made.append(stop())
+        return made[-1]
+
+    with pytest.raises(KeyboardInterrupt):
+        perform_chunk(begin, items, None, False)
+    assert [inspect.getcoroutinestate(each) for each in made] == (
+        ["CORO_CLOSED"] * (3 if begun else 1)
+    )
 
 
 def test_one_in_a_hurry_ends_with_what_there_is() -> None:
