@@ -15,13 +15,17 @@ from . import command_checks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Hashable, Mapping, Optional
+    from typing import Any, Callable, Dict, Final, Hashable, Mapping, Optional
     from typing import Sequence, Tuple, Union
 
     Referring = Union["ReferringCall", "ReferringCommand"]
 
     #: Finds what an argument that refers to another task is replaced with.
     Find = Callable[[Referring, TaskRef], Any]
+
+#: In the place of a reference. Not its repr, as this is a part of a command's identity:
+#: that of a label can differ from run to run.
+STAND_IN: Final = "<TaskRef>"
 
 
 def ref(label: Hashable) -> TaskRef:
@@ -204,7 +208,7 @@ def _check(rule: Optional[str], references: Sequence[TaskRef]) -> None:
 
 
 def _stand_in(value: Any) -> Any:
-    return repr(value) if type(value) in REFERENCES else value
+    return STAND_IN if type(value) in REFERENCES else value
 
 
 def _only_references(values: Mapping[Any, Any]) -> Dict[Any, TaskRef]:

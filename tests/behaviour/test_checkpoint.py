@@ -379,6 +379,29 @@ def test_references_of_commands_count_by_their_labels(command, options, path):
     assert run(path, add(other(command), other(options))) == ["a", "c"]
 
 
+@pytest.mark.parametrize("place", ["command", "env", "input"])
+def test_references_of_commands_count_by_labels_of_any_kind(place, path):
+    """What the repr of a label says makes no difference: it may have an address."""
+
+    class Changing(frozenset):
+        reprs = iter(range(9))
+
+        def __repr__(self):
+            return str(next(self.reprs))
+
+        def __reduce__(self):
+            return frozenset, (list(self),)
+
+    def add(runner):
+        a = runner.add_task(str, 5, label=Changing("a"))
+        given = {"command": ["cat", "-"], "label": "b"}
+        given[place] = {"command": ["echo", a], "env": {"A": a}, "input": a}[place]
+        runner.add_command(**given)
+
+    assert run(path, add) == []
+    assert run(path, add) == [frozenset("a"), "b"]
+
+
 def test_a_restored_result_is_an_argument(path):
     """Of what runs now, in a thread or a process."""
     run(path, lambda runner: runner.add_task(call, 5, label="a"))

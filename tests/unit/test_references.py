@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from concurra.adders.references import ReferringCall, ReferringCommand, ref
-from concurra.adders.references import referring, referring_command, stand_ins
+from concurra.adders.references import STAND_IN, referring, referring_command
+from concurra.adders.references import stand_ins
 from concurra.outcomes import SUCCESS, Outcome
 from concurra.tasks import Call, Command, FullCall, Task, TaskRef, referred
 from tests.unit.support import nothing, success
@@ -178,7 +179,7 @@ def test_a_command_gets_texts() -> None:
     assert type(ready) is Command
     assert (ready.argv, ready.input) == (["echo", "1.5", "x"], b"1.5")
     assert ready.env == {"B": "two", "C": "c", "D": None}
-    assert job.argv == ["echo", "<TaskRef 'a'>", "x"], "it may be made ready again"
+    assert job.argv == ["echo", STAND_IN, "x"], "it may be made ready again"
 
 
 def test_a_line_for_the_shell_gets_texts() -> None:
