@@ -27,12 +27,17 @@ class Cancellable(Coroutine):  # type: ignore[type-arg]
     def cancel(self) -> None:
         """Cancel it, in its own thread; for any thread, and never blocks."""
         self._cancelled = True  # first: see `send`
-        if self._task is not None:
-            loop, task = self._task
+        known = self._task
+        if known is not None:
+            loop, task = known
             try:
                 loop.call_soon_threadsafe(task.cancel)
             except RuntimeError:
                 pass  # the loop has just been closed
+
+    def let_go(self) -> None:
+        """It has ended. Its task has its result, and each would hold the other."""
+        self._task = None
 
     def send(self, value: Any) -> Any:
         """The first step; all others are those of the coroutine itself."""

@@ -49,6 +49,7 @@ def run_coroutine(coroutine: CoroutineType[Any, Any, Any]) -> Any:
         return asyncio.run(awaited)
     finally:
         del _coroutines[me]
+        awaited.let_go()
 
 
 #: Those that are about to be captured.

@@ -79,6 +79,10 @@ def give(big):
     return big
 
 
+async def give_async(big):
+    return big
+
+
 def fail(big):
     raise ValueError("no")
 
@@ -188,11 +192,12 @@ def test_an_abort_before_the_start_lets_go():
     assert gone(refs) == [True] * 3
 
 
+@pytest.mark.parametrize("function", [give, give_async])
 @pytest.mark.parametrize("mode", MODES)
-def test_a_value_goes_with_the_results_and_the_runner(mode):
+def test_a_value_goes_with_the_results_and_the_runner(mode, function):
     """Nothing else holds it, and no cycle holds the runner."""
     runner = runner_of(mode)
-    runner.add_task(give, Unpicklable() if mode == "thread_fallback" else Big())
+    runner.add_task(function, Unpicklable() if mode == "thread_fallback" else Big())
     results = runner.run()
     refs = [weakref.ref(results[0]["result"]), weakref.ref(runner)]
     del results, runner
@@ -260,17 +265,22 @@ def remember(big):
     return result
 
 
+async def remember_async(big):
+    return remember(big)
+
+
 def what_is_left():
     gc.disable()
     return gone(_seen)
 
 
+@pytest.mark.parametrize("function", [remember, remember_async])
 @pytest.mark.parametrize("mode", START_METHODS)
-def test_a_worker_keeps_nothing_of_its_last_task(mode):
+def test_a_worker_keeps_nothing_of_its_last_task(mode, function):
     """Neither the arguments nor the value."""
     runner = runner_of(mode)
     runner.add_task(what_is_left, label="before")
-    runner.add_task(remember, Big(), label="it")
+    runner.add_task(function, Big(), label="it")
     runner.add_task(what_is_left, label="after")
     results = runner.run(verify=False)
     assert results["after"]["result"] == [True, True]
