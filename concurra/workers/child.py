@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from .. import current
 from ..tasks import FullCall
-from ..wording import GENERATOR_WARNING, describe, outline
+from ..wording import GENERATOR_WARNING, describe, outline, stripped
 from .forks import POSIX, close_unshared, unshared
 from .imports import mend_imports
 from .plain import find, is_plain
@@ -216,6 +216,7 @@ def _failed(
         pickled = None
     text, trace = outline(error)
     what = (text, "" if again else str(trace), pickled, refusal)
+    stripped(error)  # that of a coroutine is held by what its frames hold
     return pipe.pack((CALLING, *what), is_plain(what))
 
 

@@ -269,15 +269,22 @@ async def remember_async(big):
     return remember(big)
 
 
+async def remember_and_fail(big):
+    remember(big)
+    raise ValueError("no")
+
+
 def what_is_left():
     gc.disable()
     return gone(_seen)
 
 
-@pytest.mark.parametrize("function", [remember, remember_async])
+@pytest.mark.parametrize(
+    "function", [remember, remember_async, remember_and_fail], ids=lambda f: f.__name__
+)
 @pytest.mark.parametrize("mode", START_METHODS)
 def test_a_worker_keeps_nothing_of_its_last_task(mode, function):
-    """Neither the arguments nor the value."""
+    """Neither the arguments nor the value, nor the frames of what has failed."""
     runner = runner_of(mode)
     runner.add_task(what_is_left, label="before")
     runner.add_task(function, Big(), label="it")
