@@ -135,6 +135,52 @@ def test_what_is_shared_over_and_over_ends_soon() -> None:
     assert time.perf_counter() - began < 20
 
 
+def test_sets_of_members_that_share_sets_end_soon() -> None:
+    """Each set counts once, however many ways lead to it."""
+
+    def nest() -> Any:
+        value = frozenset("a")
+        for _ in range(40):
+            value = frozenset([(value, 1), (value, 2)])
+        return value
+
+    began = time.perf_counter()
+    assert digest(nest()) == digest(nest()) != digest(frozenset([nest()]))
+    assert time.perf_counter() - began < 20
+
+
+def test_a_set_that_is_a_part_of_its_members() -> None:
+    """As the neighbours of the nodes of a graph are. It has a digest, and that soon."""
+
+    def graph(nodes: int) -> list[Point]:
+        points = [Point(number) for number in range(nodes)]
+        for point in points:
+            point.near = set(points) - {point}  # type: ignore[attr-defined]
+        return points
+
+    began = time.perf_counter()
+    for points in (graph(2), graph(30)):
+        assert digest(points) == digest(points)
+    assert digest(graph(2)) != digest(graph(3))
+    assert time.perf_counter() - began < 20
+
+
+def test_sets_too_deep_within_each_other() -> None:
+    """It has a digest if it can be pickled, and that soon."""
+    value: Any = Point("a")
+    for _ in range(120):
+        value = Point({value})
+    began = time.perf_counter()
+    assert digest(value) == digest(value)
+    for _ in range(100_000):
+        value = Point({value})
+    with pytest.raises(RecursionError):
+        digest(value)
+    assert time.perf_counter() - began < 20
+    while isinstance(value.x, set):  # or the interpreter goes as deep
+        value = value.x.pop()
+
+
 def test_large_values() -> None:
     """They are not cut."""
     large = b"x" * 3_000_000
