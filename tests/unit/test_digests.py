@@ -27,6 +27,14 @@ class Point:
         """A method."""
 
 
+class Names(set):  # type: ignore[type-arg]
+    """A set of the user's own kind, which may have more than its members."""
+
+    def __init__(self, names: Any = (), of: str = "") -> None:
+        super().__init__(names)
+        self.of = of
+
+
 def other() -> None:
     """A function."""
 
@@ -39,12 +47,13 @@ def text(*parts: str) -> str:
 EVERYTHING = """
 import pathlib
 from functools import partial
-from tests.unit.test_digests import Point, digest, other, ref, text
+from tests.unit.test_digests import Names, Point, digest, other, ref, text
 names = {f"name {n}" for n in range(50)}
 print(digest((
     other, Point.move, Point(names).move, partial(other, names, more=[names]),
     (1, 2.5, None, b"x", "y", names, {"deep": [[[{("t", frozenset(names))}]]]}),
-    {pathlib.Path("a"): Point({Point: names})}, ref(("label", frozenset(names))),
+    {pathlib.Path("a"): Point({Point: names})}, Names(names),
+    ref(("label", frozenset(names))),
 )).hex())
 """
 
@@ -91,6 +100,9 @@ def test_equal_values_have_equal_ones(one: Any, same: Any) -> None:
         ("1", b"1"),
         ({1}, frozenset([1])),
         ({1}, [digest(1)]),
+        ({"a"}, Names("a")),
+        (Names("a"), Names("b")),
+        (Names("a", of="x"), Names("a", of="y")),
         ({"a": 1}, {"a": 2}),
         ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
         ({"a": 1}, OrderedDict(a=1)),
@@ -139,7 +151,7 @@ def test_sets_of_members_that_share_sets_end_soon() -> None:
     """Each set counts once, however many ways lead to it."""
 
     def nest() -> Any:
-        value = frozenset("a")
+        value: Any = frozenset("a")
         for _ in range(40):
             value = frozenset([(value, 1), (value, 2)])
         return value
