@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import reprlib
 
 from ..sanitize import shorten
@@ -65,7 +66,7 @@ def result(value: Any) -> Tuple[Any, bool]:
     except Exception:  # another thread may be changing it
         pass
     try:
-        told = _REPR.repr(value)
+        told = _Repr().whole(value)
     except Exception:
         told = show(value)
     return valid(shorten(told, RESULT)), True
@@ -107,14 +108,29 @@ class _Form:
 
 
 class _Repr(reprlib.Repr):
-    """A repr that does not look at the whole of what is long."""
+    """A repr that does not look at the whole of what is long; for one value."""
 
     def __init__(self) -> None:
         super().__init__()
+        self._left = RESULT
         self.maxlevel = 8
         self.maxlist = self.maxtuple = self.maxdict = self.maxset = 500
         self.maxfrozenset = self.maxdeque = self.maxarray = 500
         self.maxstring = self.maxlong = self.maxother = RESULT
+
+    def whole(self, value: Any) -> str:
+        """The repr of the value."""
+        told = self.repr(value)
+        return told if self._left >= 0 else _BEYOND.sub("...", told)
+
+    def repr1(self, value: Any, level: int) -> str:
+        """The repr of a part; of one that is beyond the end no more than dots."""
+        before = self._left
+        if before < 0:
+            return "..."
+        told = super().repr1(value, level)
+        self._left = before - len(told)
+        return told
 
     def repr_bytes(self, value: bytes, level: int) -> str:
         return show(value) if len(value) <= RESULT else f"{value[:RESULT]!r}..."
@@ -125,7 +141,8 @@ class _Repr(reprlib.Repr):
         return show(value)
 
 
-_REPR = _Repr()
+#: Parts that are beyond the end, one after the other.
+_BEYOND = re.compile(r"\.\.\.(: \.\.\.)?(, \.\.\.(: \.\.\.)?)+")
 
 
 def strings(values: Any) -> List[str]:

@@ -446,6 +446,20 @@ def test_what_is_large(value: Any) -> None:
     assert is_repr and len(shown) < values.RESULT + 100
 
 
+@pytest.mark.parametrize("kind", [list, dict])
+def test_what_is_large_at_each_level(kind: type) -> None:
+    """The same: a hundred parts, each with a hundred, and so on."""
+    value: Any = math.nan
+    for _ in range(6):
+        numbers = map(str, range(100))
+        value = [value] * 100 if kind is list else dict.fromkeys(numbers, value)
+    began = time.perf_counter()
+    shown, is_repr = values.result(value)
+    assert is_repr and "nan" in shown and len(shown) < values.RESULT + 100
+    assert shown.count("...") < 20
+    assert time.perf_counter() - began < 20
+
+
 def test_what_has_no_end() -> None:
     """A value within itself, one that is nested deeply, and a very large number."""
     ring: list[Any] = []
