@@ -14,8 +14,9 @@ not ended                    skipped  the report was made during the run
 ===========================  =======  ==================================================
 
 If by this table nothing would be red although not all went well, tasks that were
-stopped, cancelled or skipped are errors: a run whose exit code is 1 has a report that
-shows it.
+stopped, cancelled or skipped are errors, and so are all tasks of a run that was never
+started, since it may have been refused: a run that has failed has a report that says
+so.
 
 Each task is a test case, with the runner's name as its class. Attempts that failed
 before the last are there as Maven writes them: ``flakyFailure`` if the task succeeded
@@ -32,12 +33,12 @@ from ..errors import CommandExecutionError
 from ..outcomes import ABORT, CANCEL, ERROR, EXIT, SKIP, SUCCESS, UNTRIGGERED
 from . import files
 from .json_file import iso
-from .record import TaskRecord, record
+from .record import NOT_STARTED, TaskRecord, record
 from .texts import block, first_line, line, unique
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Final, Iterator, List, Optional, Sequence, Union
+    from typing import Dict, Final, Iterator, List, Optional, Union
 
     from ..core import TaskRunner
     from .files import Target
@@ -74,12 +75,12 @@ def write_junit_xml(
     files.write(file, _pieces(made, suite, hostname))
 
 
-def verdicts(tasks: Sequence[TaskRecord]) -> List[str]:
+def verdicts(run: RunRecord) -> List[str]:
     """What each task is to a reader of tests: see the table above."""
-    found = [_verdict(task) for task in tasks]
+    found = [_verdict(task) for task in run.tasks]
     if FAILURE not in found and FAULT not in found:
-        for task in tasks:
-            if task.cause in (ABORT, CANCEL, SKIP):
+        for task in run.tasks:
+            if task.cause in (ABORT, CANCEL, SKIP) or run.state == NOT_STARTED:
                 found[task.index] = FAULT
     return found
 
@@ -96,7 +97,7 @@ def _verdict(task: TaskRecord) -> str:
 
 
 def _pieces(run: RunRecord, suite: str, hostname: Optional[str]) -> Iterator[str]:
-    found = verdicts(run.tasks)
+    found = verdicts(run)
     counts = {
         "tests": str(len(found)),
         "failures": str(found.count(FAILURE)),

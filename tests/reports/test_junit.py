@@ -177,6 +177,17 @@ def test_an_abort_before_the_start_is_not_green() -> None:
     assert verdicts(runner) == {"a": "error"}
 
 
+def test_a_run_that_was_refused_is_not_green() -> None:
+    """It is reported in a ``finally``, and nothing of it has run."""
+    runner = concurra.TaskRunner()
+    runner.add_task(abs, -1, label="a")
+    runner.add_task(abs, -1, label="b", depends_on=["typo"])
+    with pytest.raises(concurra.UnknownDependencyError):
+        runner.run()
+    assert runner.exit_code == 1
+    assert verdicts(runner) == {"a": "error", "b": "error"}
+
+
 def test_what_was_forgiven_has_passed() -> None:
     """As its user has left it."""
     runner = ran()
