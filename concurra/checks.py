@@ -42,18 +42,32 @@ def text(parameter: str, value: Any, default: Optional[str] = None) -> str:
 def flag(parameter: str, value: Any) -> bool:
     """True or False, or what defines its own truth, as numbers and None do.
 
-    A string has none of its own: ``"no"`` and ``"False"`` would count as true.
+    A string has none of its own: ``"no"`` and ``"False"`` would count as true. An array
+    has one, and does not tell it.
     """
-    if not hasattr(type(value), "__bool__"):
-        raise wrong(TypeError, parameter, "True or False", value)
-    return bool(value)
+    if value is True or value is False:
+        return bool(value)
+    try:
+        if any("__bool__" in vars(each) for each in type(value).__mro__):
+            return bool(value)
+    except Exception:
+        pass
+    raise wrong(TypeError, parameter, "True or False", value)
+
+
+def is_given(value: Any) -> bool:
+    """Whether something was given: not None, nor what is false or empty."""
+    try:
+        return bool(value)
+    except Exception:
+        return True
 
 
 def whole(parameter: str, value: Any, least: Optional[int] = None) -> int:
     """An integer, of at least ``least`` if that is given."""
     try:
         number = operator.index(value)
-    except TypeError:
+    except Exception:
         number = None
     if number is None or isinstance(value, bool):
         raise wrong(TypeError, parameter, "an integer", value)
@@ -73,7 +87,8 @@ def report_options(
     verify: Any, raise_exception: Any, error_message: Any
 ) -> Tuple[bool, bool, Optional[str]]:
     """What a caller wants at the end of a run."""
-    message = error_message and text("error_message", error_message)
+    given = is_given(error_message)
+    message = text("error_message", error_message) if given else None
     raises = flag("raise_exception", raise_exception)
     return flag("verify", verify), raises, message
 
@@ -115,7 +130,7 @@ def number(parameter: str, value: Any, least: float, most: float = math.inf) -> 
 
 def output(value: Optional[str]) -> Optional[str]:
     """How output is shown; None if nothing is said of it."""
-    if value is None or value in OUTPUTS and isinstance(value, str):
+    if value is None or isinstance(value, str) and value in OUTPUTS:
         return value
     kind = ValueError if isinstance(value, str) else TypeError
     expected = f"one of {', '.join(map(repr, OUTPUTS))}, or None"
@@ -124,8 +139,13 @@ def output(value: Optional[str]) -> Optional[str]:
 
 def max_output(value: Any) -> Optional[float]:
     """Bytes of a stream that are kept: infinite for all; None if nothing is said."""
-    if value is None or value == math.inf:
-        return None if value is None else math.inf
+    if value is None:
+        return None
+    try:
+        if value == math.inf:
+            return math.inf
+    except Exception:  # it is compared in a way of its own
+        pass
     return whole("max_output", value, least=1)
 
 

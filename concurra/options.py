@@ -13,6 +13,7 @@ from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 
 from . import checks
+from .wording import brief
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def choose(
         asked = checks.amounts("resources", resources)
         chosen["resources"] = {kind: many for kind, many in asked.items() if many}
     if trigger_rule is not None:
-        if trigger_rule not in _RULES:
+        if not isinstance(trigger_rule, str) or trigger_rule not in _RULES:
             expected = f"one of {', '.join(map(repr, _RULES))}"
             raise checks.wrong(ValueError, "trigger_rule", expected, trigger_rule)
         chosen["trigger_rule"] = trigger_rule
@@ -325,8 +326,8 @@ def check_resources(asked: Mapping[str, int], there_is: Mapping[str, int]) -> No
             )
         if amount > there_is[kind]:
             raise ValueError(
-                f"resources: {amount} of {kind!r} is more than the runner has, which "
-                f"is {there_is[kind]}"
+                f"resources: {brief(amount)} of {kind!r} is more than the runner has, "
+                f"which is {brief(there_is[kind])}"
             )
 
 

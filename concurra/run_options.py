@@ -93,7 +93,7 @@ class RunOptions:
             known = isinstance(given, Checkpoint)
             self.checkpoint = given if known else Checkpoint(given)
         self.observers: List[Observer] = []
-        if chosen.observers:
+        if checks.is_given(chosen.observers):
             from .observers import check
 
             self.observers = check(chosen.observers)

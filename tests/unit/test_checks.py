@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 import multiprocessing
 from collections import OrderedDict
@@ -11,7 +12,8 @@ from typing import Any, Callable
 
 import pytest
 
-from concurra import checks
+from concurra import TaskRunner, checks
+from concurra.options import choose
 from tests.helpers import START_METHODS
 from tests.unit.support import nothing
 
@@ -30,6 +32,24 @@ class Mute:
 
     def __float__(self) -> float:
         raise ArithmeticError
+
+
+class Array:
+    """Has no truth of its own, and is compared item by item, as those of numpy."""
+
+    def __bool__(self) -> bool:
+        raise ValueError("The truth value of an array is ambiguous.")
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Level(enum.Enum):
+    """Each is true, as its class has a truth."""
+
+    OFF = 0
 
 
 def refused(kind: type[Exception], start: str, check: Callable[..., Any]) -> None:
@@ -72,6 +92,7 @@ def test_flags() -> None:
     good: list[Any] = [True, 1, 2.5, False, 0, None, 0.0]
     assert [checks.flag("f", each) for each in good] == [True] * 3 + [False] * 4
     bad_ones: list[Any] = ["no", "", b"", [], (True,), {}, object(), print]
+    bad_ones += [Array(), Level.OFF]
     for bad in bad_ones:
         expected = "f must be True or False, not "
         refused(TypeError, expected, lambda: checks.flag("f", bad))
@@ -111,6 +132,23 @@ def test_seconds_that_may_be_zero() -> None:
     for bad in (-0.5, NAN):
         expected = "t must be a number of seconds, 0 or more, not "
         refused(ValueError, expected, lambda: checks.seconds("t", bad, zero=True))
+
+
+def test_what_is_compared_item_by_item() -> None:
+    """It is refused by the name of the parameter, and not by what it says itself."""
+    checked: dict[str, Callable[[Any], Any]] = {
+        "output": checks.output,
+        "max_output": checks.max_output,
+        "trigger_rule": lambda each: choose(trigger_rule=each),
+        "error_message": lambda each: checks.report_options(True, True, each),
+        "observers": lambda each: TaskRunner(observers=each),
+    }
+    for name, check in checked.items():
+        for bad in (Array(), Decimal("sNaN")):
+            with pytest.raises(
+                (TypeError, ValueError), match=f"^{name} must be .*not "
+            ):
+                check(bad)
 
 
 # Loggers and contexts -----------------------------------------------------------------
