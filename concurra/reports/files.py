@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from ..checks import wrong
 
@@ -29,24 +30,31 @@ def write(target: Target, pieces: Iterable[str]) -> None:
         _write_to(target, pieces)
         return
     path = _path(target)
-    if os.path.exists(path) and not os.path.isfile(path):  # a pipe, or a terminal
-        with open(path, "wb") as file:
-            _write_to(file, pieces)
-        return
-    whole = os.path.realpath(path)  # of a link, what it leads to is replaced
-    part = os.path.join(os.path.dirname(whole), f".concurra-{os.urandom(8).hex()}.tmp")
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe, or a terminal
+            with open(path, "wb") as file:
+                _write_to(file, pieces)
+        else:
+            _replace(os.path.realpath(path), pieces)  # of a link, what it leads to
+    except OSError as error:
+        if error.errno is None:
+            raise
+        # With the path that was asked for: nobody knows of the other file.
+        raise OSError(error.errno, error.strerror, path) from None
+
+
+def _replace(path: str, pieces: Iterable[str]) -> None:
+    """Write a file anew, with the rights that it had."""
+    part = os.path.join(os.path.dirname(path), f".concurra-{os.urandom(8).hex()}.tmp")
     try:
         with open(part, "xb") as file:
+            with suppress(OSError):  # there is none yet, or no rights are known there
+                os.chmod(part, os.stat(path).st_mode & 0o777)
             _write_to(file, pieces)
-        os.replace(part, whole)
-    except BaseException as error:
-        try:
+        os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):
             os.unlink(part)
-        except OSError:
-            pass
-        if isinstance(error, OSError) and error.errno is not None:
-            # With the path that was asked for: nobody knows of the other file.
-            raise OSError(error.errno, error.strerror, path) from None
         raise
 
 
@@ -75,8 +83,9 @@ def _path(target: Any) -> str:
 def _write_to(file: Any, pieces: Iterable[str]) -> None:
     import io
 
-    binary = isinstance(file, (io.RawIOBase, io.BufferedIOBase)) or "b" in str(
-        getattr(file, "mode", "")
+    binary = isinstance(file, (io.RawIOBase, io.BufferedIOBase)) or (
+        "b" in str(getattr(file, "mode", ""))
+        and not isinstance(getattr(file, "encoding", None), str)  # of `codecs.open`
     )
     for piece in pieces:
         file.write(piece.encode("utf-8") if binary else piece)

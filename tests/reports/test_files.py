@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
@@ -58,6 +59,9 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
         files.write(path, full())
     assert str(full_disk.value) == f"[Errno 28] No space left on device: {path!r}"
     assert os.listdir(tmp_path) == []
+    if os.path.exists("/dev/full"):
+        with pytest.raises(OSError, match="No space left on device: '/dev/full'$"):
+            files.write("/dev/full", ["x"])
 
 
 def test_a_file_has_the_rights_of_any_file(tmp_path: Path) -> None:
@@ -66,6 +70,21 @@ def test_a_file_has_the_rights_of_any_file(tmp_path: Path) -> None:
     files.write(tmp_path / "report", ["x"])
     modes = {stat.S_IMODE(each.stat().st_mode) for each in tmp_path.iterdir()}
     assert len(modes) == 1
+
+
+def test_a_file_keeps_its_rights(tmp_path: Path) -> None:
+    """What only its owner may read stays so when it is replaced."""
+    path = tmp_path / "report"
+    path.write_text("old")
+    path.chmod(0o600)
+
+    def pieces() -> Iterator[str]:
+        (part,) = (each for each in tmp_path.iterdir() if each != path)
+        yield oct(part.stat().st_mode)[-3:]
+
+    files.write(path, pieces())
+    assert path.read_text() == "600"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_link_stays_one(tmp_path: Path) -> None:
@@ -97,6 +116,10 @@ def test_open_files_are_written_to(tmp_path: Path) -> None:
     with open(tmp_path / "report", "wb") as file:
         files.write(file, ["é"])
     assert (tmp_path / "report").read_bytes() == "é".encode()
+    with open(tmp_path / "report", "wb") as file:  # as `codecs.open` makes it: of text
+        ways = codecs.getreader("utf-8"), codecs.getwriter("utf-8")
+        files.write(codecs.StreamReaderWriter(file, *ways), ["ü"])
+    assert (tmp_path / "report").read_bytes() == "ü".encode()
 
 
 @pytest.mark.parametrize("wrong", [None, 1, b"report", ["report"]])
