@@ -12,7 +12,7 @@ from functools import partial
 
 from ..clock import monotonic
 from .command_output import close
-from .forks import POSIX, starting
+from .forks import POSIX, flush_printed, starting
 from .groups import ProcessGroup, watch
 from .guardian import Guardian, nameless_file
 
@@ -39,7 +39,7 @@ def start(
     :param stopped: whether the command is not wanted any more.
     """
     if not command.capture_output:
-        _flush()
+        flush_printed(sys.__stdout__, sys.__stderr__)
     delay, until = 0.001, monotonic() + BUSY
     while True:
         try:
@@ -150,15 +150,6 @@ def _environment(changes: Dict[str, Optional[str]]) -> Dict[str, str]:
         else:
             environ[name] = value
     return environ
-
-
-def _flush() -> None:
-    """Write out what was printed before, so that it comes before the command's."""
-    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-        try:
-            stream.flush()  # type: ignore[union-attr]
-        except Exception:
-            pass  # there is none, it is closed, or nobody reads any more
 
 
 def _is_lost(pid: int) -> bool:

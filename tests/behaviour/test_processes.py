@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
+import errno
+import io
 import logging
 import multiprocessing
 import os
@@ -627,6 +630,21 @@ TIDY = """
         runner.add_task(print, "done")
         runner.run(verify=False)
 """
+
+
+class Full(io.StringIO):
+    """What was printed goes to a disk that is full."""
+
+    def flush(self):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("start_method", START_METHODS)
+def test_a_start_beside_output_that_nobody_can_have(start_method):
+    """It costs what was printed, and no task."""
+    runner = process_runner(mp_context=start_method, max_tasks_per_child=1)
+    with contextlib.redirect_stdout(Full()):
+        assert results_of(runner, (abs, -1), (abs, -2)) == [1, 2]
 
 
 @pytest.mark.parametrize("start_method", START_METHODS)
