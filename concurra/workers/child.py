@@ -46,9 +46,9 @@ DONE, RECEIVING, CALLING, ANSWERING = range(4)
 LOGGED = "record"
 PRINTED = "printed"
 
-# It is called before each start of a process, and at its end. Its own lets errors of the
-# system out, so where the reader of this program has gone (``| head -1``), or the disk is
-# full, tasks would fail that print nothing.
+# It is called before each start of a process, and at its end. Its own lets errors of
+# the system out, so where the reader of this program has gone (``| head -1``), or the
+# disk is full, tasks would fail that print nothing.
 util._flush_std_streams = flush_printed  # type: ignore[attr-defined]
 
 RESULT_HINT = """\

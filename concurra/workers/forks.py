@@ -14,6 +14,7 @@ import signal  # noqa: F401
 import sys
 import threading
 from contextlib import contextmanager
+from io import BufferedReader, BufferedWriter
 from weakref import WeakSet
 
 from ..threads import NAME
@@ -240,10 +241,15 @@ def _in_child() -> None:
     global _forking, _turn, _counting, _busy, _starters
     _forking, _turn = threading.Lock(), threading.RLock()
     _counting, _busy, _starters = threading.Lock(), threading.Lock(), set()
-    kept = _kept.get(threading.get_ident(), ())
+    kept = _kept.get(threading.get_ident())
+    if kept is not None:
+        for stream in (sys.stdin, sys.stdout, sys.stderr):
+            _renew(stream)
+        for stream in (sys.__stdin__, sys.__stdout__, sys.__stderr__):
+            _renew(stream)
     _kept.clear()  # its own children are to keep nothing
     for end in list(_unshared):
-        if end not in kept:
+        if end not in (kept or ()):
             try:
                 end.close()
             except OSError:
@@ -252,6 +258,20 @@ def _in_child() -> None:
     if _ignored:
         _warn_again(sys.modules["warnings"].filters)
         _ignored.clear()
+
+
+def _renew(stream: Any) -> None:
+    """Make the buffer of a stream anew, empty, with a lock that is free.
+
+    A thread of the parent may be reading or printing at the fork. It has the lock, for
+    ever here, where there is no such thread; and what is in the buffer is the parent's.
+    """
+    try:
+        buffer = stream.buffer
+        if type(buffer) in (BufferedReader, BufferedWriter) and not buffer.raw.closed:
+            buffer.__init__(buffer.raw)
+    except Exception:
+        pass  # there is none, it is detached, or something else stands in for it
 
 
 if hasattr(os, "register_at_fork"):

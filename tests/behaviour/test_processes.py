@@ -647,6 +647,66 @@ def test_a_start_beside_output_that_nobody_can_have(start_method):
         assert results_of(runner, (abs, -1), (abs, -2)) == [1, 2]
 
 
+class Held(io.RawIOBase):
+    """A file in which a thread waits until it is let go."""
+
+    def __init__(self):
+        self.entered, self.gate = threading.Event(), threading.Event()
+
+    def readable(self):
+        return True
+
+    writable = readable
+
+    def readinto(self, _):
+        self.entered.set()
+        assert self.gate.wait(BOUND)
+        return 0
+
+    def write(self, data):
+        self.readinto(data)
+        return len(data)
+
+
+@contextlib.contextmanager
+def at_work(function, held):
+    """A thread that is in the midst of such a file."""
+    thread = threading.Thread(target=function)
+    thread.start()
+    try:
+        assert held.entered.wait(BOUND)
+        yield
+    finally:
+        held.gate.set()
+        thread.join(BOUND)
+
+
+@FORK
+def test_a_fork_while_a_thread_reads_the_input(monkeypatch):
+    """The worker has a lock of its own: it would wait for that thread for ever."""
+    held = Held()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(held)))
+    runner = process_runner(mp_context="fork", timeout=BOUND)
+    with at_work(sys.stdin.readline, held):
+        assert results_of(runner, (abs, -1)) == [1]
+
+
+@FORK
+def test_a_fork_while_a_thread_prints(monkeypatch):
+    """So has what the worker prints."""
+    held, fork = Held(), os.fork
+    stream = io.TextIOWrapper(io.BufferedWriter(held), write_through=True)
+    monkeypatch.setattr(sys, "stdout", stream)
+
+    def fork_meanwhile():
+        with at_work(lambda: print("x" * 10000, file=stream), held):
+            return fork()
+
+    monkeypatch.setattr(os, "fork", fork_meanwhile)
+    runner = process_runner(mp_context="fork", timeout=BOUND)
+    assert results_of(runner, (abs, -1)) == [1]
+
+
 @pytest.mark.parametrize("start_method", START_METHODS)
 def test_a_program_in_development_mode_has_nothing_to_complain_of(start_method):
     """No process leaves anything open when it ends."""
