@@ -13,7 +13,7 @@ import os
 import signal  # noqa: F401
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader, BufferedWriter
 from weakref import WeakSet
 
@@ -243,9 +243,7 @@ def _in_child() -> None:
     _counting, _busy, _starters = threading.Lock(), threading.Lock(), set()
     kept = _kept.get(threading.get_ident())
     if kept is not None:
-        for stream in (sys.stdin, sys.stdout, sys.stderr):
-            _renew(stream)
-        for stream in (sys.__stdin__, sys.__stdout__, sys.__stderr__):
+        for stream in _streams():
             _renew(stream)
     _kept.clear()  # its own children are to keep nothing
     for end in list(_unshared):
@@ -258,6 +256,16 @@ def _in_child() -> None:
     if _ignored:
         _warn_again(sys.modules["warnings"].filters)
         _ignored.clear()
+
+
+def _streams() -> Iterator[Any]:
+    """Where threads of the program, and the tasks of a worker, read and write."""
+    yield from (sys.stdin, sys.stdout, sys.stderr)
+    yield from (sys.__stdin__, sys.__stdout__, sys.__stderr__)
+    logging: Any = sys.modules.get("logging")
+    for handler in list(getattr(logging, "_handlerList", ())):
+        with suppress(Exception):  # an attribute of the user's own making
+            yield handler().stream
 
 
 def _renew(stream: Any) -> None:

@@ -691,20 +691,43 @@ def test_a_fork_while_a_thread_reads_the_input(monkeypatch):
         assert results_of(runner, (abs, -1)) == [1]
 
 
-@FORK
-def test_a_fork_while_a_thread_prints(monkeypatch):
-    """So has what the worker prints."""
+@pytest.fixture
+def printing(monkeypatch):
+    """A stream in which another thread is at work whenever this process forks."""
     held, fork = Held(), os.fork
     stream = io.TextIOWrapper(io.BufferedWriter(held), write_through=True)
-    monkeypatch.setattr(sys, "stdout", stream)
 
     def fork_meanwhile():
         with at_work(lambda: print("x" * 10000, file=stream), held):
             return fork()
 
     monkeypatch.setattr(os, "fork", fork_meanwhile)
+    return stream
+
+
+@FORK
+def test_a_fork_while_a_thread_prints(printing, monkeypatch):
+    """So has what the worker prints."""
+    monkeypatch.setattr(sys, "stdout", printing)
     runner = process_runner(mp_context="fork", timeout=BOUND)
     assert results_of(runner, (abs, -1)) == [1]
+
+
+def log_something():
+    logging.getLogger("tests.log_something").warning("from a worker")
+
+
+@FORK
+def test_a_fork_while_a_thread_logs(printing):
+    """And so have the handlers of the log."""
+    handler = logging.StreamHandler(printing)
+    logger = logging.getLogger("tests.log_something")
+    logger.addHandler(handler)
+    try:
+        runner = process_runner(mp_context="fork", timeout=BOUND)
+        assert results_of(runner, (log_something,)) == [None]
+    finally:
+        logger.removeHandler(handler)
 
 
 @pytest.mark.parametrize("start_method", START_METHODS)
