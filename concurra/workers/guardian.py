@@ -15,6 +15,7 @@ file that has no name, and wakes nobody.
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import threading
@@ -249,7 +250,9 @@ def nameless_file() -> int:
     """A new file that is gone with its last descriptor, in memory if possible."""
     try:
         return os.memfd_create("concurra")
-    except (AttributeError, OSError):
+    except (AttributeError, OSError) as error:
+        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+            raise  # `tempfile` would say that there is no folder for it
         from tempfile import TemporaryFile
 
         with TemporaryFile() as file:

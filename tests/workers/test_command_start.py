@@ -186,6 +186,21 @@ def test_an_input_for_which_there_is_no_space(
     assert "No space left" in str(outcome.error)
 
 
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs files in memory")
+def test_an_input_for_which_there_is_no_descriptor(
+    worker: CommandWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a want, as of a pipe: the task may begin when another one has ended."""
+
+    def none_left(name: str) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "memfd_create", none_left)
+    outcome = run(worker, Command(["cat"], input=b"x"))
+    assert outcome.cause == UNAVAILABLE
+    assert "Too many open files" in str(outcome.error)
+
+
 # Output -------------------------------------------------------------------------------
 
 
