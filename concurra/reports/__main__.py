@@ -6,6 +6,7 @@ file is not the record of a run, or the arguments are wrong.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from .. import reports
@@ -47,13 +48,13 @@ def main(arguments: Optional[List[str]] = None) -> int:
     except (OSError, ValueError) as error:
         return _refuse(2, error)
     wanted = {each: chosen[each] for each in _WRITERS if chosen[each] is not None}
-    if not wanted:
-        print(_summary(run))
-    for option, target in wanted.items():
-        try:
-            _write(option, run, sys.stdout if target == "-" else target)
-        except (OSError, ValueError, ImportError) as error:
-            return _refuse(1, error)
+    try:
+        if not wanted:
+            print(_summary(run))
+        for option, target in wanted.items():
+            _write(option, run, _standard_output() if target == "-" else target)
+    except (OSError, ValueError, ImportError) as error:
+        return _refuse(1, error)
     return 0
 
 
@@ -81,12 +82,21 @@ def _write(option: str, run: RunRecord, target: Any) -> None:
         writer(run, target)
 
 
+def _standard_output() -> Any:
+    """It takes reports in UTF-8, as files do, whatever it takes as text."""
+    if sys.stdout is None:
+        return os.devnull
+    return getattr(sys.stdout, "buffer", sys.stdout)
+
+
 def _summary(run: RunRecord) -> str:
     from .texts import line
 
     counts = [f"{many} {status}" for status, many in run.counts.items() if many]
     told = f"{line(run.name)}: {run.state}, {len(run.tasks)} tasks"
-    return f"{told}: {', '.join(counts)}" if counts else told
+    told = f"{told}: {', '.join(counts)}" if counts else told
+    shown = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return told.encode(shown, "backslashreplace").decode(shown)
 
 
 def _refuse(code: int, error: Exception) -> int:

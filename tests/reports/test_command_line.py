@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,23 @@ def test_as_a_program(run: str) -> None:
     command = [sys.executable, "-m", "concurra.reports", run, "--mermaid", "-"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == (reports.to_mermaid(reports.load(run)), "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_an_output_for_other_text(encoding: str, tmp_path: Path) -> None:
+    """Reports are in UTF-8 there, too; the line about the run is escaped."""
+    path = str(tmp_path / "run.json")
+    record = made_up(2)
+    record.name = "Nächte \u20ac"
+    reports.write_json(record, path)
+    told = []
+    for more in (["--junit", "-"], []):
+        command = [sys.executable, "-m", "concurra.reports", path, *more]
+        environ = {**os.environ, "PYTHONIOENCODING": encoding}
+        done = subprocess.run(command, capture_output=True, env=environ, check=True)
+        told.append(done.stdout)
+    assert ElementTree.fromstring(told[0]).get("name") == record.name
+    assert b"\\u20ac: " in told[1]
 
 
 def test_without_options_the_run_is_told(run: str, capsys: Any) -> None:
