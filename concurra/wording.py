@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 PICKLE_WARNING = "Task was not picklable and thread fallback is disabled"
 PICKLE_HINT = """\
 (What goes to a process must be picklable: a function at the top level of a module, with
-arguments of that kind. With fallback_to_thread_on_pickle_error=True the rest is run in
-threads.)
+arguments of that kind, and the `on` of a Retry, too. With
+fallback_to_thread_on_pickle_error=True the rest is run in threads.)
 """
 FALLBACK_WARNING = "Task was not picklable; ran in thread fallback"
 GENERATOR_WARNING = "returned a generator: nothing of its body has run"

@@ -162,7 +162,7 @@ def test_a_number_takes_any_error():
 
 
 def test_a_rule_that_no_process_can_get():
-    """The task is treated as any other that cannot be pickled."""
+    """The task is treated as any other that cannot be pickled; its trace names that."""
     for fallback, attempts in ((False, 0), (True, 2)):
         runner = concurra.TaskRunner(
             use_multiprocessing=True,
@@ -174,6 +174,7 @@ def test_a_rule_that_no_process_can_get():
         result = run_one(runner)
         assert result["attempts"] == attempts
         assert (result["execution_mode"] is None) is not fallback
+        assert fallback or "the `on` of a Retry" in result["trace"]
 
 
 # How much later -----------------------------------------------------------------------
