@@ -695,10 +695,10 @@ def test_a_fork_while_a_thread_reads_the_input(monkeypatch):
 def printing(monkeypatch):
     """A stream in which another thread is at work whenever this process forks."""
     held, fork = Held(), os.fork
-    stream = io.TextIOWrapper(io.BufferedWriter(held), write_through=True)
+    stream = io.TextIOWrapper(io.BufferedWriter(held, 1), write_through=True)
 
     def fork_meanwhile():
-        with at_work(lambda: print("x" * 10000, file=stream), held):
+        with at_work(lambda: print("x" * 100, file=stream), held):
             return fork()
 
     monkeypatch.setattr(os, "fork", fork_meanwhile)
