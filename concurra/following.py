@@ -240,5 +240,9 @@ class Following:
         label = checks.label(label)
         task = tasks.get(label_of(label, tasks))
         if task is None:
-            raise ValueError(f"label must be that of a task, not {show(label)}")
+            from .spelling import question
+
+            asked = question({None: [label]}, tasks, ())
+            told = f"label must be that of a task, not {show(label)}"
+            raise ValueError(f"{told}. {asked}" if asked else told)
         return task

@@ -158,7 +158,7 @@ class ReferringCommand(Command):
             texts = self._texts(self._in_env)
             command.env = command_checks.environ({**(self.env or {}), **texts})
         if self._input is not None:
-            text = _text(self, self._input)
+            text = _text(self, self._input, whole=True)
             command.input = command_checks.standard_input(text)
         return command
 
@@ -250,9 +250,10 @@ def _no_future(job: Referring, reference: TaskRef) -> Any:
     return value
 
 
-def _text(job: Referring, reference: TaskRef) -> Union[str, bytes]:
+def _text(job: Referring, reference: TaskRef, whole: bool = False) -> Union[str, bytes]:
     """The text of a result: ``str()`` of it; of a command, what it has printed.
 
+    :param whole: whether that is with its last line end.
     :raises ValueError: there is none, as the output was not captured.
     """
     value = _result(job, reference)
@@ -261,7 +262,7 @@ def _text(job: Referring, reference: TaskRef) -> Union[str, bytes]:
         if value is None:
             raise ValueError(f"{reference!r} has no text: its output was not captured")
         newline = b"\n" if isinstance(value, bytes) else "\n"
-        value = value[:-1] if value.endswith(newline) else value
+        value = value[:-1] if value.endswith(newline) and not whole else value
     if isinstance(value, (bytes, bytearray)):
         return bytes(value)
     return str(value)

@@ -358,8 +358,17 @@ def test_exceptions_that_are_asked_for_too_soon():
     runner.add_task(str, label="a")
     with pytest.raises(RuntimeError, match="Task 'a' has not ended yet"):
         runner.exception("a")
-    with pytest.raises(ValueError, match="label must be that of a task, not 'b'"):
+    with pytest.raises(ValueError, match="label must be that of a task, not 'b'$"):
         runner.exception("b")
+
+
+def test_a_label_that_is_misspelt_is_told_with_what_was_meant():
+    """As in `depends_on`."""
+    runner = concurra.TaskRunner(progress_stats=False)
+    runner.add_task(str, label="load")
+    told = "^label must be that of a task, not 'lod'. Did you mean 'load'\\?$"
+    with pytest.raises(ValueError, match=told):
+        runner.cancel("lod")
 
 
 @pytest.mark.parametrize("ask", ["cancel", "exception", "partial"])

@@ -371,7 +371,7 @@ def test_a_command_gets_the_text_of_a_function(mode):
 
 
 def test_a_command_gets_the_output_of_a_command():
-    """Without the last line end: as an argument, a variable, and input."""
+    """As an argument or a variable without the last line end, as input all of it."""
     runner = runner_in("thread", 2)
     a = runner.add_shell_command("printf 'one two\\n'", label="a")
     runner.add_command([*SHOW, a], label="argument")
@@ -380,7 +380,7 @@ def test_a_command_gets_the_output_of_a_command():
     results = runner.run(verify=False)
     assert results["argument"]["result"]["stdout"] == "['one two']\n"
     assert results["variable"]["result"]["stdout"] == "one two b\n"
-    assert results["input"]["result"]["stdout"] == "one two"
+    assert results["input"]["result"]["stdout"] == "one two\n"
 
 
 def test_a_function_gets_the_result_of_a_command():

@@ -206,7 +206,7 @@ def test_the_text_of_a_command(stdout: Any, text: str) -> None:
 
 def test_the_input_can_be_bytes() -> None:
     """Whatever they are, of a command or a function."""
-    assert command(["cat"], None, printed("a", b"\xff\n")).ready().input == b"\xff"
+    assert command(["cat"], None, printed("a", b"\xff\n")).ready().input == b"\xff\n"
     assert command(["cat"], None, ended("a", bytearray(b"\0"))).ready().input == b"\0"
 
 
