@@ -43,8 +43,14 @@ class Limit:
         :param last: nobody else is there, so one may try again.
         """
         self.departures += 1
-        if stopped or (last and self.now < 1):
+        if stopped:
             self.now = min(self.now + 1, self._most)
+        if last:
+            self.now = max(self.now, 1)
+
+    def rebuild(self, slots: Slots) -> None:
+        """A decision was cut short: a slot may have left twice, or gone uncounted."""
+        self.gone(False, not slots.all)
 
     def is_final(self, slot: Slot, slots: Slots) -> bool:
         """Whether what a slot lacks is lacking though nobody else has any of it."""

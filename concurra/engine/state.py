@@ -245,6 +245,7 @@ class RunState(Stopping):
         """Restore what a decision that was cut short has left half done."""
         slots, plan = self.slots, self.plan
         slots.rebuild()
+        self._limit.rebuild(slots)
         for slot in slots.all:
             if slot.state != AT_WORK:
                 slot.task = None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
+from typing import Callable
 
 import pytest
 from hypothesis import given
@@ -652,6 +654,37 @@ def test_a_decision_can_be_struck_at_any_line(kind: str, fast_fail: bool) -> Non
         if not struck:
             break
     assert line > 20 and len(ends) == 1, ends
+
+
+@pytest.mark.parametrize("struck_step", range(4))
+def test_leaving_for_want_can_be_struck_at_any_line(struck_step: int) -> None:
+    """Two leave, and go: somebody comes for what they have left, and finds room."""
+    for line in range(1, 400):
+        run = Replay(make("a"), make("b"), limit=2)
+        run.open()
+        run.come(0)
+        run.come(1)
+        first, second = run.slots
+        for slot in run.slots:
+            slot.outcome = unavailable()
+        steps: list[Callable[[], None]] = [
+            partial(run.state.ended, first),
+            partial(run.state.ended, second),
+            partial(run.state.gone, first, 1.0),
+            partial(run.state.gone, second, 1.0),
+        ]
+        for step in steps[:struck_step]:
+            step()
+        struck = struck_at(line, steps[struck_step])
+        if struck:
+            run.state.rebuild(1.0)
+        for step in steps[struck_step + (not struck) :]:
+            step()
+        play_to_the_end(run)
+        assert run.statuses() == dict.fromkeys("ab", "Successful")
+        if not struck:
+            break
+    assert line > 20
 
 
 # Anything, in any order ---------------------------------------------------------------
