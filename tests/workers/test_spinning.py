@@ -21,6 +21,7 @@ class Source:
 
     def look(self) -> Optional[str]:
         self.acts.append("look")
+        assert len(self.acts) < 10_000, "it looks for ever"
         self.now += self.takes
         return "it" if self.now > self.comes else None
 
@@ -68,6 +69,13 @@ def test_after_a_moment_it_sleeps_after_all(source: Source) -> None:
     assert wait(source.look, source.sleep, True) == ("it", False)
     assert source.acts.count("sleep") == 1 and source.acts[-1] == "sleep"
     assert 2 < len(source.acts) < 12
+
+
+def test_where_the_clock_stands_still_it_sleeps_as_well(source: Source) -> None:
+    """A test may have stopped it for the whole program."""
+    source.comes, source.takes = MOMENT * 1000, 0.0
+    assert wait(source.look, source.sleep, True)[0] == "it"
+    assert source.acts.count("sleep") == 1 and source.acts[-1] == "sleep"
 
 
 def test_between_looks_others_have_the_core(
