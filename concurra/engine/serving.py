@@ -98,7 +98,7 @@ class Serving:
         except Exception:  # no more threads: the run goes on with those it has
             slot.handed.clear()
             self._decisions.make(self._state.unavailable, slot, self._clock())
-            if slot.state == STOPPING:
+            if slot.state >= STOPPING:
                 self._leave(slot)
 
     def _come(self, slot: Slot) -> Tuple[int, Optional[Task]]:

@@ -1407,6 +1407,31 @@ def test_a_run_without_anybody_left_ends(
     assert set(run.statuses().values()) == {TERMINATED}
 
 
+def test_a_worker_is_closed_whose_slot_finds_no_thread(
+    schedule: Scheduling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has been at work before, so it may hold a process."""
+    first, second = Meeting(), Meeting()
+    run = schedule(
+        *[play("first", first), play("second", second)],
+        *[play("x", well(), "second"), play("y", well(), "second")],
+        limit=2,
+    ).start()
+    first.reached()
+    second.reached()
+    first.end()
+    wait_until(lambda: run.state.slots.parked, what="a slot without a task")
+
+    def fail(*args: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(run.scheduler._threads, "start", fail)
+    second.end()
+    run.end()
+    assert set(run.statuses().values()) == {SUCCESSFUL}
+    assert [worker.closings for worker in run.pool.workers] == [1, 1]
+
+
 def test_what_nobody_can_begin_has_failed(schedule: Scheduling) -> None:
     """One is left who tries, and every task has the reason."""
     run = schedule(*[play(n, unable(f"E: {n}")) for n in range(9)], limit=4).start()
