@@ -14,7 +14,7 @@ import signal  # noqa: F401
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from io import BufferedReader, BufferedWriter
+from io import BufferedRandom, BufferedReader, BufferedWriter, RawIOBase, TextIOWrapper
 from weakref import WeakSet
 
 from ..threads import NAME
@@ -268,16 +268,41 @@ def _streams() -> Iterator[Any]:
             yield handler().stream
 
 
+_BUFFERS = BufferedReader, BufferedWriter, BufferedRandom
+
+
+class _Nowhere(RawIOBase):
+    """Takes what nobody is to have."""
+
+    def writable(self) -> bool:
+        return True
+
+    readable = seekable = writable
+
+    def seek(self, *_: int) -> int:
+        return 0
+
+    def write(self, data: Any) -> int:
+        return len(data)
+
+
 def _renew(stream: Any) -> None:
     """Make the buffer of a stream anew, empty, with a lock that is free.
 
     A thread of the parent may be reading or printing at the fork. It has the lock, for
-    ever here, where there is no such thread; and what is in the buffer is the parent's.
+    ever here, where there is no such thread; and what is in the buffer is the parent's,
+    as is the text that is on its way there.
     """
     try:
-        buffer = stream.buffer
-        if type(buffer) in (BufferedReader, BufferedWriter) and not buffer.raw.closed:
-            buffer.__init__(buffer.raw)
+        buffer, raw = stream.buffer, stream.buffer.raw
+        if type(buffer) not in _BUFFERS or raw.closed:
+            return
+        try:
+            if type(buffer) is not BufferedReader and type(stream) is TextIOWrapper:
+                buffer.__init__(_Nowhere())
+                stream.flush()
+        finally:
+            buffer.__init__(raw)
     except Exception:
         pass  # there is none, it is detached, or something else stands in for it
 

@@ -713,6 +713,26 @@ def test_a_fork_while_a_thread_prints(printing, monkeypatch):
     assert results_of(runner, (abs, -1)) == [1]
 
 
+@FORK
+@pytest.mark.parametrize("mode", ["w", "w+"])
+def test_what_a_thread_printed_just_before_a_fork_is_printed_once(
+    mode, monkeypatch, tmp_path
+):
+    """By the program, and not by the worker as well."""
+    fork = os.fork
+
+    def fork_a_moment_later():
+        print("by a thread")
+        return fork()
+
+    monkeypatch.setattr(os, "fork", fork_a_moment_later)
+    path = tmp_path / "printed"
+    with open(path, mode) as file, contextlib.redirect_stdout(file):
+        runner = process_runner(mp_context="fork", max_concurrency=1)
+        assert results_of(runner, (print, "by a task")) == [None]
+    assert sorted(path.read_text().split("\n")) == ["", "by a task", "by a thread"]
+
+
 def log_something():
     logging.getLogger("tests.log_something").warning("from a worker")
 
