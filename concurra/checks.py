@@ -47,12 +47,13 @@ def flag(parameter: str, value: Any) -> bool:
     """
     if value is True or value is False:
         return bool(value)
+    cause: Optional[Exception] = None
     try:
         if any("__bool__" in vars(each) for each in type(value).__mro__):
             return bool(value)
-    except Exception:
-        pass
-    raise wrong(TypeError, parameter, "True or False", value)
+    except Exception as error:
+        cause = error
+    raise wrong(TypeError, parameter, "True or False", value) from cause
 
 
 def is_given(value: Any) -> bool:
