@@ -1,9 +1,10 @@
 """How the two ends of a pipe wait for each other: awake, if it is not for long.
 
 To go to sleep and to be woken costs more than a small task does, at both ends: system
-calls, a core that has to come back from idling, cold caches. So who waits looks for a
-moment whether something has come, and sleeps only then. That pays only where messages
-come one right after the other, so it is done only if the last one came as soon.
+calls, a core that has to come back from idling, cold caches. So whoever waits looks for
+a moment whether something has come, and sleeps only if nothing has. That pays only
+where messages follow one another closely, so it is done only if the last one came as
+soon.
 """
 
 from __future__ import annotations
