@@ -45,8 +45,8 @@ def flag(parameter: str, value: Any) -> bool:
     A string has none of its own: ``"no"`` and ``"False"`` would count as true. An array
     has one, and does not tell it.
     """
-    if value is True or value is False:
-        return bool(value)
+    if isinstance(value, bool):
+        return value
     cause: Optional[Exception] = None
     try:
         if any("__bool__" in vars(each) for each in type(value).__mro__):

@@ -237,7 +237,7 @@ class Command:
         return self.name, self.program
 
 
-def _no_future(reference: TaskRef) -> NoReturn:
+def _refuse_as_future(reference: TaskRef) -> NoReturn:
     raise AttributeError(
         f"{reference!r} is no future: it stands for the result of its task in the "
         "arguments of others, and run() returns all results"
@@ -261,7 +261,7 @@ class TaskRef:
         return f"<TaskRef {show(self.label)}>"
 
     if not TYPE_CHECKING:  # a `__getattr__` would slow down each look at a task
-        result = done = exception = add_done_callback = property(_no_future)
+        result = done = exception = add_done_callback = property(_refuse_as_future)
 
     def __reduce__(self) -> Any:
         raise TypeError(

@@ -11,12 +11,13 @@ import os
 import pickle
 import threading
 from contextlib import suppress
+from functools import partial
 from multiprocessing import util
 
 from .. import current
 from ..tasks import FullCall
 from ..wording import GENERATOR_WARNING, describe, outline, stripped
-from .forks import POSIX, close_unshared, flush_printed, unshared
+from .forks import POSIX, close_unshared, unshared
 from .imports import mend_imports
 from .plain import find, is_plain
 from .surroundings import Surroundings
@@ -49,7 +50,7 @@ PRINTED = "printed"
 # It is called before each start of a process, and at its end. Its own lets errors of
 # the system out, so where the reader of this program has gone (``| head -1``), or the
 # disk is full, tasks would fail that print nothing.
-util._flush_std_streams = flush_printed  # type: ignore[attr-defined]
+util._flush_std_streams = partial(flush, caught=Exception)  # type: ignore[attr-defined]
 
 RESULT_HINT = """\
 (What a task returns in a process must be picklable, and so must be what that holds.)

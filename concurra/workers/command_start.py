@@ -12,9 +12,10 @@ from functools import partial
 
 from ..clock import monotonic
 from .command_output import close
-from .forks import POSIX, flush_printed, starting
+from .forks import POSIX, starting
 from .groups import ProcessGroup, watch
 from .guardian import Guardian, nameless_file
+from .thread import flush
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def start(
     :param stopped: whether the command is not wanted any more.
     """
     if not command.capture_output:
-        flush_printed(sys.__stdout__, sys.__stderr__)
+        flush(sys.__stdout__, sys.__stderr__, caught=Exception)
     delay, until = 0.001, monotonic() + BUSY
     while True:
         try:

@@ -184,18 +184,6 @@ def rehearse_start() -> None:
             os.close(end)
 
 
-def flush_printed(*more: Any) -> None:
-    """Have what was printed earlier seen before what a new process prints.
-
-    :param more: streams beside the program's, or None.
-    """
-    for stream in (sys.stdout, sys.stderr, *more):
-        try:
-            stream.flush()
-        except Exception:
-            pass  # there is none, it is closed, nobody reads any more, the disk is full
-
-
 def refuse_starts() -> None:
     """The program is ending: from now on `starting` and `forking` raise.
 

@@ -14,7 +14,7 @@ from .stacks import Stack, run_coroutine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, NoReturn, Optional
+    from typing import Any, Callable, NoReturn, Optional, Type
 
     from ..current import Note
     from ..types import ExecutionMode
@@ -88,13 +88,17 @@ def _leave(error: Optional[BaseException]) -> NoReturn:
     os._exit(code if isinstance(code, int) else 1)
 
 
-def flush() -> None:
-    """Write out what was printed, whatever the streams have been replaced with."""
-    for stream in (sys.stdout, sys.stderr):
+def flush(*more: Any, caught: Type[BaseException] = BaseException) -> None:
+    """Write out what was printed, whatever the streams have been replaced with.
+
+    :param more: streams beside the program's, or None.
+    :param caught: what is ignored; Ctrl-C is not to be, where a flush may wait.
+    """
+    for stream in (sys.stdout, sys.stderr, *more):
         try:
             stream.flush()
-        except BaseException:  # closed, None, or the user's own
-            pass
+        except caught:
+            pass  # closed, None, the user's own; no reader, or no space any more
 
 
 def _count_fork() -> None:
