@@ -7,6 +7,7 @@ GRACE      a slot       the next step of its stop is due
 TIMEOUT    a task       it has taken too long, with all its attempts
 ATTEMPT    a slot       the attempt that it is at has taken too long
 RETRY      a task       its next attempt is due
+RISE       the run      it is time to see whether more slots would help
 RUN        the run      it has taken too long
 TICK       the run      it is time to look how far it has come
 =========  ===========  ========================================================
@@ -31,6 +32,7 @@ GRACE: Final = "grace"
 TIMEOUT: Final = "timeout"
 ATTEMPT: Final = "attempt"
 RETRY: Final = "retry"
+RISE: Final = "rise"
 RUN: Final = "run"
 TICK: Final = "tick"
 

@@ -16,6 +16,7 @@ could strike it there.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import partial
 
 from .. import steps
@@ -72,7 +73,7 @@ class Scheduler(Serving):
             from .map_state import MapState
 
             make = MapState
-        self._state = make(plan, events, **options)
+        self._state = make(plan, events, at_first=workers.at_first, **options)
         self._decisions = Decisions(self._state, clock)
         self._timer = Timer(self._threads.start_own)
         self._halting = False
@@ -237,6 +238,11 @@ class Scheduler(Serving):
         except BaseException as error:
             self._decisions.failure = error
             self._decisions.make(self._state.stop, self._clock())
+        if self._state.rises:
+            try:
+                self._timer.ring(self._look)
+            except Exception:  # no look is possible
+                self._decisions.make(self._state.rise)
         self._decisions.make(self._state.call)
         slot = self._take_start()  # the first slot has a thread: this one
         self._perform()
@@ -307,10 +313,9 @@ class Scheduler(Serving):
     # -- the timer ---------------------------------------------------------------------
 
     def _ring(self) -> None:
-        if self._closed:
-            return
         try:
-            self._timer.ring(self._look)
+            if not self._closed:
+                self._timer.ring(self._look)
         except Exception:
             self._end_without_timer()
 
@@ -329,9 +334,7 @@ class Scheduler(Serving):
         except BaseException:
             self._end_without_timer()
             raise
-        if self._closed:
-            return None
-        return self._state.next_moment - self._clock()
+        return None if self._closed else self._state.next_moment - self._clock()
 
     def _halt(self) -> None:
         """Do what `stop` asked for."""
@@ -357,10 +360,8 @@ class Scheduler(Serving):
             self._finish()
 
     def _tell_elsewhere(self) -> None:
-        try:
+        with suppress(Exception):  # no more threads: they read one after another
             self._threads.start(self._tell)
-        except Exception:
-            pass  # no more threads: they read one after another
 
     def _finish(self) -> None:
         """Everything has ended: close what there is, once all events have been read."""

@@ -97,6 +97,13 @@ class Slot:
         #: Whether its worker is being closed.
         self.left = False
 
+    def is_starting(self) -> bool:
+        """Whether what is to do its task is still on its way."""
+        worker = self.worker
+        if self.state == AT_WORK and worker is not None:
+            return worker.is_starting()
+        return self.state == COMING and not self.came
+
     def leave(self) -> Optional[Worker]:
         """Its worker, if it has one, which is to be closed; only once.
 

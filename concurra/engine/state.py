@@ -29,7 +29,7 @@ from ..outcomes import NOTHING, SUCCESS, Outcome
 from ..plan import rules
 from .deadlines import TIMEOUT, Deadlines, is_timed
 from .effects import DELAY, FINISH, START, STOP
-from .shortage import AGAIN_ONCE, LEAVE, SETTLE, Limit
+from .limit import AGAIN_ONCE, LEAVE, SETTLE, Limit
 from .slots import AT_WORK, COMING, GONE, PARKED, STOPPING, Slot, Slots
 from .stopping import Stopping
 from .timers import FOREVER
@@ -50,11 +50,11 @@ class RunState(Stopping):
     :param plan: checked, and the run's own from now on.
     :param events: where it is recorded which tasks have ended.
     :param limit: how many tasks may be at work together.
+    :param at_first: with how many slots it begins; None for all.
     :param timeout: seconds that a task may take, its retries included, if it has no
         timeout of its own; None for ever.
     :param run_timeout: seconds that the run may take; None for ever.
-    :param progress_every: seconds from one look at how far the run has come to the
-        next; None for never.
+    :param progress_every: seconds between two looks at how far it has come, or None.
     :param resources: how much there is of each.
     :param grace: seconds between asking a worker to stop and forcing it.
     :param fast_fail: whether the first task that goes wrong ends all others.
@@ -68,6 +68,7 @@ class RunState(Stopping):
         events: Events,
         *,
         limit: int,
+        at_first: Optional[int] = None,
         timeout: Optional[float] = None,
         run_timeout: Optional[float] = None,
         progress_every: Optional[float] = None,
@@ -89,7 +90,7 @@ class RunState(Stopping):
         #: Whether a task or an attempt has a timeout; known once the run has begun.
         self.timed = False
         self._deadlines = Deadlines(self.effects)
-        self._limit = Limit(limit)
+        self._limit = Limit(limit, at_first)
         self._timeout = timeout
         self._run_timeout = run_timeout
         self._look_every = progress_every
@@ -208,6 +209,8 @@ class RunState(Stopping):
                 if following is not None:
                     self._begin(slot, following, now)
                     slot.following = following
+                    if self._limit.rises:
+                        self._watch()
                     return
         slots.move(slot, COMING)
         self._call()
@@ -235,7 +238,7 @@ class RunState(Stopping):
     def unavailable(self, slot: Slot, now: float) -> None:
         """No thread or worker can be had for a slot; its task has not begun."""
         if slot.state in (COMING, AT_WORK):
-            self._limit.now = self.slots.staff - 1
+            self._limit.lower(self.slots.staff - 1)
             final = self._limit.is_final(slot, self.slots)
             self.gone(slot, now, final)
             if final:
@@ -357,7 +360,7 @@ class RunState(Stopping):
         if decision == AGAIN_ONCE:
             self._limit.note_again(task)
         elif decision == LEAVE:
-            self._limit.lower()
+            self._limit.lower(self._limit.now - 1)
             slot.leaving = True
             self.slots.move(slot, STOPPING)
             self._call()
@@ -366,10 +369,7 @@ class RunState(Stopping):
     # -- slots -----------------------------------------------------------------------
 
     def _call(self, late: int = 0) -> None:
-        """Let as many slots come as there are tasks to take.
-
-        :param late: how many of those that are coming have something else to do first.
-        """
+        """Let as many slots come as there are tasks to take; ``late``: see `call`."""
         plan, slots = self.plan, self.slots
         if self._preparing:
             return
@@ -380,7 +380,7 @@ class RunState(Stopping):
             elif slots.staff < self._limit.now:
                 slot = slots.new()
             else:
-                return
+                return self._watch()
             slot.departures = self._limit.departures
             self.effects.append((START, slot, None))
 

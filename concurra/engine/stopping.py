@@ -17,8 +17,9 @@ from .. import steps
 from ..events import RUN_START
 from ..options import seconds_of
 from ..outcomes import NOTHING, AtHand, Outcome
-from .deadlines import ATTEMPT, GRACE, RETRY, TICK, TIMEOUT
+from .deadlines import ATTEMPT, GRACE, RETRY, RISE, TICK, TIMEOUT
 from .effects import ABANDON, KILL_ALL, STOP
+from .limit import STEP
 from .slots import AT_WORK, COMING, PARKED, STOPPING
 from .timers import FOREVER
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ..tasks import Task
     from .deadlines import Deadlines
     from .effects import Effect
+    from .limit import Limit, Look
     from .slots import Slot, Slots
 
     Outcomes = Dict[Task, Outcome]
@@ -51,6 +53,7 @@ class Stopping:
     stopped: bool
     _cancelled: Dict[Task, None]
     _deadlines: Deadlines
+    _limit: Limit
     _timeout: Optional[float]
     _run_timeout: Optional[float]
     _look_every: Optional[float]
@@ -146,6 +149,8 @@ class Stopping:
                     self._time_out_attempt(what, now)
             elif kind == RETRY:
                 self.plan.resume(what)
+            elif kind == RISE:
+                self._rise(what, now)
             elif kind == TICK:
                 self.events.note_look(now)
                 self._look_later(now)
@@ -154,6 +159,33 @@ class Stopping:
         self._deadlines.look_on()
         self._call()
         self._check_end()
+
+    def _watch(self) -> None:
+        """See from now on whether more slots would help, if there may be more."""
+        limit = self._limit
+        if limit.rises and not limit.watched:
+            limit.watched = True
+            self._deadlines.add(RISE, None, -FOREVER)
+
+    def _rise(self, last: Optional[Look], now: float) -> None:
+        """Look whether more slots would help; the caller lets them come."""
+        limit, slots = self._limit, self.slots
+        full = slots.staff >= limit.now and not slots.parked
+        wanted = full and self.plan.ready.more_than(slots.count[COMING])
+        starting = any(slot.is_starting() for slot in slots.all)
+        look = limit.look(last, now, len(self.plan.ended), wanted, starting)
+        limit.watched = look is not None
+        if look is not None:
+            self._deadlines.add(RISE, look, now + STEP)
+
+    @property
+    def rises(self) -> bool:
+        """Whether more slots are allowed in time."""
+        return self._limit.rises
+
+    def rise(self) -> None:
+        """Allow all slots at once: nobody can look whether they would help."""
+        self._limit.rise()
 
     def _bring_in(self, slots: Iterable[Slot]) -> None:
         """Record the outcomes that slots have already: these count first."""

@@ -77,6 +77,12 @@ class Worker(Protocol):
     def dismiss(self) -> AtHand:
         """Begin no further job; what is at hand. Never blocks, for any thread."""
 
+    def is_starting(self) -> bool:
+        """Whether a process of its own is to do the first job, and is not ready yet.
+
+        Never blocks, for any thread.
+        """
+
     def has_ended(self) -> bool:
         """Whether the end of the job at hand can be seen, though it is not told yet.
 
@@ -104,6 +110,9 @@ class Worker(Protocol):
 
 class Workers(Protocol):
     """Where the workers of a run come from."""
+
+    #: How many it is best to begin with; None for as many as there may be.
+    at_first: Optional[int]
 
     def is_passing_on(self) -> bool:
         """Whether the calling thread is in a handler of the log, for a worker.

@@ -48,6 +48,9 @@ class Backend(Protocol):
         :param at_hand: what `present` returned for this job.
         """
 
+    def is_starting(self) -> bool:
+        """See `Worker.is_starting`."""
+
     def has_ended(self) -> bool:
         """See `Worker.has_ended`."""
 

@@ -136,6 +136,10 @@ class CommandWorker:
     def retire(self) -> None:
         """Nothing is ever idle."""
 
+    def is_starting(self) -> bool:
+        """See `Worker.is_starting`: the process is the job."""
+        return False
+
     def has_ended(self) -> bool:
         """See `Worker.has_ended`."""
         group = self._group

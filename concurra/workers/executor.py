@@ -231,6 +231,10 @@ class ExecutorBackend:
             submission.withdraw()
         return None
 
+    def is_starting(self) -> bool:
+        """See `Worker.is_starting`: the executor's are its own affair."""
+        return False
+
     def has_ended(self) -> bool:
         """See `Worker.has_ended`: the executor has said so."""
         submission = self._submission

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ..tasks import CALL, COMMAND, FEED
 from .thread import FallbackWorker, ThreadWorker
 
@@ -65,6 +67,8 @@ class Pool:
         self.elsewhere = False
         #: Whether workers are to know what goes with a job.
         self.remote = context is not None or output is not None or labels
+        #: See `Workers.at_first`.
+        self.at_first = None if context is None else _cores()
         self._width = width
         self._makers: Dict[str, Callable[[], Backend]] = {CALL: self._thread_worker}
         self._makers[FEED] = ThreadWorker
@@ -133,7 +137,7 @@ class Pool:
         return made is not None and made.log_forwarding.is_at_it()
 
     def prepare(self, stopped: Callable[[], bool]) -> None:
-        """Under fork, start the processes for the first workers that need one.
+        """Under fork, start the processes that are needed at first.
 
         It is best to do that before the run has many threads. By any other method each
         worker starts its own, side by side with the others.
@@ -143,7 +147,7 @@ class Pool:
         if self._start is None:
             return
         try:
-            for _ in range(self._width()):
+            for _ in range(min(self._width(), self.at_first or 0)):
                 if stopped():
                     break
                 self._prepared.append(self._start())
@@ -204,3 +208,10 @@ class Pool:
                 return worker
             self._close(worker)
         return self._makers[kind]()
+
+
+def _cores() -> int:
+    """How many processes can compute at once."""
+    if hasattr(os, "sched_getaffinity"):  # a container, say, has not all of them
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

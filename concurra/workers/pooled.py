@@ -47,6 +47,7 @@ class PooledWorker:
         self._active: Optional[Backend] = None  # of what is at hand
         self._job: Optional[Job] = None  # that may have to fall back to a thread
         self._spent: Optional[Backend] = None  # and not closed yet
+        self._first = True  # nothing has been replaced
         self._reaping = threading.Lock()
         self._dismissed = False
 
@@ -96,6 +97,11 @@ class PooledWorker:
         """See `Worker.retire`."""
         for backend in list(self._backends.values()):
             backend.retire()
+
+    def is_starting(self) -> bool:
+        """See `Worker.is_starting`."""
+        active = self._current()
+        return self._first and (active is None or active.is_starting())
 
     def has_ended(self) -> bool:
         """See `Worker.has_ended`."""
@@ -208,6 +214,7 @@ class PooledWorker:
         if spent is not None:  # or else this worker has been abandoned meanwhile
             self._spent = spent
             self.unreaped = True
+            self._first = False
 
     def _make_room(self, kind: str) -> bool:
         """Close what is for other kinds of jobs; whether there was any."""

@@ -230,6 +230,10 @@ class ProcessWorker:
         self._group.look_for_survivors()
         self._group.tell_survivors(self._remark)
 
+    def is_starting(self) -> bool:
+        """See `Worker.is_starting`."""
+        return not (self._ready or self.spent)
+
     def has_ended(self) -> bool:
         """See `Worker.has_ended`: its answer has come, or the end of the process."""
         try:

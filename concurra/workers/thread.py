@@ -195,6 +195,10 @@ class ThreadWorker:
     def retire(self) -> None:
         """Nothing is ever idle."""
 
+    def is_starting(self) -> bool:
+        """See `Worker.is_starting`: there is no process."""
+        return False
+
     def has_ended(self) -> bool:
         """Never: what it has returned is known at once."""
         return False

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import pytest
 
@@ -47,6 +48,35 @@ def results_of(runner, *tasks):
     results = runner.run(verify=False)
     assert [result["error"] for result in results.values()] == [None] * len(tasks)
     return [result["result"] for result in results.values()]
+
+
+# How many there are -----------------------------------------------------------
+
+
+def meet_all(path, number, count):
+    """Wait until so many are there."""
+    (path / str(number)).touch()
+    deadline = time.monotonic() + BOUND
+    while len(os.listdir(path)) < count:
+        assert time.monotonic() < deadline, "the others have not come"
+        time.sleep(0.001)
+    return os.getpid()
+
+
+def test_there_are_as_many_as_needed(start_method, tmp_path):
+    """Many more than cores, if tasks wait for one another."""
+    count = 4 * os.cpu_count()
+    runner = process_runner(max_concurrency=count, mp_context=start_method)
+    meetings = [(meet_all, tmp_path, number, count) for number in range(count)]
+    assert len(set(results_of(runner, *meetings))) == count
+
+
+def test_there_are_no_more_than_needed(monkeypatch, start_method):
+    """Short tasks are done by as many as there are cores."""
+    monkeypatch.setattr("concurra.engine.limit.MANY", -1)  # none is too few
+    runner = process_runner(max_concurrency=64, mp_context=start_method)
+    pids = {own for own, _ in results_of(runner, *[[who_am_i]] * 200)}
+    assert len(pids) <= os.cpu_count()
 
 
 # Where tasks run --------------------------------------------------------------

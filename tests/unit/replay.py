@@ -23,6 +23,10 @@ class Hand:
         self.at_hand = NOTHING
         self.unreaped = False
         self.dismissed = False
+        self.starting = False
+
+    def is_starting(self) -> bool:
+        return self.starting
 
     def dismiss(self) -> AtHand:
         self.dismissed = True

@@ -75,6 +75,9 @@ class ScriptedWorker:
         self._litter = litter
         self.unreaped = True
 
+    def is_starting(self) -> bool:
+        return False
+
     def has_ended(self) -> bool:
         return self.ending
 
@@ -118,6 +121,8 @@ class ScriptedPool:
         self.unprepared: Exception | None = None
         self.busy = self.most = 0
         self._lock = threading.Lock()
+
+    at_first: int | None = None
 
     def prepare(self, stopped: Callable[[], bool]) -> None:
         self.events.append("pool prepared")

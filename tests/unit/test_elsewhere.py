@@ -58,6 +58,9 @@ class Elsewhere:
     def reap(self) -> None:
         raise AssertionError("nothing is ever unreaped")
 
+    def is_starting(self) -> bool:
+        return False
+
     def has_ended(self) -> bool:
         return False
 
@@ -95,6 +98,8 @@ class Pool:
         self.in_flight: deque[Elsewhere] = deque()
         self.most = self.begun = 0
         self.closed = False
+
+    at_first: int | None = None
 
     def prepare(self, stopped: Callable[[], bool]) -> None:
         pass

@@ -107,6 +107,7 @@ class Run:
             Progress(step, len(tasks), self.told, on_progress),
         ]
         self.events = Events(len(tasks), readers)
+        self.pool.at_first = options.pop("at_first", None)
         self.scheduler = Scheduler(
             self.plan,
             self.pool,
@@ -126,6 +127,11 @@ class Run:
         """Wait for the end of the run."""
         wait_until(lambda: self.scheduler.finished, BOUND, "the end of the run")
         return self
+
+    def tick(self) -> None:
+        """Some time goes by."""
+        self.clock.now += 1.0
+        self.scheduler._ring()
 
     def statuses(self) -> dict[Any, str]:
         return {label: status_of(task) for label, task in self.tasks.items()}
@@ -1430,6 +1436,41 @@ def test_a_worker_is_closed_whose_slot_finds_no_thread(
     run.end()
     assert set(run.statuses().values()) == {SUCCESSFUL}
     assert [worker.closings for worker in run.pool.workers] == [1, 1]
+
+
+def test_slots_come_while_no_task_ends(schedule: Scheduling) -> None:
+    """As many as are needed, though the run has begun with one."""
+    meetings = [Meeting() for _ in range(5)]
+    tasks = [play(number, meeting) for number, meeting in enumerate(meetings)]
+    run = schedule(*tasks, limit=5, at_first=1).start()
+    for number, meeting in enumerate(meetings):
+        wait_until(lambda: run.tick() or run.pool.busy > number, what="one more")
+        meeting.reached()
+    for meeting in meetings:
+        meeting.end()
+    run.end()
+    assert set(run.statuses().values()) == {SUCCESSFUL}
+
+
+def test_all_slots_come_if_nobody_can_look(
+    schedule: Scheduling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no thread for the timer, which is no reason to end the run."""
+    meetings = [Meeting() for _ in range(3)]
+    tasks = [play(number, meeting) for number, meeting in enumerate(meetings)]
+    run = schedule(*tasks, limit=3, at_first=1)
+
+    def fail(*args: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(run.scheduler._timer, "_start", fail)
+    run.start()
+    for meeting in meetings:
+        meeting.reached()
+    for meeting in meetings:
+        meeting.end()
+    run.end()
+    assert set(run.statuses().values()) == {SUCCESSFUL}
 
 
 def test_what_nobody_can_begin_has_failed(schedule: Scheduling) -> None:

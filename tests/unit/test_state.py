@@ -687,6 +687,83 @@ def test_leaving_for_want_can_be_struck_at_any_line(struck_step: int) -> None:
     assert line > 20
 
 
+# A limit that rises -------------------------------------------------------------------
+
+
+def look(run: Replay, now: float) -> list[tuple[int, ...]]:
+    """Some time goes by; which slots are to come."""
+    run.state.expire(now)
+    return [effect for effect in run.effects() if effect[0] == START]
+
+
+def test_slots_come_as_they_are_needed() -> None:
+    """As many as there may be at first; then twice as many, if none ends a task."""
+    run = Replay(*[make(n) for n in range(9)], limit=5, at_first=1)
+    assert run.open() == [(START, 0), (AT, -FOREVER)]
+    run.come(0)
+    assert [look(run, now) for now in (0.0, 1.0)] == [[], []]
+    assert look(run, 2.0) == [(START, 1)]
+    run.come(1)
+    assert [look(run, now) for now in (3.0, 4.0)] == [[], [(START, 2), (START, 3)]]
+    assert run.come(2) == 2 and run.come(3) == 3
+    assert [look(run, now) for now in (5.0, 6.0)] == [[], [(START, 4)]]
+    run.come(4)
+    run.state.expire(7.0)
+    assert run.state.next_moment == FOREVER, "that is all there may be"
+    play_to_the_end(run)
+
+
+def test_slots_do_not_come_while_one_is_on_its_way() -> None:
+    """Before it has come, and while its process is not ready."""
+    run = Replay(*[make(n) for n in range(9)], limit=9, at_first=1)
+    run.open()
+    assert [look(run, now) for now in (0.0, 1.0, 2.0)] == [[], [], []]
+    run.come(0)
+    run.worker(0).starting = True
+    assert look(run, 3.0) == []
+    run.worker(0).starting = False
+    assert look(run, 4.0) == [(START, 1)]
+
+
+def test_nobody_looks_while_no_task_waits_for_a_slot() -> None:
+    """Until one does: that is noticed by whoever has taken the one before it."""
+    run = Replay(make("a"), make("b", "a"), make("c", "a"), limit=9, at_first=1)
+    run.open()
+    run.come(0)
+    run.state.expire(0.0)
+    assert run.state.next_moment == FOREVER
+    assert run.end(0, success(), 1.0) == "b"
+    assert run.state.next_moment == -FOREVER
+    assert [look(run, now) for now in (1.0, 2.0)] == [[], []]
+    assert look(run, 3.0) == [(START, 1)]
+    assert run.come(1, 3.0) == "c"
+
+
+def test_a_look_can_be_struck_at_any_line() -> None:
+    """The slots come nevertheless."""
+    for line in range(1, 400):
+        run = Replay(*[make(n) for n in range(4)], limit=4, at_first=1)
+        run.open()
+        run.come(0)
+        look(run, 0.0)
+        look(run, 1.0)
+        struck = struck_at(line, lambda: run.state.expire(2.0))
+        if struck:
+            run.state.rebuild(2.0)
+            run.state.expire(2.0)
+        now = 3.0
+        while run.state.next_moment < FOREVER:
+            for number, slot in enumerate(run.slots):
+                if slot.state == COMING:
+                    run.come(number, now)
+            look(run, now)
+            now += 1.0
+        assert run.states() == [AT_WORK] * 4, line
+        if not struck:
+            break
+    assert line > 20
+
+
 # Anything, in any order ---------------------------------------------------------------
 
 
@@ -725,9 +802,11 @@ def test_whatever_happens_every_task_ends_once(data: st.DataObject) -> None:
         needs = set(data.draw(st.lists(below, max_size=2))) - {number}
         tasks.append(make(number, *needs, retries=data.draw(st.integers(0, 1))))
     limit = data.draw(st.integers(1, 3))
+    at_first = data.draw(st.sampled_from([None, 1]))
     timeout = data.draw(st.sampled_from([None, 3.0]))
     fast_fail = data.draw(st.booleans())
-    run = Replay(*tasks, limit=limit, timeout=timeout, fast_fail=fast_fail)
+    options = {"timeout": timeout, "fast_fail": fast_fail, "at_first": at_first}
+    run = Replay(*tasks, limit=limit, **options)
     run.open()
     for step in range(40):
         for effect in run.effects():

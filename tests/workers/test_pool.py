@@ -56,6 +56,7 @@ def pool() -> Iterator[Callable[..., TestPool]]:
         options.setdefault("grace", BOUND)
         context = multiprocessing.get_context(QUICKEST)
         pools.append(TestPool(context, **options))
+        pools[-1].at_first = 99
         return pools[-1]
 
     yield make
@@ -94,6 +95,36 @@ def test_processes_that_die_before_their_first_job_cost_none(
         assert run(pooled, call(add, 1, 2)).value == 3
     finally:
         pooled.close()
+
+
+@forks
+def test_no_more_processes_are_prepared_than_can_compute_at_once(
+    pool: Callable[..., TestPool],
+) -> None:
+    """The others are started when they are needed."""
+    cores = TestPool(multiprocessing.get_context("fork")).at_first
+    assert cores == len(os.sched_getaffinity(0))
+    made = pool(width=lambda: 9999)
+    made.at_first = 2
+    made.prepare(lambda: False)
+    assert len(made._prepared) == 2
+
+
+@pytest.mark.parametrize("method", START_METHODS)
+def test_a_worker_is_starting_until_its_first_process_is_ready(method: str) -> None:
+    """A process that takes its place is no first one."""
+    made = TestPool(multiprocessing.get_context(method), max_tasks=1, grace=BOUND)
+    pooled = made.hire()
+    try:
+        assert pooled.is_starting()
+        assert run(pooled, call(add, 1, 2)).value == 3
+        assert not pooled.is_starting()
+        assert run(pooled, call(add, 2, 2)).value == 4
+        pooled.at_hand = NOTHING
+        assert not pooled.is_starting()
+    finally:
+        pooled.close()
+        made.close()
 
 
 def test_processes_that_were_not_needed_have_one_period_to_end(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from concurra.engine.shortage import AGAIN, AGAIN_ONCE, LEAVE, SETTLE, Limit
+from concurra.engine.limit import AGAIN, AGAIN_ONCE, LEAVE, MANY, SETTLE, STEP, Limit
 from concurra.engine.slots import GONE, Slot, Slots
 from concurra.outcomes import LOST, UNAVAILABLE, Outcome
 from tests.unit.support import failure, make, success
@@ -28,8 +28,8 @@ def test_it_sinks_and_rises() -> None:
     above what it was."""
     limit = Limit(3)
     assert limit.now == 3
-    limit.lower()
-    limit.lower()
+    limit.lower(limit.now - 1)
+    limit.lower(limit.now - 1)
     assert limit.now == 1
     for now in (2, 3, 3):
         limit.gone(stopped=True, last=False)
@@ -39,10 +39,10 @@ def test_it_sinks_and_rises() -> None:
 def test_when_all_have_left_there_is_room_for_one() -> None:
     """Who is alone has all that there is."""
     limit = Limit(2)
-    limit.lower()
+    limit.lower(limit.now - 1)
     limit.gone(stopped=False, last=True)
     assert limit.now == 1, "there is room as it is"
-    limit.lower()
+    limit.lower(limit.now - 1)
     limit.gone(stopped=False, last=False)
     assert limit.now == 0
     limit.gone(stopped=False, last=True)
@@ -58,6 +58,77 @@ def test_a_want_is_final_for_who_is_alone_and_was() -> None:
     assert limit.is_final(slot, slots)
     limit.gone(stopped=False, last=False)
     assert not limit.is_final(slot, slots)
+
+
+def rising(ended: int = 0, **options: bool) -> Limit:
+    """Two of eight at first, looked at three times while so many tasks ended a step."""
+    limit, look = Limit(8, 2), None
+    for number in range(3):
+        seen = {"wanted": True, "starting": False, **options}
+        look = limit.look(look, number * STEP, number * ended, **seen)
+    return limit
+
+
+def test_it_doubles_while_that_does_not_do() -> None:
+    """Two looks are compared; the one after a rise is the first again."""
+    limit, look, found = Limit(9, 2), None, []
+    while limit.rises:
+        look = limit.look(look, 0.5 * len(found), 0, True, False)
+        found.append(limit.now)
+    assert found == [2, 2, 4, 4, 8, 8, 9]
+    assert limit.look(look, 9.0, 0, True, False) is None, "there is nothing to look for"
+
+
+def test_all_at_once_where_nothing_is_said_or_all_is_allowed() -> None:
+    """There is nothing to look for then."""
+    for limit in (Limit(8), Limit(8, 8), Limit(8, 99)):
+        assert limit.now == 8 and not limit.rises
+
+
+def test_it_rises_if_few_tasks_end() -> None:
+    """If many do, it is handing them out that takes the time."""
+    enough = round(MANY * STEP)
+    assert rising(ended=enough - 1).now == 4
+    assert rising(ended=enough + 1).now == 2
+
+
+def test_it_does_not_rise_while_a_worker_is_on_its_way() -> None:
+    """It may be all that is needed."""
+    assert rising(starting=True).now == 2
+
+
+def test_it_is_not_looked_at_while_no_task_waits() -> None:
+    """One look may find so: the next task may be a moment away."""
+    limit = Limit(8, 2)
+    first = limit.look(None, 0.0, 0, False, False)
+    assert first is not None and not first.counts
+    assert limit.look(first, STEP, 0, False, False) is None
+    again = limit.look(first, STEP, 0, True, False)
+    assert again is not None and again.counts
+    gap = limit.look(again, 2 * STEP, 0, False, False)
+    assert gap is not None and not gap.counts, "tasks have to wait at both"
+    assert limit.now == 2
+
+
+def test_it_does_not_rise_any_more_once_there_was_a_want() -> None:
+    """What cannot be had is not asked for again and again."""
+    limit = Limit(8, 2)
+    limit.gone(stopped=True, last=False)
+    assert limit.now == 2, "the stopped one has left no room but its own"
+    limit.lower(1)
+    assert not limit.rises
+    limit.gone(stopped=True, last=False)
+    assert limit.now == 2
+
+
+def test_it_can_rise_at_once() -> None:
+    """Not beyond what could be had."""
+    limit = Limit(8, 2)
+    limit.rise()
+    assert limit.now == 8 and not limit.rises
+    limit.lower(3)
+    limit.rise()
+    assert limit.now == 3
 
 
 @pytest.mark.parametrize("outcome", [success(), failure(), Outcome.lost("process", "")])
