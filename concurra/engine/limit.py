@@ -34,6 +34,9 @@ STEP: Final = 0.002
 #: time, and more processes would not help.
 MANY: Final = 10_000
 
+#: Seconds in which a worker becomes ready, or may never: others come nevertheless.
+LONG: Final = 5.0
+
 
 class Look:
     """What was seen when it was looked whether the limit is to rise.
@@ -76,7 +79,8 @@ class Limit:
         """Let there be twice as many slots if that would help; for the next look.
 
         Two looks are compared if tasks were waiting at both. The first one after a rise
-        is not, as much that happens once happens then.
+        is not, as much that happens once happens then. If few tasks end, all slots are
+        there some time, whatever becomes of workers.
 
         :param last: what this returned, None if there is none.
         :param now: seconds.
@@ -88,8 +92,11 @@ class Limit:
         if not self.rises or not (wanted or last is None or last.counts):
             return None
         counts = wanted and last is not None
-        if last is not None and last.counts and counts and not starting:
-            if ended - last.ended < MANY * (now - last.moment):
+        if last is not None and last.counts and counts:
+            seconds = now - last.moment
+            if starting and seconds < LONG:
+                return last
+            if ended - last.ended < MANY * seconds:
                 self.now = min(2 * self.now, self._most)
                 self.rises = self.now < self._most
                 counts = False

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from concurra.engine.limit import AGAIN, AGAIN_ONCE, LEAVE, MANY, SETTLE, STEP, Limit
+from concurra.engine.limit import (
+    AGAIN,
+    AGAIN_ONCE,
+    LEAVE,
+    LONG,
+    MANY,
+    SETTLE,
+    STEP,
+    Limit,
+)
 from concurra.engine.slots import GONE, Slot, Slots
 from concurra.outcomes import LOST, UNAVAILABLE, Outcome
 from tests.unit.support import failure, make, success
@@ -93,8 +102,14 @@ def test_it_rises_if_few_tasks_end() -> None:
 
 
 def test_it_does_not_rise_while_a_worker_is_on_its_way() -> None:
-    """It may be all that is needed."""
+    """It may be all that is needed; but it may never arrive."""
     assert rising(starting=True).now == 2
+    limit, look = Limit(8, 2), None
+    for moment in (0.0, STEP, 2 * STEP, LONG):
+        look = limit.look(look, moment, 0, True, True)
+        assert limit.now == 2
+    limit.look(look, LONG + STEP, 0, True, True)
+    assert limit.now == 4
 
 
 def test_it_is_not_looked_at_while_no_task_waits() -> None:
