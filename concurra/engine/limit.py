@@ -41,17 +41,21 @@ LONG: Final = 5.0
 class Look:
     """What was seen when it was looked whether the limit is to rise.
 
-    :param moment: when that was.
+    :param moment: when that was; when workers began to start, if they still do.
     :param ended: how many tasks had ended.
     :param counts: whether the next look may compare itself with this one.
+    :param starting: whether a worker was still on its way.
     """
 
-    __slots__ = ("moment", "ended", "counts")
+    __slots__ = ("moment", "ended", "counts", "starting")
 
-    def __init__(self, moment: float, ended: int, counts: bool) -> None:
+    def __init__(
+        self, moment: float, ended: int, counts: bool, starting: bool = False
+    ) -> None:
         self.moment = moment
         self.ended = ended
         self.counts = counts
+        self.starting = starting
 
 
 class Limit:
@@ -79,8 +83,8 @@ class Limit:
         """Let there be twice as many slots if that would help; for the next look.
 
         Two looks are compared if tasks were waiting at both. The first one after a rise
-        is not, as much that happens once happens then. If few tasks end, all slots are
-        there some time, whatever becomes of workers.
+        is not, as much that happens once happens then, nor any while workers start. If
+        few tasks end, all slots are there some time, whatever becomes of workers.
 
         :param last: what this returned, None if there is none.
         :param now: seconds.
@@ -94,8 +98,8 @@ class Limit:
         counts = wanted and last is not None
         if last is not None and last.counts and counts:
             seconds = now - last.moment
-            if starting and seconds < LONG:
-                return last
+            if seconds < LONG and (starting or last.starting):
+                return Look(last.moment if starting else now, ended, True, starting)
             if ended - last.ended < MANY * seconds:
                 self.now = min(2 * self.now, self._most)
                 self.rises = self.now < self._most

@@ -112,6 +112,18 @@ def test_it_does_not_rise_while_a_worker_is_on_its_way() -> None:
     assert limit.now == 4
 
 
+def test_what_ends_while_workers_start_is_not_compared() -> None:
+    """It would be few, however many end once they are ready."""
+    limit, look = Limit(8, 2), None
+    for moment in (0.0, STEP, 100 * STEP):
+        look = limit.look(look, moment, 0, True, True)
+    ready = limit.look(look, 101 * STEP, 1, True, False)
+    assert limit.look(ready, 102 * STEP, 9 + round(MANY * STEP), True, False)
+    assert limit.now == 2
+    limit.look(ready, 102 * STEP, 1, True, False)
+    assert limit.now == 4
+
+
 def test_it_is_not_looked_at_while_no_task_waits() -> None:
     """One look may find so: the next task may be a moment away."""
     limit = Limit(8, 2)
