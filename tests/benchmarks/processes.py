@@ -319,7 +319,7 @@ ROWS = [
     ),
     Row(
         "processes-64",
-        "{n} no-ops, 64 processes",
+        "{n} no-ops, up to 64 processes",
         20_000,
         Faster(0.83),  # each task takes a fifth longer at most
         [
