@@ -133,7 +133,8 @@ class Limit:
 
     def is_final(self, slot: Slot, slots: Slots) -> bool:
         """Whether what a slot lacks is lacking though nobody else has any of it."""
-        return len(slots.all) == 1 and slot.departures == self.departures
+        alone = len(slots.all) == 1 and not self.rises
+        return alone and slot.departures == self.departures
 
     def decide(self, slot: Slot, task: Task, outcome: Outcome, slots: Slots) -> str:
         """What becomes of a task that may not have begun.
@@ -150,12 +151,15 @@ class Limit:
         if slot.departures != self.departures:
             return AGAIN
         others = (other for other in slots.all if other is not slot)
-        return LEAVE if any(other.came for other in others) else SETTLE
+        return LEAVE if self.rises or any(o.came for o in others) else SETTLE
 
     def note_again(self, task: Task) -> None:
         """A task has been given back, for the one time."""
         self._again.add(task)
 
     def lower(self, now: int) -> None:
-        """There are workers for so many slots."""
-        self.now, self.rises = now, False
+        """There are workers for so many slots, of those that were allowed.
+
+        All others are allowed now: the want may have passed, or lowers it once more.
+        """
+        self.now, self.rises = now + (self._most - self.now if self.rises else 0), False

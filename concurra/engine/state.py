@@ -238,8 +238,8 @@ class RunState(Stopping):
     def unavailable(self, slot: Slot, now: float) -> None:
         """No thread or worker can be had for a slot; its task has not begun."""
         if slot.state in (COMING, AT_WORK):
-            self._limit.lower(self.slots.staff - 1)
             final = self._limit.is_final(slot, self.slots)
+            self._limit.lower(self.slots.staff - 1)
             self.gone(slot, now, final)
             if final:
                 self.stop(now)

@@ -137,25 +137,38 @@ def test_it_is_not_looked_at_while_no_task_waits() -> None:
     assert limit.now == 2
 
 
-def test_it_does_not_rise_any_more_once_there_was_a_want() -> None:
-    """What cannot be had is not asked for again and again."""
+def test_a_want_lets_all_others_try() -> None:
+    """It may have passed for them; if not, each lowers the limit."""
     limit = Limit(8, 2)
     limit.gone(stopped=True, last=False)
     assert limit.now == 2, "the stopped one has left no room but its own"
     limit.lower(1)
-    assert not limit.rises
-    limit.gone(stopped=True, last=False)
-    assert limit.now == 2
+    assert limit.now == 7 and not limit.rises
+    limit.lower(6)
+    assert limit.now == 6
+
+
+def test_no_want_is_final_while_others_are_to_come() -> None:
+    """Who is alone leaves, and the next one finds out whether it has passed."""
+    slots, (slot,) = slots_of(1)
+    limit, task = Limit(8, 1), make("a")
+    slot.departures = limit.departures
+    assert not limit.is_final(slot, slots)
+    assert limit.decide(slot, task, lacking(), slots) == LEAVE
+    limit.lower(0)
+    assert limit.now == 7
+    assert limit.is_final(slot, slots)
+    assert limit.decide(slot, task, lacking(), slots) == SETTLE
 
 
 def test_it_can_rise_at_once() -> None:
-    """Not beyond what could be had."""
+    """If nobody can look."""
     limit = Limit(8, 2)
     limit.rise()
     assert limit.now == 8 and not limit.rises
     limit.lower(3)
     limit.rise()
-    assert limit.now == 3
+    assert limit.now == 3, "not beyond what could be had"
 
 
 @pytest.mark.parametrize("outcome", [success(), failure(), Outcome.lost("process", "")])

@@ -739,6 +739,30 @@ def test_nobody_looks_while_no_task_waits_for_a_slot() -> None:
     assert run.come(1, 3.0) == "c"
 
 
+def test_a_want_while_slots_are_still_to_come() -> None:
+    """The task is left to them, though nobody else has come."""
+    run = Replay(make("a"), make("b"), limit=2, at_first=1)
+    run.open()
+    assert run.come(0) == "a"
+    run.end(0, unavailable(), 1.0)
+    assert run.states() == [STOPPING]
+    assert (START, 1) in run.effects()
+    run.state.gone(run.slots[0], 1.0)
+    assert run.come(1, 1.0) == "a"
+    play_to_the_end(run)
+    assert run.statuses() == dict.fromkeys("ab", "Successful")
+
+
+def test_no_thread_while_slots_are_still_to_come() -> None:
+    """The next one is tried before all is given up."""
+    run = Replay(make("a"), make("b"), limit=2, at_first=1)
+    run.open()
+    run.state.unavailable(run.slots[0], 1.0)
+    assert (START, 1) in run.effects() and not run.state.stopped
+    run.state.unavailable(run.slots[1], 1.0)
+    assert run.state.stopped
+
+
 def test_a_look_can_be_struck_at_any_line() -> None:
     """The slots come nevertheless."""
     for line in range(1, 400):
