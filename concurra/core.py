@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from . import checks
 from .adders.commands import CommandAdders
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     Self = TypeVar("Self", bound="TaskRunner")
 
     Results = Dict[Any, Result]
-    Action = Callable[[], None]
 
 __all__ = ["CommandExecutionError", "TaskRunner"]
 
@@ -226,7 +226,7 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
             call, or this is a daemonic process, which cannot have any.
         """
         wanted = checks.report_options(verify, raise_exception, error_message)
-        self._life.run(self._choose, self._break, self._expecting(wanted[0]))
+        self._life.run(self._choose, self._break, partial(self._expect, wanted[0]))
         return self._conclude(*wanted)
 
     def execute(
@@ -257,7 +257,7 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
         """
         self._life.check_begun("Nothing runs yet: call execute_in_background() first")
         wanted = checks.report_options(verify, raise_exception, error_message)
-        self._life.wait(self._break, self._expecting(wanted[0]))
+        self._life.wait(self._break, partial(self._expect, wanted[0]))
         return self._conclude(*wanted)
 
     def is_running(self) -> bool:
@@ -338,15 +338,11 @@ class TaskRunner(FunctionAdders, CommandAdders, Following):
             self.verify(raises, message)
         return self._registry.complete()
 
-    def _expecting(self, verify: bool) -> Action:
-        """What is to be done before the wait for the end."""
-
-        def expect() -> None:
-            # Workers that are forked would wait for the end of that.
-            if verify and not self._life.forks and messages.is_report_wanted(self.log):
-                load_report_soon()
-
-        return expect
+    def _expect(self, verify: bool) -> None:
+        """Do what is to be done before the wait for the end."""
+        # Workers that are forked would wait for the end of that.
+        if verify and not self._life.forks and messages.is_report_wanted(self.log):
+            load_report_soon()
 
     @property
     def results_registry(self) -> Mapping[Any, Dict[str, Any]]:

@@ -21,10 +21,9 @@ def exception_of(outcome: Outcome) -> Optional[BaseException]:
     trace = None if outcome.trace is None else str(outcome.trace)
     if type(outcome.exception) is bytes:
         outcome.exception = _unpickled(outcome.exception)
-    if isinstance(outcome.exception, BaseException):
-        _set_cause(outcome.exception, trace)
-        return outcome.exception
-    error = _error(str(outcome.error))
+    error = outcome.exception
+    if not isinstance(error, BaseException):
+        error = _error(str(outcome.error))
     _set_cause(error, trace)
     return error
 

@@ -8,10 +8,9 @@ import threading
 
 from ..checks import seconds, whole
 from ..observers import Observer
-from ..output.streams import real
+from ..output.streams import is_terminal, real
 from ..threads import WORKER, daemon
 from . import view
-from .screen import is_terminal
 from .shows import Notebook, Plain, terminal
 
 TYPE_CHECKING = False

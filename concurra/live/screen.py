@@ -12,7 +12,7 @@ import sys
 import threading
 from functools import partial
 
-from ..output.streams import NAMES, put, real, stand_in
+from ..output.streams import NAMES, is_terminal, put, real, stand_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,12 +132,17 @@ class Above:
         self.screen = screen
         self._pid = os.getpid()
 
+    @property
+    def _passes_on(self) -> bool:
+        """Whether that is all it does: no lines are shown below, in this process."""
+        return not self.screen.is_open or os.getpid() != self._pid
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
         """Write the lines that are complete; the rest waits for the end of its line."""
-        if not self.screen.is_open or os.getpid() != self._pid:
+        if self._passes_on:
             written: int = self.stream.write(text)
             return written
         me = threading.get_ident()
@@ -155,7 +160,7 @@ class Above:
 
     def flush(self) -> None:
         """Flush the stream; complete lines have been flushed already."""
-        if not self.screen.is_open or os.getpid() != self._pid:
+        if self._passes_on:
             self.stream.flush()
 
     def finish(self) -> None:
@@ -166,11 +171,3 @@ class Above:
 
 def _is_free(kept: Any) -> bool:
     return type(kept) is Above and not kept.screen.is_open
-
-
-def is_terminal(stream: Any) -> bool:
-    """Whether a stream is a terminal, and still open."""
-    try:
-        return bool(stream.isatty())
-    except Exception:  # None, closed, or not much of a stream
-        return False

@@ -7,6 +7,7 @@ import sys
 import threading
 from importlib import import_module
 
+from ..encoding import encoding_of
 from ..sanitize import one_line
 from ..summary import status
 from . import view
@@ -168,5 +169,4 @@ def terminal(stream: Any, rows: int) -> Optional[Terminal]:
 
 
 def _fit(stream: Any, text: str) -> str:
-    encoding = getattr(stream, "encoding", None)
-    return view.encodable(text, encoding if isinstance(encoding, str) else "utf-8")
+    return view.drawable(text, encoding_of(stream))

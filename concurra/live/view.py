@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
+from ..encoding import encodable
 from ..sanitize import one_line
 from ..summary import counted, rounded
 from ..wording import name
@@ -149,11 +150,11 @@ def painted(line: Sequence[Span], colours: bool) -> str:
     )
 
 
-def encodable(text: str, encoding: str) -> str:
+def drawable(text: str, encoding: str) -> str:
     """The text; in ASCII if the encoding lacks any of its characters."""
     plainer = text.translate({0x2501: "#", 0x2500: ".", 0x2717: "x", 0x2026: "~"})
     try:
         text.encode(encoding)
         return text
     except (LookupError, UnicodeError):
-        return plainer.encode("ascii", "backslashreplace").decode("ascii")
+        return encodable(plainer, "ascii")

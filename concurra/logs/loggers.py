@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .. import encoding
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Set
@@ -12,15 +14,10 @@ def is_disabled(log: Any) -> bool:
     return bool(getattr(_behind(log), "disabled", False))
 
 
-def encodable(log: Any, text: str) -> str:
+def loggable(log: Any, text: str) -> str:
     """The text, with what some stream behind the logger could not encode escaped."""
-    if text.isascii():
-        return text
-    for encoding in _encodings(log):
-        try:
-            text = text.encode(encoding, "backslashreplace").decode(encoding)
-        except LookupError:  # no codec of Python's
-            pass
+    for each in () if text.isascii() else _encodings(log):
+        text = encoding.encodable(text, each)
     return text
 
 
@@ -44,11 +41,9 @@ def _encodings(log: Any) -> Set[str]:
 
 
 def _encoding(handler: Any) -> str:
-    encoding = getattr(getattr(handler, "stream", None), "encoding", None)
-    if encoding is None and hasattr(handler, "baseFilename"):  # not opened yet
-        encoding = getattr(handler, "encoding", None)
-        if encoding in (None, "locale"):
-            from ..encoding import encoding as default
-
-            encoding = default()
-    return encoding if isinstance(encoding, str) else ""
+    found = getattr(getattr(handler, "stream", None), "encoding", None)
+    if found is None and hasattr(handler, "baseFilename"):  # not opened yet
+        found = getattr(handler, "encoding", None)
+        if found in (None, "locale"):
+            found = encoding.encoding()
+    return found if isinstance(found, str) else ""

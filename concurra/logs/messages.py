@@ -46,10 +46,10 @@ def emit(
         if is_on(log, level):
             from ..sanitize import sanitize
             from .attributes import write
-            from .loggers import encodable
+            from .loggers import loggable
 
             attributes.setdefault("event", "note")
-            write(log, level, encodable(log, sanitize(text())), attributes)
+            write(log, level, loggable(log, sanitize(text())), attributes)
 
     guard(act)
 
@@ -93,14 +93,13 @@ def _show() -> None:
 
 def _print(text: str) -> None:
     """Write a text to stderr, if that can be done."""
+    from ..encoding import encodable, encoding_of
     from ..sanitize import sanitize
 
     stream = sys.stderr
     if stream is not None:
-        text = sanitize(text)
-        encoding = getattr(stream, "encoding", None) or "utf-8"
         try:
-            text = text.encode(encoding, "backslashreplace").decode(encoding)
+            text = encodable(sanitize(text), encoding_of(stream))
             print(text.rstrip("\n"), file=stream, flush=True)
         except Exception:  # closed, or a pipe whose reader has gone
             pass

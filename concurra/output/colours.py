@@ -6,6 +6,7 @@ import os
 import re
 import zlib
 
+from .streams import is_terminal
 from ..sanitize import one_line
 
 TYPE_CHECKING = False
@@ -36,12 +37,7 @@ def are_wanted(stream: Any) -> bool:
         return False
     if os.environ.get("FORCE_COLOR"):
         return True
-    if os.environ.get("TERM") == "dumb":
-        return False
-    try:
-        return bool(stream.isatty())
-    except Exception:  # None, closed, or not much of a stream
-        return False
+    return os.environ.get("TERM") != "dumb" and is_terminal(stream)
 
 
 def paint(label: str) -> str:

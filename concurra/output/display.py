@@ -16,6 +16,7 @@ import threading
 
 from . import colours, streams
 from .lines import Lines
+from ..encoding import encodable, encoding_of
 from ..sanitize import one_line
 from ..wording import name
 
@@ -158,9 +159,7 @@ def _write(number: int, stream: Any, text: str) -> None:
     leader = streams.leader()
     if leader is not None:  # in a worker process, it is a part of what its task prints
         return leader(number, text)
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    if encoding.lower() not in ("utf-8", "utf8"):
-        text = text.encode(encoding, "backslashreplace").decode(encoding)
+    text = encodable(text, encoding_of(stream))
     # What the stream prints itself is not the task's: it would come back here.
     writer = streams.exchange(None)
     try:

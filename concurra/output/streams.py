@@ -89,6 +89,14 @@ def stand_in(stream: Any, fits: Callable[[Any], bool], make: Callable[[], Any]) 
     return made
 
 
+def is_terminal(stream: Any) -> bool:
+    """Whether a stream is a terminal, and still open."""
+    try:
+        return bool(stream.isatty())
+    except Exception:  # None, closed, or not much of a stream
+        return False
+
+
 def real(number: int) -> Any:
     """The stream that is there now, beneath all that stands in for it."""
     upper = _lowest(number)

@@ -90,13 +90,13 @@ def _standard_output() -> Any:
 
 
 def _summary(run: RunRecord) -> str:
+    from ..encoding import encodable, encoding_of
     from .texts import line
 
     counts = [f"{many} {status}" for status, many in run.counts.items() if many]
     told = f"{line(run.name)}: {run.state}, {len(run.tasks)} tasks"
     told = f"{told}: {', '.join(counts)}" if counts else told
-    shown = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return told.encode(shown, "backslashreplace").decode(shown)
+    return encodable(told, encoding_of(sys.stdout))
 
 
 def _refuse(code: int, error: Exception) -> int:

@@ -6,6 +6,7 @@ import math
 import re
 import reprlib
 
+from ..encoding import encodable
 from ..sanitize import shorten
 from ..wording import name, show
 
@@ -49,9 +50,7 @@ def decoded(value: object) -> str:
 
 def valid(string: str) -> str:
     """The string with its lone surrogates escaped."""
-    if string.isascii():
-        return string
-    return string.encode("utf-8", "backslashreplace").decode("utf-8")
+    return encodable(string, "utf-8")
 
 
 def result(value: Any) -> Tuple[Any, bool]:

@@ -15,7 +15,7 @@ from concurra.live import notebook
 from concurra.live.view import (
     board,
     cells,
-    encodable,
+    drawable,
     failure,
     fitted,
     last_line,
@@ -149,9 +149,9 @@ def test_colours_are_spans_of_their_own() -> None:
 
 def test_what_a_stream_cannot_encode() -> None:
     """Is shown in plainer form."""
-    assert encodable("━─ ✗ …é", "utf-8") == "━─ ✗ …é"
-    assert encodable("━─ ✗ …é", "ascii") == "#. x ~\\xe9"
-    assert encodable("a…", "no-such-codec") == "a~"
+    assert drawable("━─ ✗ …é", "utf-8") == "━─ ✗ …é"
+    assert drawable("━─ ✗ …é", "ascii") == "#. x ~\\xe9"
+    assert drawable("a…", "no-such-codec") == "a~"
 
 
 @pytest.mark.parametrize(

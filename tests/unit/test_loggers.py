@@ -36,22 +36,22 @@ def stream(encoding: str) -> logging.Handler:
 
 def test_nothing_is_escaped_that_can_be_encoded(log: logging.Logger) -> None:
     """Nor where it is not known what can be, or where there is nobody."""
-    assert loggers.encodable(log, TEXT) == TEXT
+    assert loggers.loggable(log, TEXT) == TEXT
     log.addHandler(logging.NullHandler())
     log.addHandler(logging.StreamHandler(io.StringIO()))
     log.addHandler(stream("utf-8"))
-    assert loggers.encodable(log, TEXT) == TEXT
+    assert loggers.loggable(log, TEXT) == TEXT
 
 
 def test_what_one_stream_cannot_encode_is_escaped(log: logging.Logger) -> None:
     """For all of them: they get the same record."""
     log.addHandler(stream("latin-1"))
-    assert loggers.encodable(log, TEXT) == IN_LATIN
+    assert loggers.loggable(log, TEXT) == IN_LATIN
     assert log.parent is not None
     log.parent.addHandler(stream("ascii"))
-    assert loggers.encodable(log, TEXT) == IN_ASCII
+    assert loggers.loggable(log, TEXT) == IN_ASCII
     log.propagate = False
-    assert loggers.encodable(log, TEXT) == IN_LATIN
+    assert loggers.loggable(log, TEXT) == IN_LATIN
 
 
 def with_utf8_mode(mode: int) -> Any:
@@ -65,17 +65,17 @@ def test_a_file_that_is_not_open_yet(
     """Its encoding is the one that was given, or that of the system."""
     given = logging.FileHandler(tmp_path / "given", encoding="latin-1", delay=True)
     log.addHandler(given)
-    assert loggers.encodable(log, TEXT) == IN_LATIN
+    assert loggers.loggable(log, TEXT) == IN_LATIN
     for name in ("getencoding", "getpreferredencoding"):
         monkeypatch.setattr(locale, name, lambda *args: "ascii", raising=False)
     monkeypatch.setattr(encoding, "sys", with_utf8_mode(0))
     default = logging.FileHandler(tmp_path / "default", delay=True)
     default.encoding = None  # which Python 3.15 replaces at once
     log.addHandler(default)
-    assert loggers.encodable(log, TEXT) == IN_ASCII
+    assert loggers.loggable(log, TEXT) == IN_ASCII
     log.handlers.remove(given)
     monkeypatch.setattr(encoding, "sys", with_utf8_mode(1))
-    assert loggers.encodable(log, TEXT) == TEXT
+    assert loggers.loggable(log, TEXT) == TEXT
 
 
 @pytest.mark.parametrize("encoding", ["no such codec", 7, None])
@@ -84,14 +84,14 @@ def test_an_encoding_that_does_not_exist(log: logging.Logger, encoding: Any) -> 
     handler: Any = logging.NullHandler()
     handler.stream = SimpleNamespace(encoding=encoding)
     log.addHandler(handler)
-    assert loggers.encodable(log, TEXT) == TEXT
+    assert loggers.loggable(log, TEXT) == TEXT
 
 
 def test_an_adapter_is_as_its_logger(log: logging.Logger) -> None:
     """Also one of an adapter."""
     adapter: Any = logging.LoggerAdapter(logging.LoggerAdapter(log, {}), {})
     log.addHandler(stream("ascii"))
-    assert loggers.encodable(adapter, TEXT) == IN_ASCII
+    assert loggers.loggable(adapter, TEXT) == IN_ASCII
     assert not loggers.is_disabled(adapter)
     log.disabled = True
     assert loggers.is_disabled(adapter)
@@ -101,7 +101,7 @@ def test_a_logger_of_another_kind() -> None:
     """Nothing is known of it: it takes what it is given."""
     other: Any = SimpleNamespace()
     assert not loggers.is_disabled(other)
-    assert loggers.encodable(other, TEXT) == TEXT
+    assert loggers.loggable(other, TEXT) == TEXT
 
 
 def test_a_level_is_no_reason_to_be_called_disabled(log: logging.Logger) -> None:
