@@ -162,4 +162,6 @@ class Limit:
 
         All others are allowed now: the want may have passed, or lowers it once more.
         """
-        self.now, self.rises = now + (self._most - self.now if self.rises else 0), False
+        lacking = self.now - now
+        self.rise()
+        self.now -= lacking

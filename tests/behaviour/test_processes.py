@@ -14,7 +14,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 
 import pytest
 
@@ -53,21 +52,11 @@ def results_of(runner, *tasks):
 # How many there are -----------------------------------------------------------
 
 
-def meet_all(path, number, count):
-    """Wait until so many are there."""
-    (path / str(number)).touch()
-    deadline = time.monotonic() + BOUND
-    while len(os.listdir(path)) < count:
-        assert time.monotonic() < deadline, "the others have not come"
-        time.sleep(0.001)
-    return os.getpid()
-
-
 def test_there_are_as_many_as_needed(start_method, tmp_path):
     """Many more than cores, if tasks wait for one another."""
     count = 4 * os.cpu_count()
     runner = process_runner(max_concurrency=count, mp_context=start_method)
-    meetings = [(meet_all, tmp_path, number, count) for number in range(count)]
+    meetings = [(meet_and_tell, tmp_path, number, count) for number in range(count)]
     assert len(set(results_of(runner, *meetings))) == count
 
 
@@ -197,8 +186,8 @@ def test_no_more_processes_than_max_concurrency(tmp_path):
     assert set(pids) == set(pids[:2])
 
 
-def meet_and_tell(folder, name):
-    meet(folder, name, 2)
+def meet_and_tell(folder, name, count=2):
+    meet(folder, name, count)
     return os.getpid()
 
 

@@ -118,11 +118,10 @@ class ScriptedPool:
         self.stoppable = stoppable
         self.workers: list[ScriptedWorker] = []
         self.events: list[str] = []
+        self.at_first: int | None = None
         self.unprepared: Exception | None = None
         self.busy = self.most = 0
         self._lock = threading.Lock()
-
-    at_first: int | None = None
 
     def prepare(self, stopped: Callable[[], bool]) -> None:
         self.events.append("pool prepared")

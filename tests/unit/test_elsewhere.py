@@ -93,13 +93,12 @@ class Pool:
     def __init__(self, quick: bool = True, at_once: bool = False) -> None:
         self.quick = quick
         self.at_once = at_once
+        self.at_first: int | None = None
         self.heeds = True
         self.workers: list[Elsewhere] = []
         self.in_flight: deque[Elsewhere] = deque()
         self.most = self.begun = 0
         self.closed = False
-
-    at_first: int | None = None
 
     def prepare(self, stopped: Callable[[], bool]) -> None:
         pass

@@ -15,12 +15,9 @@ from concurra.engine.limit import (
     Limit,
 )
 from concurra.engine.slots import GONE, Slot, Slots
-from concurra.outcomes import LOST, UNAVAILABLE, Outcome
+from concurra.outcomes import LOST, Outcome
+from tests.unit.scripted import unable
 from tests.unit.support import failure, make, success
-
-
-def lacking() -> Outcome:
-    return Outcome(UNAVAILABLE, None, None, "OSError: no more processes")
 
 
 def slots_of(count: int) -> tuple[Slots, list[Slot]]:
@@ -154,11 +151,11 @@ def test_no_want_is_final_while_others_are_to_come() -> None:
     limit, task = Limit(8, 1), make("a")
     slot.departures = limit.departures
     assert not limit.is_final(slot, slots)
-    assert limit.decide(slot, task, lacking(), slots) == LEAVE
+    assert limit.decide(slot, task, unable(), slots) == LEAVE
     limit.lower(0)
     assert limit.now == 7
     assert limit.is_final(slot, slots)
-    assert limit.decide(slot, task, lacking(), slots) == SETTLE
+    assert limit.decide(slot, task, unable(), slots) == SETTLE
 
 
 def test_it_can_rise_at_once() -> None:
@@ -194,11 +191,11 @@ def test_who_lacks_a_worker_leaves_the_task_to_others() -> None:
     slots, (slot, other) = slots_of(2)
     limit, task = Limit(2), make("a")
     slot.departures = limit.departures
-    assert limit.decide(slot, task, lacking(), slots) == LEAVE
+    assert limit.decide(slot, task, unable(), slots) == LEAVE
     other.leaving = True
-    assert limit.decide(slot, task, lacking(), slots) == LEAVE
+    assert limit.decide(slot, task, unable(), slots) == LEAVE
     other.leaving, other.came = False, False
-    assert limit.decide(slot, task, lacking(), slots) == SETTLE, "it may not arrive"
+    assert limit.decide(slot, task, unable(), slots) == SETTLE, "it may not arrive"
 
 
 def test_who_lacks_a_worker_tries_again_if_one_has_gone_meanwhile() -> None:
@@ -207,6 +204,6 @@ def test_who_lacks_a_worker_tries_again_if_one_has_gone_meanwhile() -> None:
     limit, task = Limit(2), make("a")
     slot.departures = limit.departures
     limit.gone(stopped=False, last=False)
-    assert limit.decide(slot, task, lacking(), slots) == AGAIN
+    assert limit.decide(slot, task, unable(), slots) == AGAIN
     slot.departures = limit.departures
-    assert limit.decide(slot, task, lacking(), slots) == LEAVE
+    assert limit.decide(slot, task, unable(), slots) == LEAVE

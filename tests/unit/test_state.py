@@ -20,16 +20,12 @@ from concurra.outcomes import (
     LOST,
     TERMINATED,
     TIMEOUT,
-    UNAVAILABLE,
     Outcome,
 )
 from concurra.steps import INTERRUPT, TERMINATE
 from tests.unit.replay import Replay, play_to_the_end, struck_at
+from tests.unit.scripted import unable
 from tests.unit.support import error_of, failure, labels, make, success
-
-
-def unavailable() -> Outcome:
-    return Outcome(UNAVAILABLE, None, None, "OSError: no more processes")
 
 
 def lost() -> Outcome:
@@ -525,7 +521,7 @@ def test_who_lacks_something_leaves_the_task_to_others() -> None:
     run = Replay(make("a"), make("b"), make("c"), limit=2)
     run.open()
     run.come(0), run.come(1)
-    assert run.end(1, unavailable()) is None
+    assert run.end(1, unable()) is None
     assert run.states() == [AT_WORK, STOPPING] and run.slots[1].leaving
     assert run.effects() == []
     assert run.end(0, success()) == "b"
@@ -539,7 +535,7 @@ def test_the_last_one_has_nobody_to_leave_it_to() -> None:
     run = Replay(make("a"), make("b"), limit=1)
     run.open()
     run.come(0)
-    assert run.end(0, unavailable()) == "b"
+    assert run.end(0, unable()) == "b"
     assert (run.tasks["a"].attempts, run.statuses()["a"]) == (0, FAILED)
 
 
@@ -548,15 +544,15 @@ def test_when_all_have_left_another_one_tries_alone() -> None:
     run = Replay(make("a"), make("b"), limit=2)
     run.open()
     run.come(0), run.come(1)
-    assert run.end(0, unavailable()) is None
-    assert run.end(1, unavailable()) is None
+    assert run.end(0, unable()) is None
+    assert run.end(1, unable()) is None
     assert run.states() == [STOPPING, STOPPING] and run.effects() == []
     run.state.gone(run.slots[1], 1.0)
     assert run.effects() == []
     run.state.gone(run.slots[0], 1.0)
     assert run.effects() == [(START, 2)]
     assert run.come(2) == "a"
-    assert run.end(2, unavailable()) == "b"
+    assert run.end(2, unable()) == "b"
     assert run.statuses() == {"a": FAILED, "b": None}
 
 
@@ -565,7 +561,7 @@ def test_who_is_struck_alone_is_replaced_even_if_all_others_have_left() -> None:
     run = Replay(make("a"), make("b"), limit=2)
     run.open()
     run.come(0)
-    run.end(0, unavailable())
+    run.end(0, unable())
     assert run.effects() == []
     run.state.gone(run.slots[0], 1.0)
     run.state.gone(run.slots[1], 1.0)
@@ -581,7 +577,7 @@ def test_who_is_stopped_makes_room_for_one_that_left() -> None:
     run.state.expire(5.0)
     assert run.effects() == [(STOP, 0, False), (START, 1)]
     assert run.come(1) == "next"
-    run.end(1, unavailable())
+    run.end(1, unable())
     assert run.states() == [STOPPING, STOPPING]
     run.effects()
     run.state.gone(run.slots[1], 5.5)
@@ -600,7 +596,7 @@ def test_room_that_was_made_meanwhile_is_used() -> None:
     run.effects()
     run.come(1)
     run.state.gone(run.slots[0], 5.5)
-    assert run.end(1, unavailable()) == "next"
+    assert run.end(1, unable()) == "next"
     assert run.states() == [GONE, AT_WORK]
 
 
@@ -666,7 +662,7 @@ def test_leaving_for_want_can_be_struck_at_any_line(struck_step: int) -> None:
         run.come(1)
         first, second = run.slots
         for slot in run.slots:
-            slot.outcome = unavailable()
+            slot.outcome = unable()
         steps: list[Callable[[], None]] = [
             partial(run.state.ended, first),
             partial(run.state.ended, second),
@@ -744,7 +740,7 @@ def test_a_want_while_slots_are_still_to_come() -> None:
     run = Replay(make("a"), make("b"), limit=2, at_first=1)
     run.open()
     assert run.come(0) == "a"
-    run.end(0, unavailable(), 1.0)
+    run.end(0, unable(), 1.0)
     assert run.states() == [STOPPING]
     assert (START, 1) in run.effects()
     run.state.gone(run.slots[0], 1.0)
@@ -813,7 +809,7 @@ def happen(run: Replay, slot: Slot, now: float, data: st.DataObject) -> None:
         state.gone(slot, now)
     else:
         run.begin(number)
-        makers = [success, success, failure, unavailable, lost]
+        makers = [success, success, failure, unable, lost]
         run.end(number, data.draw(st.sampled_from(makers))(), now)
 
 

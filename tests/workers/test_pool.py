@@ -102,9 +102,10 @@ def test_no_more_processes_are_prepared_than_can_compute_at_once(
     pool: Callable[..., TestPool],
 ) -> None:
     """The others are started when they are needed."""
-    cores = TestPool(multiprocessing.get_context("fork")).at_first
+    made = TestPool(multiprocessing.get_context("fork"))
     linux = sys.platform == "linux"
-    assert cores == (len(os.sched_getaffinity(0)) if linux else os.cpu_count())
+    assert made.at_first == (len(os.sched_getaffinity(0)) if linux else os.cpu_count())
+    made.close()
     made = pool(width=lambda: 9999)
     made.at_first = 2
     made.prepare(lambda: False)
