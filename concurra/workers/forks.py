@@ -101,6 +101,26 @@ def forking(*keep: Optional[Closeable]) -> Iterator[None]:
 
 
 @contextmanager
+def spawning() -> Iterator[None]:
+    """Held by whoever has `multiprocessing` start a worker that is not forked.
+
+    The calling thread keeps its mask. `multiprocessing` unblocks signals when it starts
+    its resource tracker: a SIGTERM that the program waits for would kill it.
+
+    :raises RuntimeError: this program is ending.
+    """
+    with starting():
+        if not POSIX:
+            yield
+            return
+        mask = raw.pthread_sigmask(raw.SIG_BLOCK, ())
+        try:
+            yield
+        finally:
+            raw.pthread_sigmask(raw.SIG_SETMASK, mask)
+
+
+@contextmanager
 def _handled_signals_blocked() -> Iterator[None]:
     """What would call a handler in this thread waits until the end of the block."""
     handled = {n for n in raw.valid_signals() if callable(raw.getsignal(n))}

@@ -35,7 +35,8 @@ from .child import ANSWERING, CALLING, CUT_OFF, DONE, LAST, PRINTED, RECEIVING
 from .child import LOGGED, not_recorded, serve
 from .dumps import Dump, can_dump
 from .exits import Exit
-from .forks import POSIX, close_unshared, forking, rehearse_start, starting, unshared
+from .forks import POSIX, close_unshared, forking, rehearse_start, spawning, starting
+from .forks import unshared
 from .groups import ProcessGroup, destroy
 from .guardian import Guardian
 from .script import doubt, explained, unknown
@@ -171,7 +172,7 @@ class ProcessWorker:
         )
         child: Optional[Exit] = None
         try:
-            with forking(theirs, self._dump) if self._forked else starting():
+            with forking(theirs, self._dump) if self._forked else spawning():
                 rehearse_start()
                 with explained(context, self._starts):
                     self._process.start()

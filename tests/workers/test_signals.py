@@ -1,4 +1,7 @@
-"""Signals in a process worker: what it forgets, and what is meant for it."""
+"""Signals in a process worker: what it forgets, and what is meant for it.
+
+Also what becomes of the mask of the program that starts one.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ import pytest
 from concurra.workers.guardian import Guardian
 from concurra.workers.process import ProcessWorker
 from concurra.workers.signals import Handlers
+from tests.behaviour.support import SAME_LIBRARY
+from tests.helpers import START_METHODS, run_script
 
 from .support import BOUND, Running, call, linger, posix, read, wait_for_end_of, write
 
@@ -67,3 +72,32 @@ def test_a_handler_that_is_set_up_for_the_worker_is_called(
         running.outcome()
     finally:
         worker.close()
+
+
+WAITS_FOR_A_SIGNAL = """
+    import multiprocessing, os, signal, sys
+    from concurra.workers.guardian import Guardian
+    from concurra.workers.process import ProcessWorker
+
+    if __name__ == "__main__":
+        number = int(sys.argv[2])
+        signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+        guardian = Guardian()
+        worker = ProcessWorker(multiprocessing.get_context(sys.argv[1]), guardian)
+        print(*map(int, signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+        os.kill(os.getpid(), number)
+        print(int(signal.sigwait([number])))
+        worker.close()
+        guardian.close()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("method", START_METHODS)
+def test_a_program_keeps_the_mask_with_which_it_starts_a_worker(
+    method: str, number: signal.Signals
+) -> None:
+    """So a signal that it waits for does not kill it."""
+    args = method, str(int(number))
+    done = run_script(WAITS_FOR_A_SIGNAL, *args, env=SAME_LIBRARY, check=True)
+    assert done.stdout.split() == [str(int(number))] * 2
