@@ -101,12 +101,14 @@ def forking(*keep: Optional[Closeable]) -> Iterator[None]:
 
 
 @contextmanager
-def spawning() -> Iterator[None]:
+def spawning(by_server: bool) -> Iterator[None]:
     """Held by whoever has `multiprocessing` start a worker that is not forked.
 
     The calling thread keeps its mask. `multiprocessing` unblocks signals when it starts
     its resource tracker: a SIGTERM that the program waits for would kill it.
 
+    :param by_server: the fork server does it, which may have to be started first. It
+        inherits the mask, and learns by SIGCHLD that a worker has ended.
     :raises RuntimeError: this program is ending.
     """
     with starting():
@@ -114,10 +116,15 @@ def spawning() -> Iterator[None]:
             yield
             return
         mask = raw.pthread_sigmask(raw.SIG_BLOCK, ())
+        lent = {raw.SIGCHLD}.intersection(mask) if by_server else ()
+        raw.pthread_sigmask(raw.SIG_UNBLOCK, lent)
         try:
             yield
         finally:
             raw.pthread_sigmask(raw.SIG_SETMASK, mask)
+            if lent:
+                # One that came meanwhile is lost to whoever waits for it.
+                os.kill(os.getpid(), raw.SIGCHLD)
 
 
 @contextmanager

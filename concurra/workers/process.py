@@ -111,7 +111,8 @@ class ProcessWorker:
         self._ends_by = 0.0
         self._left = max_tasks
         self._grace = grace
-        self._forked = context.get_start_method() == "fork"
+        method = context.get_start_method()
+        self._forked, self._served = method == "fork", method == "forkserver"
         self._ready = False
         self._last = False
         # Whether an answer is being received, or has been; until the next job.
@@ -172,7 +173,8 @@ class ProcessWorker:
         )
         child: Optional[Exit] = None
         try:
-            with forking(theirs, self._dump) if self._forked else spawning():
+            fork = forking(theirs, self._dump)
+            with fork if self._forked else spawning(self._served):
                 rehearse_start()
                 with explained(context, self._starts):
                     self._process.start()

@@ -92,12 +92,12 @@ WAITS_FOR_A_SIGNAL = """
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGCHLD])
 @pytest.mark.parametrize("method", START_METHODS)
 def test_a_program_keeps_the_mask_with_which_it_starts_a_worker(
     method: str, number: signal.Signals
 ) -> None:
-    """So a signal that it waits for does not kill it."""
+    """So a signal that it waits for does not kill it; the worker's end is noticed."""
     args = method, str(int(number))
     done = run_script(WAITS_FOR_A_SIGNAL, *args, env=SAME_LIBRARY, check=True)
     assert done.stdout.split() == [str(int(number))] * 2
