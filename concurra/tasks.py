@@ -263,6 +263,10 @@ class TaskRef:
     if not TYPE_CHECKING:  # a `__getattr__` would slow down each look at a task
         result = done = exception = add_done_callback = property(_refuse_as_future)
 
+        def __getitem__(self, part: Any) -> NoReturn:
+            whole = "a task that is given it gets the whole result, and takes the part"
+            raise TypeError(f"{self!r} has no [{show(part)}] yet: {whole}")
+
     def __reduce__(self) -> Any:
         raise TypeError(
             f"{self!r} stands for a result only as an argument itself, or directly "

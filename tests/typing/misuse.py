@@ -30,6 +30,7 @@ runner.add_task(power, 3, depends_on=3)  # E: a collection of labels
 runner.add_task(power, 3, depends_on=[["a"]])  # E: a label is hashable
 runner.add_task(power, 3, task_retries="2")  # E: a number
 runner.add_task(power, 3).result()  # E: a reference is no future
+runner.add_command(["ls"])["stdout"]  # E: a reference is no result
 runner.add_function(power, 3)  # E: arguments stand in a container
 runner.add_function(power, (3,), ["exponent"])  # E: a mapping
 runner.add_function(power, label="a")  # E: it is called key

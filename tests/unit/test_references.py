@@ -88,6 +88,18 @@ def test_a_reference_is_no_future(name: str) -> None:
 
 
 @pytest.mark.parametrize("reference", [ref("a"), make("a")])
+def test_a_reference_has_no_parts(reference: Any) -> None:
+    """Who asks for a part of the result, or unpacks it, is told who has it."""
+    told = "a task that is given it gets the whole result, and takes the part"
+    with pytest.raises(TypeError) as info:
+        reference["stdout"]
+    assert str(info.value) == f"<TaskRef 'a'> has no ['stdout'] yet: {told}"
+    with pytest.raises(TypeError) as info:
+        _one, _other = reference
+    assert str(info.value) == f"<TaskRef 'a'> has no [0] yet: {told}"
+
+
+@pytest.mark.parametrize("reference", [ref("a"), make("a")])
 def test_a_reference_is_not_sent_anywhere(reference: TaskRef) -> None:
     """It would stand for nothing there; it says where it can stand."""
     with pytest.raises(TypeError, match="<TaskRef 'a'> stands for a result only"):
