@@ -21,8 +21,11 @@ MISTAKABLE = ("timeout", "priority", "resources", "trigger_rule")
 #: All of its options that `add_task` does not take.
 OPTIONS = (*MISTAKABLE, "name", "version", "local", "keep_remote")
 
+#: What only `add_function` takes.
+CONTAINERS = ("args", "kwargs")
+
 #: What is meant where the function takes no such keyword, and would raise.
-MISPLACED = {**dict(zip(OPTIONS, OPTIONS)), "retries": "task_retries"}
+MISPLACED = {**{name: name for name in OPTIONS + CONTAINERS}, "retries": "task_retries"}
 
 #: Among so many labels others are looked for that are like one; it takes 10 ms each.
 MOST_LABELS = 10_000
@@ -52,7 +55,9 @@ def hints(func: Any, keywords: Iterable[str], own: str) -> Iterator[Tuple[str, s
     for keyword, meant in suspects(func, keywords, own):
         option = "the option " if meant in OPTIONS else ""
         hint = f"did you mean {option}'{meant}'{' of task()' if option else ''}?"
-        if not option and own == "add_func" and meant != "key":
+        if meant in CONTAINERS:
+            hint = "add_function() takes 'args' and 'kwargs'"
+        elif not option and own == "add_func" and meant != "key":
             hint = f"add_func() takes 'key' alone, add_task() takes '{meant}'"
         yield keyword, hint
 

@@ -442,6 +442,20 @@ def test_a_misspelt_option_is_warned_of(log):
     assert results["b"]["result"] == ((), {"label": "c"})
 
 
+def test_arguments_in_containers_are_for_another_adder(log):
+    """Who passes them as `threading.Thread` takes them is told who takes them here."""
+    runner = concurra.TaskRunner(progress_stats=False)
+    runner.add_task(abs, args=(-1,), label="a")
+    runner.add_func(abs, kwargs={})
+    runner.add_task(take_everything, args=(-1,))
+    assert log.lines(logging.WARNING) == [
+        "add_task() passes 'args' on to 'abs', which has no such parameter: "
+        "add_function() takes 'args' and 'kwargs'",
+        "add_func() passes 'kwargs' on to 'abs', which has no such parameter: "
+        "add_function() takes 'args' and 'kwargs'",
+    ]
+
+
 # -- several threads -------------------------------------------------------------------
 
 
