@@ -252,8 +252,10 @@ else:
         """
         unknown = [name for name in options if name not in OPTIONS]
         if unknown:
-            known = ", ".join(OPTIONS)
-            raise TypeError(f"task() has no option {unknown[0]!r}, but {known}")
+            told = f"task() has no option {unknown[0]!r}"
+            if unknown[0] in ("label", "depends_on"):
+                raise TypeError(f"{told}: add_task() takes it")
+            raise TypeError(f"{told}, but {', '.join(OPTIONS)}")
         chosen = choose(**options)
         if function is None:
             return partial(_decorate, chosen)

@@ -239,6 +239,13 @@ def test_what_is_refused_of_a_task(name: str, value: Any, error: str) -> None:
             choice(**{name: value})
 
 
+@pytest.mark.parametrize("name", ["label", "depends_on"])
+def test_what_is_said_of_one_call(name: str) -> None:
+    """It is no option of a function; the error says who takes it."""
+    with pytest.raises(TypeError, match=f"no option '{name}': add_task.. takes it$"):
+        task(print, **{name: "a"})
+
+
 def test_options_of_ones_own() -> None:
     """What was not chosen is the runner's, as it is at the start."""
     shared = Options(1)
