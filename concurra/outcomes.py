@@ -200,6 +200,14 @@ class Outcome:
             return _SUCCESSES.setdefault(self.mode, plain)  # there may be many
         return Outcome(self.cause, self.mode, None, self.error, None, self.warning)
 
+    def of(self, mode: ExecutionMode) -> Outcome:
+        """The same outcome, of an attempt in this mode."""
+        outcome = Outcome(self.cause, mode, self.value, self.error, self.trace)
+        outcome.warning = self.warning
+        outcome.exception = self.exception
+        outcome.final = self.final
+        return outcome
+
     @property
     def grows(self) -> bool:
         """Whether the trace or the warning may not be complete yet."""

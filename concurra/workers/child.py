@@ -15,8 +15,9 @@ from functools import partial
 from multiprocessing import util
 
 from .. import current
+from ..outcomes import Outcome
 from ..tasks import FullCall
-from ..wording import GENERATOR_WARNING, describe, outline, stripped
+from ..wording import GENERATOR_WARNING, describe
 from .forks import POSIX, close_unshared, unshared
 from .imports import mend_imports
 from .plain import find, is_plain
@@ -189,7 +190,7 @@ def _do(
         if initializer is not None:
             failure = initializer()
             if failure is not None:
-                return _failed(pipe, failure, "")
+                return _failed(pipe, failure)
         value = act(FullCall(func, args, kwargs))
         stage = ANSWERING
         return pipe.pack((DONE, value), is_plain((value,)))
@@ -201,7 +202,8 @@ def _do(
         if stage == CALLING:
             refusal = None if on is None else _refusal(on, error)
             again = on is not None and refusal is None
-            return _failed(pipe, error, refusal, again)
+            outcome = Outcome.raised(None, error, last=not again)
+            return _failed(pipe, outcome, refusal, again)
         if stage == ANSWERING:
             note = f" ({GENERATOR_WARNING})" if has_not_begun(value) else ""
             what = not_recorded(error, note)
@@ -211,19 +213,19 @@ def _do(
 
 
 def _failed(
-    pipe: Channel, error: BaseException, refusal: Optional[str], again: bool = False
+    pipe: Channel, outcome: Outcome, refusal: Optional[str] = "", again: bool = False
 ) -> Message:
-    """The reply of a job that has raised an error.
+    """The reply of a job that has raised an error, or could not be called for one.
 
+    :param refusal: see `Outcome.refuse`.
     :param again: whether there will be another attempt: then nobody reads the trace.
     """
     try:
-        pickled = pickle.dumps(error, PROTOCOL)
+        pickled = pickle.dumps(outcome.exception, PROTOCOL)
     except BaseException:  # the user's own __reduce__, or what the error holds
         pickled = None
-    text, trace = outline(error)
-    what = (text, "" if again else str(trace), pickled, refusal)
-    stripped(error)  # that of a coroutine is held by what its frames hold
+    trace = "" if again else str(outcome.trace)
+    what = (outcome.error, trace, pickled, refusal)
     return pipe.pack((CALLING, *what), is_plain(what))
 
 

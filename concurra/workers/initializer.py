@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 
+from ..outcomes import Outcome
 from ..tasks import Call
 from .thread import perform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Optional, Tuple
+    from typing import Any, Callable, Final, Optional, Tuple
+
+#: Added to its error, which is told of tasks that were not called.
+NOTE: Final = " (raised by the initializer)"
 
 
 class Initializer:
@@ -27,18 +31,18 @@ class Initializer:
     def __reduce__(self) -> Any:
         return Initializer, (self._function, self._args)
 
-    def __call__(self) -> Optional[BaseException]:
-        """See to it that the calling thread is initialized; what that has raised."""
+    def __call__(self) -> Optional[Outcome]:
+        """See to it that the calling thread is initialized; how that has failed."""
         local = self._local
         try:
-            failure: Optional[BaseException] = local.failure
+            failure: Optional[Outcome] = local.failure
             return failure
         except AttributeError:
             pass
-        local.failure = None
+        failure = local.failure = None
         try:
             perform(Call(self._function, self._args))
         except BaseException as error:
-            local.failure = error
-        failure = local.failure
+            failure = local.failure = Outcome.raised(None, error)
+            failure.refuse(NOTE)
         return failure

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from . import Done
 
     #: What has gone wrong with it, if something has: see `initializer`.
-    Initialize = Callable[[], Optional[BaseException]]
+    Initialize = Callable[[], Optional[Outcome]]
 
 #: How many forks lie between this process and the start of the program.
 _forks = 0
@@ -165,11 +165,9 @@ class ThreadWorker:
         if self._dismissed:
             return Outcome.stopped()
         if self._initialize is not None:
-            error = self._initialize()
-            if error is not None:
-                outcome = Outcome.raised(self.mode, error)
-                outcome.final = True
-                return outcome
+            failure = self._initialize()
+            if failure is not None:
+                return failure.of(self.mode)
         try:
             value = self._perform(call)
         except BaseException as error:  # SystemExit ends the task, not the worker

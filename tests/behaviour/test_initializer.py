@@ -70,10 +70,10 @@ def test_one_that_raises_fails_the_tasks(mode, tmp_path):
         check(result)
         assert (result["status"], result["error"]) == (
             "Failed",
-            "ConnectionError: no database",
+            "ConnectionError: no database (raised by the initializer)",
         )
         assert result["execution_mode"] == mode_of(mode)
-    assert "in refuse" in results[0]["trace"]
+        assert "in refuse" in result["trace"]
     assert len(lines(path)) <= MOST
     assert type(runner.exception(0)) is ConnectionError
 
@@ -85,7 +85,9 @@ def test_one_that_exits(mode):
     for number in range(3):
         SUCCEED.add(runner, mode, label=number)
     results = runner.run(verify=False)
-    assert {result["error"] for result in results.values()} == {"SystemExit: 3"}
+    assert {result["error"] for result in results.values()} == {
+        "SystemExit: 3 (raised by the initializer)"
+    }
 
 
 @pytest.mark.parametrize("mode", FUNCTIONS)
