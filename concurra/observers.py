@@ -22,7 +22,7 @@ class Fact:
     :param name: the task's, as in the table of the report; or the runner's.
     :param attempt: the number of the task's attempt; 0 if there was none.
     :param mode: how the attempt was run, once that is known.
-    :param error: of the attempt, before a retry.
+    :param error: of the attempt, before a retry; of the task, at its end.
     :param result: at the end of a task its result dict; at the start and the end of the
         run, how many tasks are in which state.
     """
@@ -171,7 +171,7 @@ class ObserverReader(Reader):
         elif event.kind == END:
             assert event.outcome is not None
             fact.result = result = self._registry.anew(task, event.outcome)
-            fact.mode = result["execution_mode"]
+            fact.mode, fact.error = result["execution_mode"], result["error"]
         return fact
 
 

@@ -84,7 +84,7 @@ def test_the_facts_of_a_run(mode, tmp_path):
         if kind == "end":
             check(fact.result)
             assert fact.result == results[fact.label]
-            assert fact.mode == mode_of(mode)
+            assert (fact.mode, fact.error) == (mode_of(mode), None)
         if kind == "retry":
             assert fact.error == results["b"]["retry_errors"][0]
             assert fact.mode == mode_of(mode)
@@ -124,6 +124,8 @@ def test_what_never_started():
     assert observer.of("skipped") == observer.of("cancelled") == ["end"]
     facts = {fact.label: fact for kind, fact in observer.told if kind == "end"}
     assert (facts["skipped"].attempt, facts["skipped"].mode) == (0, None)
+    assert facts["bad"].error == "ZeroDivisionError: division by zero"
+    assert all(fact.error == fact.result["error"] for fact in facts.values())
 
 
 @pytest.mark.parametrize("added", [0, 2])
