@@ -31,6 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .adders.references import ref
     from .current import CurrentTask, current_task
+    from .engine.snapshot import Snapshot
     from .label_filter import LabelFilter
     from .live.board import LiveBoard
     from .observers import Fact, Observer
@@ -57,6 +58,7 @@ __all__ = [
     "RemoteTraceback",
     "Result",
     "Retry",
+    "Snapshot",
     "TaskRef",
     "TaskRunner",
     "UnknownDependencyError",
@@ -77,6 +79,7 @@ _LATER = {
     "Observer": "observers",
     "Result": "types",
     "Retry": "retries",
+    "Snapshot": "engine.snapshot",
     "checkpoint": None,
     "current_task": "current",
     "ref": "adders.references",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, AsyncIterator, Callable, Dict, Hashable, Iterator
     from typing import Optional, Tuple
 
+    from .engine.snapshot import Snapshot
     from .engine_values import EngineValues
     from .followers import Followers
     from .lifecycle import LifeCycle
@@ -118,8 +119,15 @@ class Following:
         """
         return self._life.counts()
 
+    def snapshot(self) -> Snapshot:
+        """How far the run has come, and what is at work now, the longest first.
+
+        For any thread, at any time, also before and after the run.
+        """
+        return self._life.snapshot(self.name)
+
     def __repr__(self) -> str:
-        snapshot, state = self._life.snapshot(self.name), "not started"
+        snapshot, state = self.snapshot(), "not started"
         if self._life.begun:
             state = "running" if self._plan.remaining else "ended"
         told = f"{snapshot.ended} of {snapshot.total} ended"
@@ -132,8 +140,8 @@ class Following:
         """What a notebook shows of it."""
         from .live import notebook
 
-        snapshot = self._life.snapshot(self.name)
-        return notebook.runner(repr(self)[1:-1], snapshot, self._plan.tasks.values())
+        told, tasks = repr(self)[1:-1], self._plan.tasks.values()
+        return notebook.runner(told, self.snapshot(), tasks)
 
     @property
     def exit_code(self) -> int:

@@ -1,4 +1,4 @@
-"""What a run, and a task, can be asked: the end, counts, exceptions, who I am."""
+"""What a run, and a task, can be asked: the end, how far, exceptions, who I am."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NONE = {
 }
 
 
-# done, wait, counts, exit_code --------------------------------------------------------
+# done, wait, counts, snapshot, exit_code ----------------------------------------------
 
 
 def test_before_the_start():
@@ -39,6 +39,9 @@ def test_before_the_start():
     runner.add_task(str, label="a")
     assert (runner.done(), runner.exit_code) == (False, 1)
     assert runner.counts() == {**NONE, "waiting": 1}
+    now = runner.snapshot()
+    assert (now.name, now.seconds, now.counts) == ("TaskRunner", 0, runner.counts())
+    assert (now.total, now.ended, now.at_work, now.rest) == (1, 0, [], None)
     with pytest.raises(RuntimeError, match="Nothing runs yet"):
         runner.wait()
 
@@ -55,8 +58,14 @@ def test_while_it_runs():
             held = task(gate.wait, trigger_rule="all_done")
             runner.add_task(held, label=number, depends_on=needs)
         runner.add_task(str, label="last", depends_on=[0])
+        before = time.monotonic()
         runner.execute_in_background()
         gate.reached_by(2)
+        now = runner.snapshot()
+        assert (now.total, now.ended, now.counts) == (7, 3, runner.counts())
+        assert sorted(each.label for each in now.at_work) == [0, 1]
+        assert [each.attempt for each in now.at_work] == [1, 1]
+        assert 0 < now.seconds <= time.monotonic() - before
         assert runner.done() is False and runner.exit_code == 1
         assert runner.wait(0.01) is False and runner.wait(0) is False
         assert runner.counts() == {

@@ -34,6 +34,7 @@ EXPORTED = [
     "RemoteTraceback",
     "Result",
     "Retry",
+    "Snapshot",
     "TaskRef",
     "TaskRunner",
     "UnknownDependencyError",

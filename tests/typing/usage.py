@@ -214,6 +214,8 @@ def ask(runner: concurra.TaskRunner) -> None:
     assert_type(runner.done(), bool)
     assert_type(runner.wait(1), bool)
     assert_type(runner.counts(), Dict[str, int])
+    assert_type(runner.snapshot(), concurra.Snapshot)
+    assert_type(runner.snapshot().rest, Optional[float])
     assert_type(runner.exit_code, int)
     assert_type(runner.cancel("kept"), bool)
     assert_type(runner.exception("kept"), Optional[BaseException])
