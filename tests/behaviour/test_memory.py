@@ -174,7 +174,7 @@ def test_a_terminated_thread_lets_go_when_its_function_returns():
     """Until then the function has them."""
     (big,), refs = arguments("thread", 1)
     with Gate() as gate:
-        runner = runner_of("thread", timeout=0.05)
+        runner = runner_of("thread", timeout=0.2)
         runner.add_task(lambda big: gate.wait(), big, label="a")
         del big
         assert runner.run(verify=False)["a"]["status"] == "Terminated"

@@ -69,7 +69,7 @@ def all_kinds_of_ends():
         runner.execute_in_background()
         gate.reached_by(1)
         ends.update(runner.abort())
-        ends["timeout"] = one(gate.wait, timeout=0.05)
+        ends["timeout"] = one(gate.wait, timeout=0.2)
     return ends
 
 
@@ -334,7 +334,7 @@ def test_a_late_thread_does_not_change_its_result():
         return "too late"
 
     with Gate() as gate:
-        runner = concurra.TaskRunner(timeout=0.05, progress_stats=False)
+        runner = concurra.TaskRunner(timeout=0.2, progress_stats=False)
         runner.add_task(task, label="a")
         results = runner.run(verify=False)
         before = dict(results["a"])

@@ -142,10 +142,10 @@ def test_a_timeout_is_logged_as_it_happens(log):
     with Gate() as gate:
         for log_errors in (False, True):
             assert log.lines(logging.ERROR) == []
-            runner = concurra.TaskRunner(timeout=0.05, log_errors=log_errors)
+            runner = concurra.TaskRunner(timeout=0.2, log_errors=log_errors)
             runner.add_task(gate.wait, label="a")
             runner.run(verify=False)
-    assert "exceeded timeout of 0.05 seconds" in log.text(logging.ERROR)
+    assert "exceeded timeout of 0.2 seconds" in log.text(logging.ERROR)
 
 
 # Threads ----------------------------------------------------------------------
@@ -180,7 +180,7 @@ def test_several_threads_overrun_one_after_the_other():
     """Each is replaced; none of the tasks is forgotten."""
     with Gate() as gate:
         runner = concurra.TaskRunner(
-            timeout=0.05, max_concurrency=2, progress_stats=False
+            timeout=0.2, max_concurrency=2, progress_stats=False
         )
         for _ in range(6):
             runner.add_task(gate.wait)
@@ -353,14 +353,14 @@ def test_a_coroutine_overruns():
 
 
 def end_by_attempt(runner, clean):
-    one_attempt = concurra.Retry(0, attempt_timeout=0.05)
+    one_attempt = concurra.Retry(0, attempt_timeout=0.2)
     runner.add_task(concurra.task(clean, task_retries=one_attempt), label="a")
 
 
 #: How a task is ended: what is chosen, how it is added, and what is done then.
 ENDS = {
-    "timeout": ({"timeout": 0.05}, None, None),
-    "run_timeout": ({"run_timeout": 0.05}, None, None),
+    "timeout": ({"timeout": 0.2}, None, None),
+    "run_timeout": ({"run_timeout": 0.2}, None, None),
     "attempt_timeout": ({}, end_by_attempt, None),
     "cancel": ({}, None, lambda runner: runner.cancel("a")),
     "abort": ({}, None, lambda runner: runner.abort(verify=False)),

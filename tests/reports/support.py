@@ -44,7 +44,7 @@ def varied() -> concurra.TaskRunner:
     line = "echo out; echo err >&2; exit 3"
     runner.add_command(["sh", "-c", line, "secret"], label="command")
     stay = ["sleep", "20"]
-    runner.add_command(stay, label="late", depends_on=["fine"], timeout=0.05)
+    runner.add_command(stay, label="late", depends_on=["fine"], timeout=0.3)
     never = concurra.task(abs, trigger_rule="one_failed")
     runner.add_task(never, 2, label="untriggered", depends_on=["fine"])
     runner.add_task(abs, -1, label="cancelled", depends_on=["late"])
@@ -62,7 +62,7 @@ def ran() -> concurra.TaskRunner:
 def timed() -> RunRecord:
     """Of that run, as if each task had taken what it takes on a quiet machine."""
     record = reports.record(ran())
-    took = (0.02, 0.0, None, 0.0, 0.01, 0.05, None, None)
+    took = (0.02, 0.0, None, 0.0, 0.01, 0.3, None, None)
     for task, duration in zip(record.tasks, took):
         assert (task.duration is None) is (duration is None), task.label
         task.duration = duration
