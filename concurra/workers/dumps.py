@@ -20,6 +20,7 @@ import faulthandler
 import os
 import signal
 import threading
+from contextlib import suppress
 
 from ..clock import monotonic
 
@@ -55,7 +56,8 @@ class Dump:
         self._exit: Optional[Exit] = None
         self._until: Optional[float] = None
         self._starting = False
-        self._text = ""
+        self._raw = b""  # of a file that has been closed
+        self._text: Optional[str] = None  # made of that
         # Held by whoever reads or closes the file: once it is closed, its number may be
         # that of another.
         self._lock = threading.RLock()
@@ -82,23 +84,28 @@ class Dump:
 
     def __str__(self) -> str:
         """Where the process was; waits for a moment if it was stopped just now."""
-        end, until = self._exit, self._until
-        if end is not None and until is not None:
-            try:
+        end, until, ended = self._exit, self._until, True
+        if until is None:
+            return ""
+        if end is not None:
+            with suppress(OSError, ValueError):  # it has just been reaped
                 ended = end.wait(max(0.0, until - monotonic()))
-            except (OSError, ValueError):  # it has just been reaped
-                ended = True
-            with self._lock:
-                return self._read() or (self._silence() if ended else "")
-        return self._text
+        with self._lock:
+            if self._text is not None:
+                return self._text
+            raw = self._read()
+            text = self._told(raw) if raw or ended else ""
+            if self._fd is None:
+                self._text, self._raw = text, b""
+            return text
 
     def close(self) -> None:
-        """The process has been reaped: keep the text alone."""
+        """The process has been reaped: keep alone what is in the file."""
         if self._pid != os.getpid():  # a fork, in which the lock may be held for ever
             return self._release()
         with self._lock:
             if self._until is not None:
-                self._text = self._read() or self._silence()
+                self._raw = self._read()
             self._exit = None
             self._release()
 
@@ -107,25 +114,23 @@ class Dump:
         if fd is not None:
             os.close(fd)
 
-    def _read(self) -> str:
+    def _read(self) -> bytes:
         if self._fd is None:
-            return self._text
+            return self._raw
         try:
             size = os.fstat(self._fd).st_size
-            raw = os.pread(self._fd, LONGEST, max(0, size - LONGEST))
+            return os.pread(self._fd, LONGEST, max(0, size - LONGEST))
         except OSError:
-            return self._text
-        if not raw:
-            return ""
-        from .places import parsed, told  # which a worker process has no use for
+            return self._raw
 
+    def _told(self, raw: bytes) -> str:
+        # What a worker process has no use for, and neither have most runs.
+        from .places import STARTING, parsed, told
+
+        if not raw:
+            return STARTING if self._starting else SILENCE
         found, whole = parsed(raw.decode("ascii", "backslashreplace"))
         return told(found, whole, self._starting)
-
-    def _silence(self) -> str:
-        from .places import STARTING
-
-        return STARTING if self._starting else SILENCE
 
     # -- in the process ----------------------------------------------------------
 

@@ -186,15 +186,16 @@ def unshared(end: Closeable) -> None:
     _unshared.add(end)
 
 
-def close_unshared(end: Closeable) -> None:
-    """Close such an end.
+def close_unshared(*ends: Optional[Closeable]) -> None:
+    """Close such ends.
 
-    Its number may be given to another file the next moment, so no child may be forked
-    that still takes it for the end's. This waits for programs that are being started.
+    Their numbers may be given to other files the next moment, so no child may be forked
+    that still takes them for the ends'. This waits for programs that are being started.
     """
     with _turn:
-        _unshared.discard(end)
-        end.close()
+        for end in filter(None, ends):
+            _unshared.discard(end)
+            end.close()
 
 
 def rehearse_start() -> None:

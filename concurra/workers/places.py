@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,11 +108,17 @@ def told(places: List[Place], whole: bool = True, starting: bool = False) -> str
 
 def _own(place: Place) -> Tuple[str, str]:
     """File and function, if it is one of concurra; empty otherwise."""
-    file, _, name = place
+    file = _module(place[0])
+    return (file, place[2]) if file else ("", "")
+
+
+@lru_cache(1024)  # many stacks have the same files
+def _module(file: str) -> str:
+    """What the file is called within concurra; empty if it is no part of it."""
     file = os.path.abspath(file)
     if not file.startswith(_PACKAGE):
-        return "", ""
-    return file[len(_PACKAGE) :].replace(os.sep, "/"), name
+        return ""
+    return file[len(_PACKAGE) :].replace(os.sep, "/")
 
 
 def _is_of_python(place: Place) -> bool:

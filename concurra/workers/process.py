@@ -143,8 +143,7 @@ class ProcessWorker:
             self._at_hand = AtHand(self.mode, None, self._remark, self._dump)
             self._start(context, guardian, theirs, importing, initializer)
         except BaseException:
-            close_unshared(self._pipe)
-            self._close_dump()
+            close_unshared(self._pipe, self._dump)
             raise
         finally:
             close_unshared(theirs)
@@ -373,23 +372,17 @@ class ProcessWorker:
                 self._reaped = True
         return self._exitcode
 
-    def _close_dump(self) -> None:
-        if self._dump is not None:
-            close_unshared(self._dump)
-
     def _reap_once(self) -> Optional[int]:
+        self._exit.wait_without_reaping(self._group.pid)
         if self._pass_on is not None or self._receiver is not None:
-            self._exit.wait_without_reaping(self._group.pid)
             with self._reading:
                 for message in self._pipe.rest():
                     self._is_aside(message)
                 if self._receiver is not None:
                     self._receiver.end("was stopped" if self._group.stopped else "")
-        close_unshared(self._pipe)
-        self._exit.wait_without_reaping(self._group.pid)
         self._group.reap(self._process.join)
         self._group.tell_survivors(self._remark)
-        self._close_dump()
+        close_unshared(self._pipe, self._dump)
         self._exit.close()  # not before: a stop looks there
         exitcode = self._process.exitcode
         if exitcode is None:

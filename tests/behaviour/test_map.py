@@ -641,7 +641,7 @@ class TestRetries:
     @pytest.mark.parametrize("mode", ("thread", PROCESSES[0]))
     def test_the_timeout_of_an_attempt_is_that_of_a_chunk(self, mode, tmp_path):
         """It costs its chunk, which is tried again, if that is asked for."""
-        retry = concurra.Retry(1, attempt_timeout=0.5)
+        retry = concurra.Retry(1, attempt_timeout=1.5)
         path = tmp_path / "once"
 
         def linger(number):
@@ -662,7 +662,7 @@ class TestRetries:
         assert result["result"] == ["quick"] * 3
         assert result["retry_errors"] == [
             "MapError: 1 of 3 items failed, the first of them item 1: "
-            "TimeoutError: Attempt exceeded 0.5 seconds"
+            "TimeoutError: Attempt exceeded 1.5 seconds"
         ]
 
 
