@@ -109,12 +109,11 @@ class ProcessWorker:
         self.note: Optional[Note] = None
         self._remark = Remark()  # of a job that was stopped, which is the last one
         self._ends_by = 0.0
-        self._left = max_tasks
+        self._left = max_tasks  # jobs, the one at hand included
         self._grace = grace
         method = context.get_start_method()
         self._forked, self._served = method == "fork", method == "forkserver"
         self._ready = False
-        self._last = False
         # Whether an answer is being received, or has been; until the next job.
         self._arriving = False
         self._pass_on = pass_on
@@ -313,7 +312,7 @@ class ProcessWorker:
         try:
             message = self._pipe.receive()
             if message == LAST:
-                self._last = True
+                self._left = 1
                 known = self._pipe.received
                 message = self._pipe.receive()
             return message
@@ -327,8 +326,8 @@ class ProcessWorker:
     def _finish(self, reply: Any) -> Outcome:
         if self._left is not None:
             self._left -= 1
-        if self._last or self._left == 0:
-            self.retire()
+            if not self._left:
+                self.retire()
         if reply[0] == DONE:
             return Outcome(SUCCESS, self.mode, reply[1])
         stage, *rest = reply
