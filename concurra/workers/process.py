@@ -372,7 +372,7 @@ class ProcessWorker:
         return self._exitcode
 
     def _reap_once(self) -> Optional[int]:
-        self._exit.wait_without_reaping(self._group.pid)
+        self._exit.wait_without_reaping()
         if self._pass_on is not None or self._receiver is not None:
             with self._reading:
                 for message in self._pipe.rest():
