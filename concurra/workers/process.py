@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from importlib import import_module
 from multiprocessing import process
 
 from ..clock import monotonic
@@ -35,7 +34,7 @@ from .child import ANSWERING, CALLING, CUT_OFF, DONE, LAST, PRINTED, RECEIVING
 from .child import LOGGED, not_recorded, serve
 from .dumps import Dump, can_dump
 from .exits import Exit
-from .forks import POSIX, close_unshared, forking, rehearse_start, spawning, starting
+from .forks import close_unshared, forking, rehearse_start, spawning, starting
 from .forks import unshared
 from .groups import ProcessGroup, destroy
 from .guardian import Guardian
@@ -62,14 +61,6 @@ if TYPE_CHECKING:
 
 #: Seconds that a process has, after its pipe has ended, until it is taken for stuck.
 PATIENCE = 0.5
-
-
-def import_start_method(context: BaseContext) -> None:
-    """Import what `multiprocessing` would import when it first starts a process."""
-    method = context.get_start_method()
-    if method == "spawn":
-        method = "spawn_posix" if POSIX else "spawn_win32"
-    import_module(f"multiprocessing.popen_{method}")
 
 
 class ProcessWorker:
