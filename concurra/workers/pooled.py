@@ -69,12 +69,10 @@ class PooledWorker:
             if id(job) in self._pool.unpicklable:
                 return self._use(self._pool.fallback_worker(), job)
             outcome = self._try(job)
+            if outcome and outcome.cause is UNAVAILABLE and self._make_room(job):
+                outcome = self._try(job)
             if outcome is None:
                 return None
-            if outcome.cause is UNAVAILABLE and self._make_room(self._kind(job)):
-                outcome = self._try(job)
-                if outcome is None:
-                    return None
             self._job = None
             if self._falls_back(outcome):
                 outcome = self._use(self._pool.fallback_worker(), job)
@@ -216,8 +214,9 @@ class PooledWorker:
             self.unreaped = True
             self._first = False
 
-    def _make_room(self, kind: str) -> bool:
-        """Close what is for other kinds of jobs; whether there was any."""
+    def _make_room(self, job: Job) -> bool:
+        """Close what is for jobs of other kinds; whether there was any."""
+        kind = self._kind(job)
         others = [other for other in list(self._backends) if other is not kind]
         self._close_backends(others)
         return bool(others)
