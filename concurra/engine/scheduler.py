@@ -377,7 +377,7 @@ class Scheduler(Serving):
             self._close()  # or else the timer would not end, and be waited for
         finally:
             self._closed = True
-            self._timer.close()
+            self._timer.wake()  # it sees that this is closed, and ends
             self._threads.close()
             self._completion.reach()
             self._answer()
