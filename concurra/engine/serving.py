@@ -240,7 +240,7 @@ class Serving:
 
     def _leave(self, slot: Slot) -> None:
         """Close the worker of a slot that was stopped or given up: the slot is gone."""
-        worker = self._decisions.make(slot.leave)
+        worker = self._decisions.make(slot.take_worker)
         try:
             if worker is not None:
                 worker.close()
