@@ -28,6 +28,7 @@ from functools import partial
 
 from .. import current
 from ..outcomes import ERROR, SUCCESS, Outcome
+from ..steps import KILL
 from ..tasks import CALLS
 from ..threads import report
 from ..wording import name
@@ -260,7 +261,7 @@ class Serving:
             report(error)
             self._decisions.record(slot, error)
             if slot.worker is not None:
-                slot.worker.stop(force=True)
+                slot.worker.stop(KILL)
             self._leave(slot)
             self._decisions.make(self._state.renew_effects)
             self._perform()
