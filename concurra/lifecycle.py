@@ -187,7 +187,7 @@ class LifeCycle(Inspection):
 
         :raises LifeCycleError: this is the copy of a run that a fork has made.
         """
-        self._engage(choose)
+        self._engage(choose, runs=False)
         scheduler = self._schedulers[0]
         scheduler.stop()
         if not scheduler.needs_caller():
@@ -238,7 +238,7 @@ class LifeCycle(Inspection):
                     "again (get_background_results() has the results of this run, and "
                     "as_completed_async() where an event loop is not to be blocked)"
                 )
-            first = self._engage(choose, self._check)
+            first = self._engage(choose, runs=True)
         except BaseException:
             if not self.begun:  # what is wrong can be mended
                 self._starts = itertools.count()
@@ -286,12 +286,11 @@ class LifeCycle(Inspection):
 
     # -- making ------------------------------------------------------------------
 
-    def _engage(
-        self, choose: Choose, check: Optional[Callable[[RunOptions], None]] = None
-    ) -> bool:
+    def _engage(self, choose: Choose, runs: bool) -> bool:
         """Have a scheduler from now on; whether it is the one that this call has made.
 
-        :param check: is called before there is one, and may refuse.
+        :param runs: whether it is to run anything: then the plan is checked first,
+            which may refuse it, and what succeeded in an earlier run is restored.
         """
         if self.begun:
             return False
@@ -302,9 +301,9 @@ class LifeCycle(Inspection):
             restored: Dict[Task, Outcome] = {}
             with self.checking:
                 self.starting = True
-                if check is not None:
-                    check(options)
-            if check is not None:
+                if runs:
+                    self._check(options)
+            if runs:
                 restored = self._restore(followers)
                 self._restored = len(restored)
             scheduler = self._make(options, readers, restored)
