@@ -63,8 +63,8 @@ class LifeCycle(Inspection):
         super().__init__(plan)
         self._starts = itertools.count()
         self._beginning = threading.RLock()
-        #: Whether the run has begun, or is about to: nothing can be added then.
-        self.starting = False
+        #: Whether nothing can be added: the run has begun, or is about to.
+        self.closed = False
         #: Held while it is checked whether the run can start.
         self.checking = threading.RLock()
         self._cancelled: Dict[Task, None] = {}  # before there was a scheduler
@@ -82,8 +82,8 @@ class LifeCycle(Inspection):
     # -- refusing ----------------------------------------------------------------
 
     def check_open(self) -> None:
-        """Refuse that something is added once the run is `starting`."""
-        if self.starting:
+        """Refuse that something is added once the run is `closed`."""
+        if self.closed:
             raise LifeCycleError(
                 "Cannot add tasks after execution has started: create a new TaskRunner"
             )
@@ -91,7 +91,7 @@ class LifeCycle(Inspection):
     def check_part_of_run(self, task: Task) -> None:
         """Refuse a task that came in while another thread started the run, too late."""
         with self.checking:
-            if self.starting and task not in self._plan.checked:
+            if self.closed and task not in self._plan.checked:
                 self._plan.tasks.pop(task.label, None)
                 self.check_open()
 
@@ -300,7 +300,7 @@ class LifeCycle(Inspection):
         try:
             restored: Dict[Task, Outcome] = {}
             with self.checking:
-                self.starting = True
+                self.closed = True
                 if runs:
                     self._check(options)
             if runs:
@@ -309,7 +309,7 @@ class LifeCycle(Inspection):
             scheduler = self._make(options, readers, restored)
             self._schedulers.append(scheduler)
         finally:
-            self.starting = self.begun
+            self.closed = self.begun
             mine = self.begun and self._schedulers[0] is scheduler
             if not mine:
                 for each in followers:
