@@ -97,7 +97,7 @@ class LifeCycle(Inspection):
 
     def check_begun(self, refusal: str) -> None:
         """Refuse what needs a run that has begun."""
-        if not self._schedulers:
+        if not self.begun:
             raise LifeCycleError(refusal)
 
     def check_ended(self, refusal: str) -> None:
@@ -174,13 +174,11 @@ class LifeCycle(Inspection):
 
         :raises LifeCycleError: this is the copy of a run that a fork has made.
         """
+        new = False
         if not self.begun:
-            known = task in self._cancelled
+            new = task not in self._cancelled
             self._cancelled[task] = None  # first: a start may come meanwhile
-            if not self.begun:
-                return not known
-            return self._schedulers[0].cancel(task) or not known
-        return self._schedulers[0].cancel(task)
+        return (self.begun and self._schedulers[0].cancel(task)) or new
 
     def stop(self, choose: Choose) -> None:
         """Terminate what has not ended, and wait for the end, if that can be done.
