@@ -165,8 +165,8 @@ class Following:
             raise ValueError(
                 f"label must be that of a task of map(), not {show(label)}"
             )
-        known = values.known()
-        outcome = task.outcome
+        # In this order: a success has its values in its outcome first, and then alone.
+        known, outcome = values.known(), task.outcome
         if outcome is None:
             self._registry.check_original()
         if outcome is None or not outcome.ok:

@@ -63,8 +63,8 @@ class LifeCycle(Inspection):
         super().__init__(plan)
         self._starts = itertools.count()
         self._beginning = threading.RLock()
-        #: Whether the run has begun, or is about to: nothing can be added then.
-        self.starting = False
+        #: Whether nothing can be added: the run has begun, or is about to.
+        self.closed = False
         #: Held while it is checked whether the run can start.
         self.checking = threading.RLock()
         self._cancelled: Dict[Task, None] = {}  # before there was a scheduler
@@ -82,8 +82,8 @@ class LifeCycle(Inspection):
     # -- refusing ----------------------------------------------------------------
 
     def check_open(self) -> None:
-        """Refuse that something is added once the run is `starting`."""
-        if self.starting:
+        """Refuse that something is added once the run is `closed`."""
+        if self.closed:
             raise LifeCycleError(
                 "Cannot add tasks after execution has started: create a new TaskRunner"
             )
@@ -91,13 +91,13 @@ class LifeCycle(Inspection):
     def check_part_of_run(self, task: Task) -> None:
         """Refuse a task that came in while another thread started the run, too late."""
         with self.checking:
-            if self.starting and task not in self._plan.checked:
+            if self.closed and task not in self._plan.checked:
                 self._plan.tasks.pop(task.label, None)
                 self.check_open()
 
     def check_begun(self, refusal: str) -> None:
         """Refuse what needs a run that has begun."""
-        if not self._schedulers:
+        if not self.begun:
             raise LifeCycleError(refusal)
 
     def check_ended(self, refusal: str) -> None:
@@ -174,20 +174,18 @@ class LifeCycle(Inspection):
 
         :raises LifeCycleError: this is the copy of a run that a fork has made.
         """
+        new = False
         if not self.begun:
-            known = task in self._cancelled
+            new = task not in self._cancelled
             self._cancelled[task] = None  # first: a start may come meanwhile
-            if not self.begun:
-                return not known
-            return self._schedulers[0].cancel(task) or not known
-        return self._schedulers[0].cancel(task)
+        return (self.begun and self._schedulers[0].cancel(task)) or new
 
     def stop(self, choose: Choose) -> None:
         """Terminate what has not ended, and wait for the end, if that can be done.
 
         :raises LifeCycleError: this is the copy of a run that a fork has made.
         """
-        self._engage(choose)
+        self._engage(choose, runs=False)
         scheduler = self._schedulers[0]
         scheduler.stop()
         if not scheduler.needs_caller():
@@ -238,7 +236,7 @@ class LifeCycle(Inspection):
                     "again (get_background_results() has the results of this run, and "
                     "as_completed_async() where an event loop is not to be blocked)"
                 )
-            first = self._engage(choose, self._check)
+            first = self._engage(choose, runs=True)
         except BaseException:
             if not self.begun:  # what is wrong can be mended
                 self._starts = itertools.count()
@@ -286,12 +284,11 @@ class LifeCycle(Inspection):
 
     # -- making ------------------------------------------------------------------
 
-    def _engage(
-        self, choose: Choose, check: Optional[Callable[[RunOptions], None]] = None
-    ) -> bool:
+    def _engage(self, choose: Choose, runs: bool) -> bool:
         """Have a scheduler from now on; whether it is the one that this call has made.
 
-        :param check: is called before there is one, and may refuse.
+        :param runs: whether it is to run anything: then the plan is checked first,
+            which may refuse it, and what succeeded in an earlier run is restored.
         """
         if self.begun:
             return False
@@ -301,16 +298,16 @@ class LifeCycle(Inspection):
         try:
             restored: Dict[Task, Outcome] = {}
             with self.checking:
-                self.starting = True
-                if check is not None:
-                    check(options)
-            if check is not None:
+                self.closed = True
+                if runs:
+                    self._check(options)
+            if runs:
                 restored = self._restore(followers)
                 self._restored = len(restored)
             scheduler = self._make(options, readers, restored)
             self._schedulers.append(scheduler)
         finally:
-            self.starting = self.begun
+            self.closed = self.begun
             mine = self.begun and self._schedulers[0] is scheduler
             if not mine:
                 for each in followers:

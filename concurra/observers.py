@@ -167,7 +167,7 @@ class ObserverReader(Reader):
         task = event.task
         fact = Fact(moment, task.label, task.name, event.attempt)
         if event.kind == TASK_RETRY:
-            fact.mode, fact.error = task.mode, task.errors[event.attempt - 1]
+            fact.mode, fact.error = task.failed_mode, task.errors[event.attempt - 1]
         elif event.kind == END:
             assert event.outcome is not None
             fact.result = result = self._registry.anew(task, event.outcome)

@@ -80,11 +80,8 @@ def _cell(value: object) -> str:
 def failure(entry: Entry) -> str:
     """What went wrong with a task, with the trace if there is one."""
     task, result = entry.task, entry.result
-    program = task.program
-    if program and type(task.label) is int and task.label == task.index:
-        program = f" ({one_line(program)})"  # it was given no label
-    else:
-        program = ""
+    unnamed = type(task.label) is int and task.label == task.index
+    program = f" ({one_line(task.program)})" if unnamed and task.program else ""
     trace = name(result["trace"]) if result["trace"] else ""
     error = sanitize(shorten(_error(entry, trace)))
     text = f"Task {_quoted(task.label)}{program} failed with error: {error}"

@@ -351,7 +351,7 @@ class Task(TaskRef):
         return "" if isinstance(self.title, str) else self.title[1]
 
     @property
-    def mode(self) -> Optional[ExecutionMode]:
+    def failed_mode(self) -> Optional[ExecutionMode]:
         """How the last attempt was run that failed; None if there was none."""
         errors = self.errors
         return errors.mode if isinstance(errors, Errors) else None
@@ -360,7 +360,7 @@ class Task(TaskRef):
     def last_mode(self) -> Optional[ExecutionMode]:
         """How the last attempt was run that began; None if there was none."""
         outcome = self.outcome
-        return self.mode if outcome is None else outcome.mode or self.mode
+        return (outcome and outcome.mode) or self.failed_mode
 
 
 REFERENCES: Final = frozenset((Task, TaskRef))

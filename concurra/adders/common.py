@@ -56,7 +56,7 @@ class Adding:
             needed = self._labels((*needed, *references))
         options = self._choice(chosen, needed) if chosen else plan.shared
         life = self._life
-        if life.starting:
+        if life.closed:
             life.check_open()
         task = Task(label, job, options, title)
         add = plan.add  # an attribute: to call it at once would be slower
@@ -70,7 +70,7 @@ class Adding:
                     plan.referring.append(task)
         else:
             add(task, needed)
-        if life.starting:  # another thread has started the run meanwhile
+        if life.closed:  # another thread has started the run meanwhile
             life.check_part_of_run(task)
         return task
 

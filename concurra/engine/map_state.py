@@ -23,7 +23,7 @@ from collections import deque
 from ..maps.job import MapStep, StepOptions
 from ..maps.parts import Part, MapProgress
 from ..options import seconds_of
-from ..outcomes import PART, SUCCESS, AtHand, Outcome
+from ..outcomes import PART, AtHand, Outcome
 from .deadlines import TIMEOUT
 from .slots import AT_WORK
 from .state import RunState
@@ -144,16 +144,8 @@ class MapState(RunState):
         if task is None or outcome is None or slot.state != AT_WORK:
             return super().ended(slot, follow)
         progress = self._maps.get(task.whole or task)
-        if progress is not None and outcome.cause is SUCCESS:
-            if type(task) is Part:
-                value, warning = outcome.value, outcome.warning
-                slot.outcome = Outcome(PART, outcome.mode, value, warning=warning)
-            else:
-                slot.outcome = progress.concluded(outcome)
-        elif (
-            progress is not None and task is progress.task and outcome.cause is not PART
-        ):
-            outcome.final = outcome.final or bool(progress.open) or progress.queued
+        if progress is not None:
+            slot.outcome = progress.outcome_of(task, outcome)
         super().ended(slot, follow)
         if progress is not None:  # at its end no part is at work, unless it was struck
             self._stop_parts(progress.task, slot.moment)

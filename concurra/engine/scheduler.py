@@ -283,19 +283,17 @@ class Scheduler(Serving):
                 self._finish()
             elif kind == KILL_ALL:
                 self._workers.kill()
+            elif kind == ABANDON and slot is not None:
+                self._start(self._abandon, slot.worker)
             elif slot is not None:
-                self._end_job(slot, slot.worker, kind, how)
+                self._stop_job(slot, how)
 
-    def _end_job(
-        self, slot: Slot, worker: Optional[Worker], kind: str, how: Any
-    ) -> None:
-        if kind == ABANDON:
-            self._start(self._abandon, worker)
-            return
+    def _stop_job(self, slot: Slot, step: int) -> None:
+        worker = slot.worker
         if worker is None:
             return  # it has left already
         try:
-            stoppable = worker.stop(how)
+            stoppable = worker.stop(step)
         except BaseException as error:
             report(error)
             stoppable = False
@@ -377,7 +375,7 @@ class Scheduler(Serving):
             self._close()  # or else the timer would not end, and be waited for
         finally:
             self._closed = True
-            self._timer.close()
+            self._timer.wake()  # it sees that this is closed, and ends
             self._threads.close()
             self._completion.reach()
             self._answer()

@@ -28,6 +28,7 @@ from functools import partial
 
 from .. import current
 from ..outcomes import ERROR, SUCCESS, Outcome
+from ..steps import KILL
 from ..tasks import CALLS
 from ..threads import report
 from ..wording import name
@@ -240,7 +241,7 @@ class Serving:
 
     def _leave(self, slot: Slot) -> None:
         """Close the worker of a slot that was stopped or given up: the slot is gone."""
-        worker = self._decisions.make(slot.leave)
+        worker = self._decisions.make(slot.take_worker)
         try:
             if worker is not None:
                 worker.close()
@@ -260,7 +261,7 @@ class Serving:
             report(error)
             self._decisions.record(slot, error)
             if slot.worker is not None:
-                slot.worker.stop(force=True)
+                slot.worker.stop(KILL)
             self._leave(slot)
             self._decisions.make(self._state.renew_effects)
             self._perform()

@@ -55,7 +55,7 @@ class Slot:
     __slots__ = (
         *("state", "worker", "task", "outcome", "moment", "free", "following", "claim"),
         *("came", "departures", "held", "began", "handed", "tickets"),
-        *("retrying", "step", "due", "leaving", "left"),
+        *("retrying", "step", "due", "leaving", "worker_taken"),
     )
 
     def __init__(self) -> None:
@@ -94,8 +94,8 @@ class Slot:
         self.due = 0.0
         #: Whether it leaves because no worker could be had, and was not stopped.
         self.leaving = False
-        #: Whether its worker is being closed.
-        self.left = False
+        #: See `take_worker`.
+        self.worker_taken = False
 
     def is_starting(self) -> bool:
         """Whether what is to do its task is still on its way."""
@@ -104,13 +104,13 @@ class Slot:
             return worker.is_starting()
         return self.state == COMING and not self.came
 
-    def leave(self) -> Optional[Worker]:
+    def take_worker(self) -> Optional[Worker]:
         """Its worker, if it has one, which is to be closed; only once.
 
         The worker can still be told to hurry until that is done.
         """
-        worker = None if self.left else self.worker
-        self.left = True
+        worker = None if self.worker_taken else self.worker
+        self.worker_taken = True
         return worker
 
     def dismiss(self) -> AtHand:

@@ -86,7 +86,7 @@ class Timer:
             or None when there never will be. It counts as long as the thread lives.
         :raises RuntimeError: it cannot be started.
         """
-        self.close()
+        self.wake()
         if not self._started and self._starting.acquire(False):
             try:
                 if not self._started:
@@ -95,7 +95,7 @@ class Timer:
             finally:
                 self._starting.release()
 
-    def close(self) -> None:
+    def wake(self) -> None:
         """Have it look once more, if it has been started."""
         try:
             self._alarm.release()
@@ -106,6 +106,6 @@ class Timer:
         while True:
             seconds = look()
             if seconds is None:
-                self.close()  # wakes the second, if Ctrl-C has cut a start short
+                self.wake()  # the second, if Ctrl-C has cut a start short
                 return
             self._alarm.acquire(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX))

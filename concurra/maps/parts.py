@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from ..outcomes import PART, Outcome
+from ..outcomes import PART, SUCCESS, Outcome
 from ..tasks import Task
 from .job import MapStep
 
@@ -68,9 +68,18 @@ class MapProgress:
             return False
         return self.ending or not (self.last and self.open)
 
-    def concluded(self, outcome: Outcome) -> Outcome:
-        """What the job of a map has returned, as the outcome of a slot."""
+    def outcome_of(self, task: Task, outcome: Outcome) -> Outcome:
+        """How a job of it has ended, as the outcome of its slot; may be asked again.
+
+        :param task: this one, or a part of it.
+        """
         value = outcome.value
+        if outcome.cause is not SUCCESS:
+            if task is self.task and outcome.cause is not PART:
+                outcome.final = outcome.final or bool(self.open) or self.queued
+            return outcome
+        if task is not self.task:
+            return Outcome(PART, outcome.mode, value, warning=outcome.warning)
         if type(value) is MapStep:
             return Outcome(PART, outcome.mode, value)
         if type(value) is not Outcome:  # this is done once more

@@ -201,7 +201,7 @@ class Plan:
         if again or (outcome.status is FAILED and counts):
             if len(task.errors) < task.attempts:  # or else see `rebuild`
                 errors = *task.errors, str(outcome.error)
-                task.errors = Errors(errors, outcome.mode or task.mode)
+                task.errors = Errors(errors, outcome.mode or task.failed_mode)
             if again:
                 self.tries.failed(task, now)
                 retry = task.options.retry

@@ -205,8 +205,8 @@ def _do(
             outcome = Outcome.raised(None, error, last=not again)
             return _failed(pipe, outcome, refusal, again)
         if stage == ANSWERING:
-            note = f" ({GENERATOR_WARNING})" if has_not_begun(value) else ""
-            what = not_recorded(error, note)
+            warning = GENERATOR_WARNING if has_not_begun(value) else None
+            what = not_recorded(error, warning)
         else:
             what = describe(error)
         return pipe.pack((stage, *what), is_plain(what))
@@ -235,12 +235,13 @@ def _refusal(on: Any, error: BaseException) -> Optional[str]:
     return refusal(on, error)
 
 
-def not_recorded(error: BaseException, note: str = "") -> Tuple[str, str]:
+def not_recorded(error: BaseException, warning: object = None) -> Tuple[str, str]:
     """What is wrong with a result that cannot be sent from process to process.
 
-    :param note: what else is to be said of it.
+    :param warning: what is to be noted of it, see `Outcome`.
     """
     text, trace = describe(error)
     kind, _, message = text.partition(": ")
+    note = f" ({warning})" if warning else ""
     text = f"{kind}: Could not record task result: {message}{note}"
     return text, trace + RESULT_HINT

@@ -6,10 +6,11 @@ import errno
 import os
 
 from .. import wording
+from .command_start import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional, Tuple
+    from typing import Optional, Tuple
 
     from ..tasks import Command
 
@@ -84,18 +85,11 @@ def _find(name: str, command: Command) -> Optional[str]:
     if os.path.dirname(name):
         path = os.path.join(command.cwd or "", name)
         return path if os.path.exists(path) else None
-    for folder in _search_path(command):
+    for folder in os.get_exec_path(environment(command.env or {})):
         path = os.path.join(command.cwd or "", folder, name)
         if os.path.exists(path):
             return path
     return None
-
-
-def _search_path(command: Command) -> List[str]:
-    variables = {k: v for k, v in (command.env or {}).items() if v is not None}
-    unset = set(command.env or ()) - set(variables)
-    inherited = {k: v for k, v in os.environ.items() if k not in unset}
-    return os.get_exec_path({**inherited, **variables})
 
 
 def _not_found(name: str, command: Command) -> str:
@@ -141,8 +135,9 @@ def _too_long(command: Command) -> str:
     sizes = {f"argument {n}": _size(each) for n, each in enumerate(argv)}
     if command.shell:
         sizes = {"the line": _size(command.argv)}
-    total = sum(sizes.values()) + sum(_size(k) + _size(v) for k, v in _set(command))
-    for name, value in _set(command):
+    variables = environment(command.env or {}).items()
+    total = sum(sizes.values()) + sum(_size(k) + _size(v) for k, v in variables)
+    for name, value in variables:
         sizes[f"the variable {name}"] = _size(name) + _size(value)
     longest = max(sizes, key=sizes.__getitem__)
     if sizes[longest] > LONGEST:
@@ -153,13 +148,6 @@ def _too_long(command: Command) -> str:
         f"arguments and environment have about {total} bytes, which is more than "
         f"the system takes, {most}: a file or `input` holds more"
     )
-
-
-def _set(command: Command) -> List[Tuple[str, str]]:
-    """The variables that it would have."""
-    changes = command.env or {}
-    inherited = [(k, v) for k, v in os.environ.items() if k not in changes]
-    return inherited + [(k, v) for k, v in changes.items() if v is not None]
 
 
 def _size(text: object) -> int:

@@ -92,7 +92,7 @@ def _open(command: Command, pipes: List[int]) -> subprocess.Popen[bytes]:
             shell=command.shell,
             executable=command.executable,
             cwd=command.cwd,
-            env=_environment(command.env) if command.env else None,
+            env=environment(command.env) if command.env else None,
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.STDOUT if command.merged else stderr,
@@ -135,7 +135,7 @@ def _output_file(path: str) -> int:
     return file
 
 
-def _environment(changes: Dict[str, Optional[str]]) -> Dict[str, str]:
+def environment(changes: Dict[str, Optional[str]]) -> Dict[str, str]:
     """The variables of this program, with changes; None unsets one."""
     while True:  # as a thread may change them while they are copied
         try:

@@ -28,7 +28,7 @@ from ..wording import describe
 from .pieces import CHUNK
 from .plain import Names
 from .process import ProcessWorker
-from .transfer import INCOMPLETE, Ended, SocketChannel
+from .transfer import INCOMPLETE, Ended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .guardian import Guardian
     from .pieces import Message
     from .plain import Place
+    from .transfer import SocketChannel
 
 
 class _Job:
@@ -90,6 +91,8 @@ class DispatchedWorker(ProcessWorker):
     :param options: those of `ProcessWorker`.
     """
 
+    _pipe: SocketChannel  # as `can_dispatch` has seen to
+
     def __init__(
         self,
         context: BaseContext,
@@ -98,8 +101,6 @@ class DispatchedWorker(ProcessWorker):
         **options: Any,
     ) -> None:
         super().__init__(context, guardian, **options)
-        assert isinstance(self._pipe, SocketChannel)
-        self._channel = self._pipe
         self._dispatcher = dispatcher
         self._watched = False
         # Held for a moment by whoever changes what follows, and `_ready`.
@@ -126,7 +127,7 @@ class DispatchedWorker(ProcessWorker):
         try:
             # First: once an answer has left the pipe, nothing else shows that it came.
             self._arriving = job is not None and (job.began or job.sending)
-            message = self._channel.arrive()
+            message = self._pipe.arrive()
         except Ended:
             return self._see_end()
         except BaseException as error:
@@ -164,7 +165,7 @@ class DispatchedWorker(ProcessWorker):
     def sources(self) -> List[int]:
         """The files that tell of something to read, and of the end."""
         sign = self._exit.pidfd
-        pipe = self._channel.source.fileno()
+        pipe = self._pipe.source.fileno()
         return [pipe] if sign is None else [pipe, sign]
 
     # -- a job on its way there --------------------------------------------------
@@ -243,7 +244,7 @@ class DispatchedWorker(ProcessWorker):
                     message = self._read()
                     if not self._is_aside(message):
                         job = self._accept(message)  # it counts, whatever comes then
-                    if not self._channel.pending:
+                    if not self._pipe.pending:
                         break
             except Ended:
                 return job, True

@@ -283,8 +283,7 @@ def _reply(outcome: Outcome) -> Reply:
         try:
             value = _dumps_value(outcome.value)
         except BaseException as error:
-            note = f" ({outcome.warning})" if outcome.warning else ""
-            outcome = _not_recorded(error, note)
+            outcome = _not_recorded(error, outcome.warning)
     if outcome.exception is not None:
         try:
             exception = _dumps_value(outcome.exception)
@@ -304,15 +303,14 @@ def _kept(outcome: Outcome) -> Outcome:
             _prove(outcome.value)
         return outcome
     except BaseException as error:
-        note = f" ({outcome.warning})" if outcome.warning else ""
-        return _not_recorded(error, note)
+        return _not_recorded(error, outcome.warning)
 
 
-def _not_recorded(error: BaseException, note: str = "") -> Outcome:
+def _not_recorded(error: BaseException, warning: object = None) -> Outcome:
     """What a job returned cannot be pickled there, or unpickled here."""
     from .child import not_recorded
 
-    return Outcome(UNPICKLABLE, MODE, None, *not_recorded(error, note))
+    return Outcome(UNPICKLABLE, MODE, None, *not_recorded(error, warning))
 
 
 def _not_readable(error: BaseException) -> Outcome:

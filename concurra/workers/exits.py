@@ -28,6 +28,7 @@ class Exit:
     """
 
     def __init__(self, pid: int, sentinel: int) -> None:
+        self._pid = pid
         self._sign = sentinel
         #: For the dispatcher; None where the system has none.
         self.pidfd: Optional[int] = None
@@ -79,12 +80,12 @@ class Exit:
         poll.register(self._sign, select.POLLIN)
         return bool(poll.poll(None if timeout is None else timeout * 1000))
 
-    def wait_without_reaping(self, pid: int) -> None:
+    def wait_without_reaping(self) -> None:
         """Wait for the process, if that can be done without reaping it."""
         if self.pidfd is not None:
             self.wait(None)
         else:
-            await_end(pid)
+            await_end(self._pid)
 
     def is_reaped(self) -> bool:
         """Whether its id may be another's by now, as far as that can be known."""

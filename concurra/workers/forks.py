@@ -310,15 +310,15 @@ def _renew(stream: Any) -> None:
     as is the text that is on its way there.
     """
     try:
-        buffer, raw = stream.buffer, stream.buffer.raw
-        if type(buffer) not in _BUFFERS or raw.closed:
+        buffer, file = stream.buffer, stream.buffer.raw
+        if type(buffer) not in _BUFFERS or file.closed:
             return
         try:
             if type(buffer) is not BufferedReader and type(stream) is TextIOWrapper:
                 buffer.__init__(_Nowhere())
                 stream.flush()
         finally:
-            buffer.__init__(raw)
+            buffer.__init__(file)
     except Exception:
         pass  # there is none, it is detached, or something else stands in for it
 

@@ -1,6 +1,6 @@
 """The worker of a slot: it does every job of a run.
 
-It has something for each kind of job: a thread worker for functions, or a process
+It has a backend for each kind of job: a thread worker for functions, or a process
 worker where the run uses processes, and a command worker. They are made when they are
 first needed, and replaced when they are spent: one is closed before the next is made.
 """
@@ -69,12 +69,10 @@ class PooledWorker:
             if id(job) in self._pool.unpicklable:
                 return self._use(self._pool.fallback_worker(), job)
             outcome = self._try(job)
+            if outcome and outcome.cause is UNAVAILABLE and self._make_room(job):
+                outcome = self._try(job)
             if outcome is None:
                 return None
-            if outcome.cause is UNAVAILABLE and self._make_room(self._kind(job)):
-                outcome = self._try(job)
-                if outcome is None:
-                    return None
             self._job = None
             if self._falls_back(outcome):
                 outcome = self._use(self._pool.fallback_worker(), job)
@@ -128,10 +126,10 @@ class PooledWorker:
         It would be held for as long as that job goes on, in a thread.
         """
         active = self._current()
-        for kind, worker in list(self._backends.items()):
-            if worker is not active and self._backends.pop(kind, None) is not None:
-                worker.stop(KILL)
-                close_backend(worker)
+        for kind, backend in list(self._backends.items()):
+            if backend is not active and self._backends.pop(kind, None) is not None:
+                backend.stop(KILL)
+                close_backend(backend)
         spent = self._spent
         if spent is not None:
             spent.stop(KILL)
@@ -145,7 +143,7 @@ class PooledWorker:
         self._close_backends(list(self._backends))
 
     def _kind(self, job: Job) -> str:
-        """The kind of worker that does it."""
+        """The kind of backend that does it."""
         return job.kind
 
     def _current(self) -> Optional[Backend]:
@@ -154,36 +152,36 @@ class PooledWorker:
     def _try(self, job: Job) -> Optional[Outcome]:
         """Do the job with what there is for its kind, or is made for it."""
         kind = self._kind(job)
-        worker = self._backends.get(kind)
-        if worker is not None and worker.spent:  # it has ended while it was idle
+        backend = self._backends.get(kind)
+        if backend is not None and backend.spent:  # it has ended while it was idle
             self._put_aside(kind)
-            worker = None
-        if worker is None:
+            backend = None
+        if backend is None:
             if self._dismissed:
                 return Outcome.stopped()
             try:
                 self.reap()
-                worker = self._backends[kind] = self._pool.make(kind)
+                backend = self._backends[kind] = self._pool.make(kind)
             except Hopeless as error:
                 return Outcome(LOST, None, None, str(error))
             except BaseException as error:  # no process can be started, or no thread
                 return Outcome.raised(None, error, UNAVAILABLE)
         self._job = job if self._pool.fallback else None
-        outcome = self._use(worker, job)
-        if outcome is not None and worker.spent:
+        outcome = self._use(backend, job)
+        if outcome is not None and backend.spent:
             self._put_aside(kind)
         return outcome
 
-    def _use(self, worker: Backend, job: Job) -> Optional[Outcome]:
-        worker.sent = False
-        worker.note = self._note
-        worker.thread = self.thread
-        self._active = worker
-        self.at_hand = at_hand = worker.present(job)
+    def _use(self, backend: Backend, job: Job) -> Optional[Outcome]:
+        backend.sent = False
+        backend.note = self._note
+        backend.thread = self.thread
+        self._active = backend
+        self.at_hand = at_hand = backend.present(job)
         if self._dismissed:
-            worker.stop()  # a process that is still on its way would take its time
+            backend.stop()  # a process that is still on its way would take its time
             return Outcome.stopped()
-        return worker.run(job, at_hand, self._finish)
+        return backend.run(job, at_hand, self._finish)
 
     def _finish(self, outcome: Outcome, serving: bool) -> None:
         """A process has done its job, or is lost.
@@ -192,8 +190,8 @@ class PooledWorker:
         tell, who then begins it once more: in a thread that is known to run a job.
         """
         try:
-            worker = self._backends.get(CALL)
-            if worker is not None and worker.spent:
+            backend = self._backends.get(CALL)
+            if backend is not None and backend.spent:
                 self._put_aside(CALL)
             job, self._job = self._job, None
             if job is not None and self._falls_back(outcome):
@@ -216,22 +214,23 @@ class PooledWorker:
             self.unreaped = True
             self._first = False
 
-    def _make_room(self, kind: str) -> bool:
-        """Close what is for other kinds of jobs; whether there was any."""
+    def _make_room(self, job: Job) -> bool:
+        """Close what is for jobs of other kinds; whether there was any."""
+        kind = self._kind(job)
         others = [other for other in list(self._backends) if other is not kind]
         self._close_backends(others)
         return bool(others)
 
     def _close_backends(self, kinds: List[str]) -> None:
         for kind in kinds:
-            worker = self._backends.pop(kind, None)
-            if worker is not None:  # or else this worker has been abandoned meanwhile
-                close_backend(worker)
+            backend = self._backends.pop(kind, None)
+            if backend is not None:  # or else this worker has been abandoned meanwhile
+                close_backend(backend)
 
 
-def close_backend(worker: Backend) -> None:
+def close_backend(backend: Backend) -> None:
     """Close it, or leave it alone if that cannot be done."""
     try:
-        worker.close()
+        backend.close()
     except OSError:
         pass  # nothing more can be done

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from importlib import import_module
 from multiprocessing import process
 
 from ..clock import monotonic
@@ -35,7 +34,7 @@ from .child import ANSWERING, CALLING, CUT_OFF, DONE, LAST, PRINTED, RECEIVING
 from .child import LOGGED, not_recorded, serve
 from .dumps import Dump, can_dump
 from .exits import Exit
-from .forks import POSIX, close_unshared, forking, rehearse_start, spawning, starting
+from .forks import close_unshared, forking, rehearse_start, spawning, starting
 from .forks import unshared
 from .groups import ProcessGroup, destroy
 from .guardian import Guardian
@@ -62,14 +61,6 @@ if TYPE_CHECKING:
 
 #: Seconds that a process has, after its pipe has ended, until it is taken for stuck.
 PATIENCE = 0.5
-
-
-def import_start_method(context: BaseContext) -> None:
-    """Import what `multiprocessing` would import when it first starts a process."""
-    method = context.get_start_method()
-    if method == "spawn":
-        method = "spawn_posix" if POSIX else "spawn_win32"
-    import_module(f"multiprocessing.popen_{method}")
 
 
 class ProcessWorker:
@@ -109,12 +100,11 @@ class ProcessWorker:
         self.note: Optional[Note] = None
         self._remark = Remark()  # of a job that was stopped, which is the last one
         self._ends_by = 0.0
-        self._left = max_tasks
+        self._left = max_tasks  # jobs, the one at hand included
         self._grace = grace
         method = context.get_start_method()
         self._forked, self._served = method == "fork", method == "forkserver"
         self._ready = False
-        self._last = False
         # Whether an answer is being received, or has been; until the next job.
         self._arriving = False
         self._pass_on = pass_on
@@ -313,7 +303,7 @@ class ProcessWorker:
         try:
             message = self._pipe.receive()
             if message == LAST:
-                self._last = True
+                self._left = 1
                 known = self._pipe.received
                 message = self._pipe.receive()
             return message
@@ -327,8 +317,8 @@ class ProcessWorker:
     def _finish(self, reply: Any) -> Outcome:
         if self._left is not None:
             self._left -= 1
-        if self._last or self._left == 0:
-            self.retire()
+            if not self._left:
+                self.retire()
         if reply[0] == DONE:
             return Outcome(SUCCESS, self.mode, reply[1])
         stage, *rest = reply
@@ -373,7 +363,7 @@ class ProcessWorker:
         return self._exitcode
 
     def _reap_once(self) -> Optional[int]:
-        self._exit.wait_without_reaping(self._group.pid)
+        self._exit.wait_without_reaping()
         if self._pass_on is not None or self._receiver is not None:
             with self._reading:
                 for message in self._pipe.rest():

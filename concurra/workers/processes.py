@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from importlib import import_module
 
 from .dispatched import DispatchedWorker
 from .dispatcher import Dispatcher, can_dispatch
+from .forks import POSIX
 from .log_forwarding import LogForwarding
-from .process import ProcessWorker, import_start_method
+from .process import ProcessWorker
 from .starts import Starts
 
 TYPE_CHECKING = False
@@ -36,7 +38,7 @@ class Processes:
         forward_logs: Optional[bool] = None,
         **options: Any,
     ) -> None:
-        import_start_method(context)
+        _import_start_method(context)
         #: What passes on what they log, if that is wanted.
         self.log_forwarding = LogForwarding(forward_logs)
         if self.log_forwarding.is_wanted(context):
@@ -73,3 +75,11 @@ class Processes:
         """There are no more workers."""
         if self.dispatcher is not None:
             self.dispatcher.close()
+
+
+def _import_start_method(context: BaseContext) -> None:
+    """Import what `multiprocessing` would import when it first starts a process."""
+    method = context.get_start_method()
+    if method == "spawn":
+        method = "spawn_posix" if POSIX else "spawn_win32"
+    import_module(f"multiprocessing.popen_{method}")

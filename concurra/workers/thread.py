@@ -226,15 +226,13 @@ class ThreadWorker:
 
 
 class FallbackWorker(ThreadWorker):
-    """Stands in for a process, for jobs that cannot be sent to one."""
+    """Stands in for a process, for jobs that cannot be sent to one.
 
-    def __init__(
-        self,
-        initialize: Optional[Initialize] = None,
-        perform: Callable[[Call], Any] = perform,
-        abandon: Callable[[bool], object] = lambda cancelled: None,
-    ) -> None:
-        super().__init__("thread_fallback", initialize, perform, abandon)
+    :param options: those of `ThreadWorker`, the mode aside.
+    """
+
+    def __init__(self, *options: Any) -> None:
+        super().__init__("thread_fallback", *options)
 
     def begin(self, call: Call, note: Optional[Note] = None) -> Outcome:
         """See `Worker.begin`."""

@@ -510,7 +510,7 @@ def test_a_second_attempt_that_never_began_leaves_the_first_counted() -> None:
         plan.settle(task, outcome, moment + 0.5)
     assert status_of(task) == FAILED
     assert (task.attempts, list(task.errors)) == (1, ["E: 1"])
-    assert (task.started, task.ended, task.mode) == (1.0, 2.5, "thread")
+    assert (task.started, task.ended, task.failed_mode) == (1.0, 2.5, "thread")
 
 
 def test_a_loss_before_the_beginning_is_tried_again() -> None:
@@ -684,7 +684,11 @@ def test_a_terminated_task_that_waited_for_its_retry() -> None:
     plan.settle(task, failure("E: 1"), 2.0)
     plan.terminate({}, 3.0)
     assert status_of(task) == TERMINATED
-    assert (task.attempts, list(task.errors), task.mode) == (1, ["E: 1"], "thread")
+    assert (task.attempts, list(task.errors), task.failed_mode) == (
+        1,
+        ["E: 1"],
+        "thread",
+    )
     assert (task.started, task.ended) == (1.0, 3.0)
 
 

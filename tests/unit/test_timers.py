@@ -161,10 +161,10 @@ def test_a_ring_while_it_looks_is_heard(threads: ThreadCache) -> None:
     wait_until(lambda: len(seen) == 2, BOUND, "the second look")
 
 
-def test_it_can_be_closed_before_it_was_started(threads: ThreadCache) -> None:
+def test_it_can_be_woken_before_it_was_started(threads: ThreadCache) -> None:
     """Without starting it for that."""
     timer = Timer(threads.start)
-    timer.close()
+    timer.wake()
     assert not timer._started and not threads._idle
 
 
@@ -207,7 +207,7 @@ def test_all_end_where_a_start_was_cut_short() -> None:
     for _ in started:
         assert looks.acquire(timeout=BOUND)
     over.set()
-    timer.close()
+    timer.wake()
     for thread in started:
         thread.join(BOUND)
     assert [thread.is_alive() for thread in started] == [False, False]

@@ -139,7 +139,7 @@ def test_names_of_variables_where_their_case_does_not_count(
     """There is one of each, whichever way it is written."""
     monkeypatch.setattr(command_start, "POSIX", False)
     monkeypatch.setattr(os, "environ", {"PATH": "old", "TEMP": "old"})
-    assert command_start._environment({"Path": "new", "temp": None}) == {"PATH": "new"}
+    assert command_start.environment({"Path": "new", "temp": None}) == {"PATH": "new"}
 
 
 # Input --------------------------------------------------------------------------------

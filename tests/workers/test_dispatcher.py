@@ -377,7 +377,7 @@ def test_an_answer_shows_until_it_is_told(
     begin(worker, call(add, 1))
     told.get(timeout=BOUND)
     kind = dispatched(worker)
-    arrive, send = kind._channel.arrive, kind._channel.send
+    arrive, send = kind._pipe.arrive, kind._pipe.send
 
     def arrive_and_look() -> Any:
         message = arrive()  # it is in no pipe any more, and in no outcome so far
@@ -389,8 +389,8 @@ def test_an_answer_shows_until_it_is_told(
         if held:
             wait_until(lambda: len(seen) == 3, what="that its outcome is told")
 
-    monkeypatch.setattr(kind._channel, "arrive", arrive_and_look)
-    monkeypatch.setattr(kind._channel, "send", send_and_wait)
+    monkeypatch.setattr(kind._pipe, "arrive", arrive_and_look)
+    monkeypatch.setattr(kind._pipe, "send", send_and_wait)
     try:
         begin(worker, call(add, 2))
         told.get(timeout=BOUND)
@@ -496,7 +496,7 @@ def test_a_strike_while_a_job_is_sent(
     if ready:
         begin(worker, call(add, 1))
         assert told.outcome().ok
-    target = kind if name == "_deliver" else kind._channel
+    target = kind if name == "_deliver" else kind._pipe
     struck = strike(monkeypatch, target, name, after)
     assert begin(worker, call(len, bytes(1 << 20))) is None
     outcome = told.outcome()
@@ -654,14 +654,14 @@ def test_a_death_while_a_job_is_sent_is_told_by_who_sends(
     worker = hire(told)
     (kind,) = worker._backends.values()
     assert isinstance(kind, DispatchedWorker)
-    real_send = kind._channel.send
+    real_send = kind._pipe.send
 
     def send(message: Any) -> None:
         os.kill(kind._group.pid, signal.SIGKILL)
         wait_until(lambda: kind._ended, what="that the dispatcher sees it")
         real_send(message)
 
-    monkeypatch.setattr(kind._channel, "send", send)
+    monkeypatch.setattr(kind._pipe, "send", send)
     begin(worker, call(add, 1))
     outcome = told.outcome()
     assert (outcome.cause, outcome.mode) == (LOST, None)
@@ -675,13 +675,13 @@ def test_who_sends_a_job_tells_why_its_worker_was_broken_off(
     told = Told()
     worker = hire(told)
     kind = dispatched(worker)
-    real_send = kind._channel.send
+    real_send = kind._pipe.send
 
     def send(message: Any) -> None:
         real_send(message)
         kind.break_off("was given up")
 
-    monkeypatch.setattr(kind._channel, "send", send)
+    monkeypatch.setattr(kind._pipe, "send", send)
     begin(worker, call(linger, str(tmp_path / "pid"), "never"))
     outcome = told.outcome()
     assert (outcome.cause, outcome.mode) == (LOST, "process")

@@ -618,10 +618,10 @@ def test_a_stop_does_not_wait_for_who_reaps(
     waiting, ends = threading.Event(), threading.Event()
     real_wait = kind._exit.wait_without_reaping
 
-    def wait(pid: int) -> None:
+    def wait() -> None:
         waiting.set()
         assert ends.wait(BOUND)
-        real_wait(pid)
+        real_wait()
 
     monkeypatch.setattr(kind._exit, "wait_without_reaping", wait)
     closing = threading.Thread(target=worker.close, daemon=True)

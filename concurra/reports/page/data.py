@@ -25,17 +25,17 @@ def embedded(record: RunRecord) -> str:
 
 def run_data(record: RunRecord) -> Dict[str, Any]:
     """The run; times are seconds since its start, and what is empty is left out."""
-    task = _Tasks(record.started or 0.0, shower(limit_of(record)))
+    data = _Data(record.started or 0.0, shower(limit_of(record)))
     return {
         "state": record.state,
         "concurrency": record.max_concurrency,
-        "end": None if record.started is None else task.time(record.until),
-        "tasks": [task.data(each) for each in record.tasks],
+        "end": None if record.started is None else data.time(record.until),
+        "tasks": [data.task(each) for each in record.tasks],
         "graph": drawing(record),
     }
 
 
-class _Tasks:
+class _Data:
     def __init__(self, zero: float, shown: Callable[[str], str]) -> None:
         self._zero = zero
         self._shown = shown
@@ -43,7 +43,7 @@ class _Tasks:
     def time(self, moment: Optional[float]) -> Optional[float]:
         return None if moment is None else round(moment - self._zero, 4)
 
-    def data(self, task: TaskRecord) -> Dict[str, Any]:
+    def task(self, task: TaskRecord) -> Dict[str, Any]:
         shown = self._shown
         texts = {
             "label": task.label,

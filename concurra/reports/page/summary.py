@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 
-from ...outcomes import is_fault
+from ...outcomes import ABORT, CANCEL, SKIP, TIMEOUT, is_fault
 from ..graph import longest_path
 from ..texts import block
 from .texts import beginning_and_end, brief, seconds
@@ -36,11 +36,9 @@ def summary(record: RunRecord) -> Dict[str, Any]:
         "counts": _counts(record),
         "groups": _groups(failed),
         "others": _others(record),
-        "offenders": [
-            each
-            for each in (_slowest(record), _longest(record), _tried(record))
-            if each
-        ],
+        "offenders": list(
+            filter(None, (_slowest(record), _longest(record), _tried(record)))
+        ),
         "tabled": [_row(task) for task in failed[:_TABLED]],
         "untabled": max(0, len(failed) - _TABLED),
     }
@@ -55,7 +53,7 @@ def _verdict(record: RunRecord, failed: int) -> Dict[str, str]:
         return {"kind": "running", "text": text}
     if failed:
         return {"kind": "failed", "text": _failed(record)}
-    stopped = sum(task.cause in ("abort", "cancel", "skip") for task in record.tasks)
+    stopped = sum(task.cause in (ABORT, CANCEL, SKIP) for task in record.tasks)
     if stopped:
         return {"kind": "terminated", "text": f"{stopped:,} terminated"}
     return {"kind": "successful", "text": "All successful"}
@@ -63,7 +61,7 @@ def _verdict(record: RunRecord, failed: int) -> Dict[str, str]:
 
 def _failed(record: RunRecord) -> str:
     """How many went wrong by themselves, in the words of their statuses."""
-    late = sum(task.cause == "timeout" for task in record.tasks)
+    late = sum(task.cause == TIMEOUT for task in record.tasks)
     failed = sum(is_fault(task.cause) for task in record.tasks) - late
     words = [f"{failed:,} failed"] if failed else []
     return ", ".join(words + ([f"{late:,} timed out"] if late else []))
@@ -134,10 +132,10 @@ def _others(record: RunRecord) -> List[str]:
     skipped: Dict[Optional[str], int] = {}
     stopped: Dict[str, int] = {}
     for task in record.tasks:
-        if task.cause == "skip":
+        if task.cause == SKIP:
             root = task.skipped_because_of
             skipped[root] = skipped.get(root, 0) + 1
-        elif task.cause in ("abort", "cancel"):
+        elif task.cause in (ABORT, CANCEL):
             stopped[task.cause] = stopped.get(task.cause, 0) + 1
     ordered = sorted(skipped.items(), key=lambda item: -item[1])
     found = [
@@ -148,7 +146,7 @@ def _others(record: RunRecord) -> List[str]:
     left = sum(number for _, number in ordered[_LISTED:])
     if left:
         found.append(f"{left:,} skipped because of others")
-    words = {"abort": "terminated with the run", "cancel": "cancelled"}
+    words = {ABORT: "terminated with the run", CANCEL: "cancelled"}
     found += [f"{number:,} {words[cause]}" for cause, number in stopped.items()]
     return found
 
