@@ -86,6 +86,10 @@ class Snapshot:
         self.restored = restored
         self.quiet = quiet
 
+    def __repr__(self) -> str:
+        told = f"{self.ended} of {self.total} ended, {len(self.at_work)} at work"
+        return f"<Snapshot {self.name!r} after {self.seconds:.1f} sec: {told}>"
+
     @property
     def total(self) -> int:
         """How many tasks there are."""

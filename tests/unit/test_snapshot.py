@@ -45,6 +45,12 @@ def taken(
     return Snapshot("Nightly", 10.0, whole, tasks, restored, quiet)
 
 
+def test_the_repr_says_how_far_it_has_come() -> None:
+    """In one line."""
+    told = "<Snapshot 'Nightly' after 10.0 sec: 5 of 8 ended, 2 at work>"
+    assert repr(taken(4, failed=1, running=3, labels=("a", "b"))) == told
+
+
 def test_what_is_at_work_comes_in_the_order_of_its_start() -> None:
     """With what is known of each."""
     output = ["so far"]
