@@ -22,7 +22,7 @@ from .forks import POSIX, close_unshared, unshared
 from .imports import mend_imports
 from .plain import find, is_plain
 from .surroundings import Surroundings
-from .thread import flush, has_not_begun, perform
+from .thread import flush, perform
 from .transfer import PROTOCOL, Channel, Ended
 
 TYPE_CHECKING = False
@@ -205,7 +205,9 @@ def _do(
             outcome = Outcome.raised(None, error, last=not again)
             return _failed(pipe, outcome, refusal, again)
         if stage == ANSWERING:
-            note = f" ({GENERATOR_WARNING})" if has_not_begun(value) else ""
+            from .chunk import returned_generator
+
+            note = f" ({GENERATOR_WARNING})" if returned_generator(func, value) else ""
             what = not_recorded(error, note)
         else:
             what = describe(error)
