@@ -22,11 +22,12 @@ from .texts import block, line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Final, Iterator, List, Optional, Tuple, Union
+    from typing import Any, Dict, Final, Iterator, List, Optional, Sequence
+    from typing import Tuple, Union
 
     from ..core import TaskRunner
     from .files import Target
-    from .record import RunRecord, TaskRecord
+    from .record import RunRecord, TaskRecord, Try
 
     Event = Dict[str, Any]
 
@@ -125,8 +126,9 @@ class _Trace:
         changes: List[Tuple[float, int, int]] = []
         for task in self._run.tasks:
             if task.started is not None:
-                changes.append((task.started, 1, 0))
-                changes.append((self._end(task.ended), -1, 0))
+                for start, end, _ in _tries(task):
+                    changes.append((start, 1, 0))
+                    changes.append((self._end(end), -1, 0))
                 if task.ready is not None:
                     changes.append((task.ready, 0, 1))
                     changes.append((task.started, 0, -1))
@@ -141,8 +143,7 @@ class _Trace:
 
     def _attempts(self, task: TaskRecord) -> Iterator[Event]:
         label = line(task.label, _LABEL)
-        assert task.started is not None
-        tries = task.tries or ((task.started, task.ended, task.error),)
+        tries = _tries(task)
         before: Optional[float] = None
         for number, (start, end, error) in enumerate(tries, 1):
             if before is not None and start > before:
@@ -218,6 +219,12 @@ class _Trace:
         label, track = line(task.label, _LABEL), self._lanes + 1
         more: Event = {"s": "t", "cat": task.kind, "args": args}
         return self._event("i", label, task.ended, track, **more)
+
+
+def _tries(task: TaskRecord) -> Sequence[Try]:
+    """The attempts of a task that was started."""
+    assert task.started is not None
+    return task.tries or ((task.started, task.ended, task.error),)
 
 
 def _track(task: TaskRecord) -> int:

@@ -133,6 +133,19 @@ def test_the_time_in_the_queue_is_shown() -> None:
     assert counters["waiting"] == [(0, 1), (1e6, 0), (2e6, 0)]
 
 
+def test_a_task_that_waits_for_its_next_attempt_is_not_at_work() -> None:
+    """The counter is of attempts, not of tasks that have begun."""
+    record = made_up(1)
+    [task] = record.tasks
+    task.tries = ((1000.0, 1000.25, "no"), (1000.75, 1001.0, None))
+    running = [
+        (each["ts"], each["args"]["tasks"])
+        for each in events_of(record)
+        if each["ph"] == "C" and each["name"] == "running"
+    ]
+    assert running == [(0, 1), (0.25e6, 0), (0.75e6, 1), (1e6, 0)]
+
+
 def test_what_was_not_run_is_a_mark() -> None:
     """On a track of its own, when that was decided."""
     marks = [each for each in events_of(ran()) if each["ph"] == "i"]
