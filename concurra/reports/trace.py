@@ -42,6 +42,9 @@ _QUEUE: Final = 1001
 _LABEL: Final = 200
 _TEXT: Final = 4000
 
+#: The name of the time between two attempts.
+_WAITS: Final = "waits for its next attempt"
+
 #: Seconds of waiting that are not worth an event.
 _NOTHING: Final = 0.001
 
@@ -145,10 +148,11 @@ class _Trace:
         label = line(task.label, _LABEL)
         tries = _tries(task)
         before: Optional[float] = None
+        waits = tries[-1][1] is not None and tries[-1][1] != task.ended
         for number, (start, end, error) in enumerate(tries, 1):
             if before is not None and start > before:
-                yield self._slice("waits for its next attempt", task, before, start, {})
-            last = number == len(tries)
+                yield self._slice(_WAITS, task, before, start, {})
+            last = number == len(tries) and not waits
             name = label if len(tries) == 1 else f"{label}, attempt {number}"
             args: Event = self._about(task) if last else {"index": task.index}
             args["status"] = task.status if last else "Failed"
@@ -156,6 +160,11 @@ class _Trace:
                 args["error"] = block(error)[:_TEXT]
             before = self._end(end)
             yield self._slice(name, task, start, before, args)
+        if waits and before is not None:  # until it was ended, or still
+            args = {**self._about(task), "status": task.status}
+            if task.error:
+                args["error"] = block(task.error)[:_TEXT]
+            yield self._slice(_WAITS, task, before, self._end(task.ended), args)
 
     def _slice(
         self, name: str, task: TaskRecord, start: float, end: float, args: Event

@@ -197,8 +197,26 @@ def test_a_task_between_two_attempts() -> None:
     runner = concurra.TaskRunner(1, progress_stats=False, timeout=0.1)
     runner.add_function(Flaky(9), key="a", task_retries=concurra.Retry(5, delay=60))
     runner.run(verify=False)
-    [found] = [each for each in events_of(runner) if each["ph"] == "X"]
-    assert found["name"] == "a"
+    attempt, wait = [each for each in events_of(runner) if each["ph"] == "X"]
+    assert (attempt["name"], attempt["args"]["status"]) == ("a", "Failed")
+    assert wait["name"] == "waits for its next attempt"
+    assert (wait["args"]["status"], wait["args"]["cause"]) == ("Terminated", "timeout")
+    assert wait["ts"] == pytest.approx(attempt["ts"] + attempt["dur"], abs=1)
+    assert wait["dur"] > 50_000
+
+
+def test_an_arrow_from_a_task_that_waited_for_its_next_attempt() -> None:
+    """It begins within a slice, or viewers would not draw it."""
+    record = made_up(2)
+    first, second = record.tasks
+    first.tries = ((1000.0, 1000.25, "no"),)
+    events = events_of(record)
+    [arrow] = [each for each in events if each["ph"] == "s"]
+    assert any(
+        each["ts"] <= arrow["ts"] <= each["ts"] + each["dur"]
+        for each in events
+        if each["ph"] == "X" and each["tid"] == arrow["tid"]
+    )
 
 
 @settings(max_examples=100)
