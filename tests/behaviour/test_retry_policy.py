@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import threading
@@ -369,6 +370,49 @@ def test_a_thread_that_takes_too_long_goes_on_unheeded(mode):
         result = run_one(runner)
     assert (result["status"], result["attempts"]) == ("Successful", 2)
     assert result["retry_errors"] == ["TimeoutError: Attempt exceeded 1 seconds"]
+
+
+@pytest.mark.parametrize("mode", ["thread", "fallback"])
+def test_what_goes_on_unheeded_may_end_before_the_next_attempt(mode):
+    """Whatever it returns then, the next attempt calls the function again."""
+    calls, again = [], threading.Event()
+
+    def late(argument):
+        calls.append(argument)
+        if len(calls) == 1:
+            again.wait(BOUND)
+        return argument
+
+    def delay(attempts):
+        again.set()
+        return 0.3  # it ends meanwhile
+
+    retry = Retry(1, delay=delay, attempt_timeout=0.5)
+    runner = runner_in(mode, 2, task_retries=retry)
+    runner.add_task(as_in(mode, late), "x", label="a")
+    result = run_one(runner)
+    assert (result["status"], result["result"]) == ("Successful", "x")
+    assert result["retry_errors"] == ["TimeoutError: Attempt exceeded 0.5 seconds"]
+    assert calls == ["x", "x"]
+
+
+@pytest.mark.parametrize("pause", [0, 0.2])
+def test_a_coroutine_that_takes_too_long_is_cancelled(pause):
+    """And it has failed: another one follows, once it has ended or sooner."""
+    calls = []
+
+    async def slow_at_first():
+        calls.append("x")
+        await asyncio.sleep(0 if len(calls) == 3 else BOUND)
+        return "done"
+
+    retry = Retry(2, delay=pause, attempt_timeout=0.3)
+    runner = concurra.TaskRunner(2, progress_stats=False, task_retries=retry)
+    runner.add_task(slow_at_first, label="a")
+    result = run_one(runner)
+    assert (result["status"], result["result"]) == ("Successful", "done")
+    assert result["retry_errors"] == ["TimeoutError: Attempt exceeded 0.3 seconds"] * 2
+    assert calls == ["x"] * 3
 
 
 def test_the_last_attempt_that_takes_too_long():
