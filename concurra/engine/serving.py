@@ -175,7 +175,10 @@ class Serving:
             outcome = begin(job, note)
             if outcome is not None:
                 moment = clock()
-                last = outcome.cause is SUCCESS or _judge(task, outcome)
+                # One whose slot has been stopped meanwhile counts no more.
+                last = outcome.cause is SUCCESS or (
+                    slot.task is task and _judge(task, outcome)
+                )
                 slot.outcome = outcome
                 slot.moment = moment
                 if timed and last and type(job) in CALLS and _is_last_use(task):

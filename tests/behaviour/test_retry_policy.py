@@ -396,6 +396,27 @@ def test_what_goes_on_unheeded_may_end_before_the_next_attempt(mode):
     assert calls == ["x", "x"]
 
 
+@pytest.mark.parametrize("limit", ["attempt", "task"])
+def test_the_rule_is_not_asked_about_what_was_stopped(limit):
+    """A coroutine ends with a cancellation then, which is not the task's own error."""
+    asked, ended = [], threading.Event()
+
+    async def stay():
+        try:
+            await asyncio.sleep(BOUND)
+        finally:
+            ended.set()
+
+    limits = {"attempt_timeout": 0.2, "delay": 0.2} if limit == "attempt" else {}
+    retry = Retry(1, on=lambda error: asked.append(error) or True, **limits)
+    runner = concurra.TaskRunner(2, progress_stats=False, task_retries=retry)
+    own = math.inf if limit == "attempt" else 0.2
+    runner.add_task(task(stay, timeout=own), label="a")
+    runner.add_task(lambda: ended.wait(BOUND) and time.sleep(0.1), label="b")
+    assert "TimeoutError" in runner.run(verify=False)["a"]["error"]
+    assert asked == []
+
+
 @pytest.mark.parametrize("pause", [0, 0.2])
 def test_a_coroutine_that_takes_too_long_is_cancelled(pause):
     """And it has failed: another one follows, once it has ended or sooner."""
