@@ -347,7 +347,13 @@ class Restored(Outcome):
 
     def __init__(self, result: Result) -> None:
         super().__init__(SUCCESS, result["execution_mode"], result["output"])
-        self.result = result
+        self.result: Result = result
+
+    def emptied(self) -> Outcome:
+        """See `Outcome.emptied`; all else that was recorded stays."""
+        if self.value is None:
+            return self
+        return Restored({**self.result, "result": None, "output": None})
 
 
 #: Successes without a value, by the mode.

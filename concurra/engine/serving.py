@@ -176,10 +176,13 @@ class Serving:
             outcome = begin(job, note)
             if outcome is not None:
                 moment = clock()
-                last = outcome.cause is SUCCESS or _judge(task, outcome)
+                # One whose slot has been stopped meanwhile counts no more.
+                last = outcome.cause is SUCCESS or (
+                    slot.task is task and _judge(task, outcome)
+                )
                 slot.outcome = outcome
                 slot.moment = moment
-                if timed and last and type(job) in CALLS:
+                if timed and last and type(job) in CALLS and _is_last_use(task):
                     # Finalizers of its arguments run now, and take no time of a task
                     # that follows. The local goes last: whoever brings in the outcome
                     # meanwhile must not run them, as that is under the lock.
@@ -314,7 +317,8 @@ class Serving:
             task = slot.task
             job = None if task is None else task.job  # not let go under the lock
             timed = self._state.timed and outcome.cause is SUCCESS
-            if task is not None and timed and type(job) in CALLS:
+            last = task is not None and timed and _is_last_use(task)
+            if task is not None and last and type(job) in CALLS:
                 task.job = job = None  # see `_work`
                 slot.free = self._clock()
             following = self._bring_in(slot)
@@ -354,6 +358,15 @@ class Serving:
         if task is not None:
             slot.handed.append(task)
         return False
+
+
+def _is_last_use(task: Task) -> bool:
+    """Whether nobody needs the job of a task once an attempt has come to its end.
+
+    One that exceeded its `attempt_timeout` may go on, and end in the midst of the next.
+    """
+    retry = task.options.retry
+    return retry is None or retry.attempt_timeout is None or not retry.retries
 
 
 def _is_plain(task: Task) -> bool:

@@ -77,8 +77,8 @@ class Values:
         self.closed = False
         #: What has failed, by the indexes of the items.
         self.failures: Dict[int, Failure] = {}
-        #: A note for the user, as in `Outcome`.
-        self.warning: Optional[object] = None
+        self._note: Optional[object] = None  # of the chunk that had one last
+        self._generators = False  # whether some values are, and have not begun
         # Of chunks that came, the seconds and the items: each chunk counts half as much
         # as the next.
         self._seconds = self._many = 0.0
@@ -94,6 +94,13 @@ class Values:
         kept = chunk.again and not (outcome.cause is PART and not outcome.value[1])
         arrival = chunk.indexes, chunk.fresh, items if kept else None, many
         self.arrived.append((arrival, outcome, seconds))
+
+    @property
+    def warning(self) -> Optional[object]:
+        """A note for the user, as in `Outcome`."""
+        if not self._generators:
+            return self._note
+        return f"{self._note}; {GENERATOR_WARNING}" if self._note else GENERATOR_WARNING
 
     @property
     def pace(self) -> float:
@@ -115,12 +122,11 @@ class Values:
             self._seconds = self._seconds / 2 + seconds
             self._many = self._many / 2 + many
             self.largest = max(self.largest, many)
-            if generators:
-                self.warning = self.warning or GENERATOR_WARNING
+            self._generators = self._generators or generators
         else:
             values = [None] * many
             failures = dict.fromkeys(range(many), _failure(outcome, many))
-        self.warning = outcome.warning or self.warning
+        self._note = outcome.warning or self._note
         if fresh:
             self._rows[indexes[0]] = values
         else:

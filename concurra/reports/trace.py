@@ -22,11 +22,12 @@ from .texts import block, line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Final, Iterator, List, Optional, Tuple, Union
+    from typing import Any, Dict, Final, Iterator, List, Optional, Sequence
+    from typing import Tuple, Union
 
     from ..core import TaskRunner
     from .files import Target
-    from .record import RunRecord, TaskRecord
+    from .record import RunRecord, TaskRecord, Try
 
     Event = Dict[str, Any]
 
@@ -40,6 +41,9 @@ _QUEUE: Final = 1001
 #: Characters of a label, and of a text beside it.
 _LABEL: Final = 200
 _TEXT: Final = 4000
+
+#: The name of the time between two attempts.
+_WAITS: Final = "waits for its next attempt"
 
 #: Seconds of waiting that are not worth an event.
 _NOTHING: Final = 0.001
@@ -125,8 +129,9 @@ class _Trace:
         changes: List[Tuple[float, int, int]] = []
         for task in self._run.tasks:
             if task.started is not None:
-                changes.append((task.started, 1, 0))
-                changes.append((self._end(task.ended), -1, 0))
+                for start, end, _ in _tries(task):
+                    changes.append((start, 1, 0))
+                    changes.append((self._end(end), -1, 0))
                 if task.ready is not None:
                     changes.append((task.ready, 0, 1))
                     changes.append((task.started, 0, -1))
@@ -141,13 +146,13 @@ class _Trace:
 
     def _attempts(self, task: TaskRecord) -> Iterator[Event]:
         label = line(task.label, _LABEL)
-        assert task.started is not None
-        tries = task.tries or ((task.started, task.ended, task.error),)
+        tries = _tries(task)
         before: Optional[float] = None
+        waits = tries[-1][1] is not None and tries[-1][1] != task.ended
         for number, (start, end, error) in enumerate(tries, 1):
             if before is not None and start > before:
-                yield self._slice("waits for its next attempt", task, before, start, {})
-            last = number == len(tries)
+                yield self._slice(_WAITS, task, before, start, {})
+            last = number == len(tries) and not waits
             name = label if len(tries) == 1 else f"{label}, attempt {number}"
             args: Event = self._about(task) if last else {"index": task.index}
             args["status"] = task.status if last else "Failed"
@@ -155,6 +160,11 @@ class _Trace:
                 args["error"] = block(error)[:_TEXT]
             before = self._end(end)
             yield self._slice(name, task, start, before, args)
+        if waits and before is not None:  # until it was ended, or still
+            args = {**self._about(task), "status": task.status}
+            if task.error:
+                args["error"] = block(task.error)[:_TEXT]
+            yield self._slice(_WAITS, task, before, self._end(task.ended), args)
 
     def _slice(
         self, name: str, task: TaskRecord, start: float, end: float, args: Event
@@ -218,6 +228,12 @@ class _Trace:
         label, track = line(task.label, _LABEL), self._lanes + 1
         more: Event = {"s": "t", "cat": task.kind, "args": args}
         return self._event("i", label, task.ended, track, **more)
+
+
+def _tries(task: TaskRecord) -> Sequence[Try]:
+    """The attempts of a task that was started."""
+    assert task.started is not None
+    return task.tries or ((task.started, task.ended, task.error),)
 
 
 def _track(task: TaskRecord) -> int:

@@ -22,7 +22,7 @@ from .forks import POSIX, close_unshared, unshared
 from .imports import mend_imports
 from .plain import find, is_plain
 from .surroundings import Surroundings
-from .thread import flush, has_not_begun, perform
+from .thread import flush, perform
 from .transfer import PROTOCOL, Channel, Ended
 
 TYPE_CHECKING = False
@@ -205,8 +205,10 @@ def _do(
             outcome = Outcome.raised(None, error, last=not again)
             return _failed(pipe, outcome, refusal, again)
         if stage == ANSWERING:
-            warning = GENERATOR_WARNING if has_not_begun(value) else None
-            what = not_recorded(error, warning)
+            from .chunk import returned_generator
+
+            lazy = returned_generator(func, value)
+            what = not_recorded(error, GENERATOR_WARNING if lazy else None)
         else:
             what = describe(error)
         return pipe.pack((stage, *what), is_plain(what))

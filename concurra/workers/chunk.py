@@ -12,13 +12,14 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from ..retries import refusal
 from ..wording import describe, stripped
 from .stacks import run_coroutine
+from .thread import has_not_begun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
     #: The values, with None for what has failed; the failures by their indexes; and
-    #: whether a value is a generator.
+    #: whether a value is a generator that has not begun.
     Done = Tuple[List[Any], Dict[int, "Failure"], bool]
 
     #: Is told what was raised for the item of an index.
@@ -102,7 +103,14 @@ def perform_chunk(
         del _items[id(items)]
         if not items:  # nobody is to await them any more
             _close(values)
-    return values, failures, not _GENERATORS.isdisjoint(kinds)
+    lazy = not _GENERATORS.isdisjoint(kinds) and any(map(has_not_begun, values))
+    return values, failures, lazy
+
+
+def returned_generator(func: Any, value: Any) -> bool:
+    """Whether a function, or a call of a chunk, has returned what has not begun."""
+    lazy: bool = value[2] if func is perform_chunk else has_not_begun(value)
+    return lazy
 
 
 def _call(

@@ -28,7 +28,7 @@ from ..retries import refusal
 from ..steps import KILL, TERMINATE
 from ..tasks import COMMAND, Call, FullCall
 from ..threads import daemon
-from ..wording import describe
+from ..wording import GENERATOR_WARNING, describe
 from .thread import ThreadWorker
 
 TYPE_CHECKING = False
@@ -242,7 +242,12 @@ def _call(what: Any, about: Any, args: Tuple[Any, ...]) -> Outcome:
     kwargs = dict(zip(names, args[first:]))
     # The executor may look there for what it knows of the task.
     call = FullCall(func, args[:first], kwargs, copy_context())
-    return ThreadWorker(MODE).begin(call)
+    outcome = ThreadWorker(MODE).begin(call)
+    from .chunk import returned_generator
+
+    if outcome.ok and returned_generator(func, outcome.value):
+        outcome.warning = GENERATOR_WARNING
+    return outcome
 
 
 def _run(command: Command, about: Any, args: Tuple[Any, ...]) -> Outcome:

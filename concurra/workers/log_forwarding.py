@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 from ..threads import report
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 class LogForwarding:
     """Passes records on, in the calling threads, and knows which are at it.
 
-    :param wanted: whether to do so; None for where handlers are not inherited.
+    :param wanted: whether to do so; None for where handlers are not inherited, or are
+        those of a worker, of which a fork has no use.
     """
 
     def __init__(self, wanted: Optional[bool] = None) -> None:
@@ -27,7 +29,7 @@ class LogForwarding:
     def is_wanted(self, context: BaseContext) -> bool:
         """Whether records of processes that are started like that are to come here."""
         if self._wanted is None:
-            return context.get_start_method() != "fork"
+            return context.get_start_method() != "fork" or _is_forwarded()
         return self._wanted
 
     def is_at_it(self) -> bool:
@@ -48,3 +50,9 @@ class LogForwarding:
         finally:
             if not inside:
                 self._threads.discard(me)
+
+
+def _is_forwarded() -> bool:
+    """Whether what this process logs goes to another one."""
+    records = sys.modules.get("concurra.workers.log_records")
+    return records is not None and records.is_installed()

@@ -90,6 +90,11 @@ def install(send: Callable[[Packed], None], levels: Levels) -> None:
     logging.root.handlers = [Forwarder(send)]
 
 
+def is_installed() -> bool:
+    """Whether records are sent from this process."""
+    return any(isinstance(each, Forwarder) for each in logging.root.handlers)
+
+
 class Forwarder(logging.Handler):
     """Sends records to the program."""
 
@@ -117,7 +122,7 @@ def _packed(record: logging.LogRecord) -> Packed:
     found.pop("message", None)
     if record.exc_info and not record.exc_text:
         found["exc_text"] = _formatter.formatException(record.exc_info)
-    task = current.at_work()
+    task = current.current_task() or current.at_work()
     found.setdefault(LABEL, None if task is None else task.label)
     plain = {key: value for key, value in found.items() if type(value) in _PLAIN}
     others = {key: value for key, value in found.items() if key not in plain}

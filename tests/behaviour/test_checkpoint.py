@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -75,6 +76,11 @@ def unpickled():
     if not Fragile.allowed:
         raise RuntimeError("its class has changed")
     return Fragile()
+
+
+def wait_and_return(seconds):
+    time.sleep(seconds)
+    return seconds
 
 
 def runner_with(path, **options):
@@ -793,6 +799,19 @@ def test_progress_and_report(path, log):
     assert "4/4 [100.0%]" in bars[-1]
     table = log.lines(logging.INFO)[-1]
     assert table.count("Successful") == 4
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_report_has_the_duration_of_then(keep, path, log):
+    """Also once the result was handed out and is not kept."""
+    tables = []
+    for _ in range(2):
+        runner = runner_with(path, keep_results=keep)
+        runner.add_task(wait_and_return, 0.03, label="a")
+        assert [label for label, _ in runner.as_completed()] == ["a"]
+        runner.verify()
+        tables.append(log.lines(logging.INFO)[-1])
+    assert tables[0] == tables[1] and "0.0 sec" not in tables[0]
 
 
 # The life of a run --------------------------------------------------------------------

@@ -483,3 +483,28 @@ def test_an_alarm_in_the_midst_of_a_record_spoils_nothing(kept, method):
             list(range(1, result["result"])),
         )
         assert all(text.endswith(" " + "z" * 2000) for text in mine)
+
+
+# A run within a task ------------------------------------------------------------------
+
+
+def run_within(method):
+    """A run of its own, in threads or in processes that are started like that."""
+    runner = concurra.TaskRunner(2, progress_stats=False)
+    if method != "thread":
+        runner = runner_of(method, 2)
+    runner.add_task(say, "alone", label="inner")
+    runner.map(say, ["first", "second"], label="map", chunksize=1)
+    return [each["status"] for each in runner.run(verify=False).values()]
+
+
+@pytest.mark.parametrize("inner", ["thread", *START_METHODS])
+@pytest.mark.parametrize("method", UNFORKED)
+def test_what_a_run_within_a_task_logs(kept, method, inner):
+    """It comes from there, too, with the label of the task that has logged it."""
+    assert run(method, run_within, inner)["result"] == ["Successful"] * 2
+    assert sorted(
+        (each.getMessage(), each.concurra_label) for each in kept.records
+    ) == [
+        *(("alone", "inner"), ("first", "map"), ("second", "map")),
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -98,3 +99,49 @@ def test_in_a_process_the_error_says_it(method, function):
     assert results["it"]["status"] == "Failed"
     assert results["it"]["error"].startswith("TypeError: Could not record task result:")
     assert results["it"]["error"].endswith(f"({NOTE})")
+
+
+def map_of(function, **options):
+    runner = concurra.TaskRunner(2, progress_stats=False, **options)
+    runner.map(function, range(3), label="it", chunksize=1)
+    return runner.run(verify=False)["it"]
+
+
+@pytest.mark.parametrize("function", [begun, closed])
+def test_a_map_notes_only_what_has_not_begun(log, function):
+    """As any task does."""
+    assert map_of(function)["warning"] is None
+    assert not log.lines(logging.WARNING)
+
+
+def test_a_map_in_the_thread_fallback_notes_both(log):
+    """In whatever order its chunks end."""
+    result = map_of(
+        lambda item: numbers(item),
+        use_multiprocessing=True,
+        fallback_to_thread_on_pickle_error=True,
+    )
+    assert result["status"] == "Successful"
+    assert result["warning"] == f"{FALLBACK}; {NOTE}"
+    assert log.lines(logging.WARNING) == [
+        "Task 'it' was not picklable; ran in thread fallback",
+        f"Task 'it' {NOTE}",
+    ]
+
+
+@pytest.mark.parametrize("method", START_METHODS)
+@pytest.mark.parametrize("function", [numbers, later])
+def test_a_map_in_processes_says_it_in_the_error(method, function):
+    """It is told as for any other task, and how many items are concerned."""
+    result = map_of(function, use_multiprocessing=True, mp_context=method)
+    assert result["status"] == "Failed"
+    assert result["error"].startswith("MapError: 3 of 3 items failed")
+    assert result["error"].endswith(f"({NOTE})")
+
+
+def test_a_map_in_an_executor_says_it_in_the_error():
+    """What cannot be sent there fails with the same words."""
+    with ThreadPoolExecutor(1) as pool:
+        result = map_of(numbers, executor=pool)
+    assert result["status"] == "Failed"
+    assert result["error"].endswith(f"({NOTE})")

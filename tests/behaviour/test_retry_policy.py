@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import threading
@@ -369,6 +370,70 @@ def test_a_thread_that_takes_too_long_goes_on_unheeded(mode):
         result = run_one(runner)
     assert (result["status"], result["attempts"]) == ("Successful", 2)
     assert result["retry_errors"] == ["TimeoutError: Attempt exceeded 1 seconds"]
+
+
+@pytest.mark.parametrize("mode", ["thread", "fallback"])
+def test_what_goes_on_unheeded_may_end_before_the_next_attempt(mode):
+    """Whatever it returns then, the next attempt calls the function again."""
+    calls, again = [], threading.Event()
+
+    def late(argument):
+        calls.append(argument)
+        if len(calls) == 1:
+            again.wait(BOUND)
+        return argument
+
+    def delay(attempts):
+        again.set()
+        return 0.3  # it ends meanwhile
+
+    retry = Retry(1, delay=delay, attempt_timeout=0.5)
+    runner = runner_in(mode, 2, task_retries=retry)
+    runner.add_task(as_in(mode, late), "x", label="a")
+    result = run_one(runner)
+    assert (result["status"], result["result"]) == ("Successful", "x")
+    assert result["retry_errors"] == ["TimeoutError: Attempt exceeded 0.5 seconds"]
+    assert calls == ["x", "x"]
+
+
+@pytest.mark.parametrize("limit", ["attempt", "task"])
+def test_the_rule_is_not_asked_about_what_was_stopped(limit):
+    """A coroutine ends with a cancellation then, which is not the task's own error."""
+    asked, ended = [], threading.Event()
+
+    async def stay():
+        try:
+            await asyncio.sleep(BOUND)
+        finally:
+            ended.set()
+
+    limits = {"attempt_timeout": 0.2, "delay": 0.2} if limit == "attempt" else {}
+    retry = Retry(1, on=lambda error: asked.append(error) or True, **limits)
+    runner = concurra.TaskRunner(2, progress_stats=False, task_retries=retry)
+    own = math.inf if limit == "attempt" else 0.2
+    runner.add_task(task(stay, timeout=own), label="a")
+    runner.add_task(lambda: ended.wait(BOUND) and time.sleep(0.1), label="b")
+    assert "TimeoutError" in runner.run(verify=False)["a"]["error"]
+    assert asked == []
+
+
+@pytest.mark.parametrize("pause", [0, 0.2])
+def test_a_coroutine_that_takes_too_long_is_cancelled(pause):
+    """And it has failed: another one follows, once it has ended or sooner."""
+    calls = []
+
+    async def slow_at_first():
+        calls.append("x")
+        await asyncio.sleep(0 if len(calls) == 3 else BOUND)
+        return "done"
+
+    retry = Retry(2, delay=pause, attempt_timeout=0.3)
+    runner = concurra.TaskRunner(2, progress_stats=False, task_retries=retry)
+    runner.add_task(slow_at_first, label="a")
+    result = run_one(runner)
+    assert (result["status"], result["result"]) == ("Successful", "done")
+    assert result["retry_errors"] == ["TimeoutError: Attempt exceeded 0.3 seconds"] * 2
+    assert calls == ["x"] * 3
 
 
 def test_the_last_attempt_that_takes_too_long():

@@ -20,7 +20,15 @@ import concurra
 from concurra.reports import RunRecord, TaskRecord, record, write_html
 from concurra.reports.page import render
 from concurra.reports.page.data import run_data
-from tests.reports.support import HOSTILE, hostile_records, made_up, ran, timed, varied
+from tests.reports.support import (
+    HOSTILE,
+    boom,
+    hostile_records,
+    made_up,
+    ran,
+    timed,
+    varied,
+)
 
 #: All elements that the template has, and no other.
 ELEMENTS = set(
@@ -274,6 +282,18 @@ def test_during_the_run() -> None:
     assert first["status"] == "Running" and "end" not in first
     assert second["status"] == "Waiting" and "start" not in second
     assert "Seen" in shown.text and "Ended" not in shown.text
+
+
+def test_what_ended_before_its_next_attempt() -> None:
+    """It was at work for its one attempt, and not until its end."""
+    runner = concurra.TaskRunner(1, progress_stats=False, timeout=0.1)
+    runner.add_function(boom, key="a", task_retries=concurra.Retry(5, delay=60))
+    runner.add_task(abs, -1, label="b")
+    runner.run(verify=False)
+    waited, plain = page(runner).data["tasks"]
+    [[start, end]] = waited["tries"]
+    assert waited["start"] == start <= end < waited["end"]
+    assert "tries" not in plain
 
 
 def test_an_aborted_run() -> None:

@@ -317,6 +317,22 @@ def test_what_was_let_go_of() -> None:
     assert (b.status, b.error) == ("Failed", "Boom: it is broken")
 
 
+def test_what_was_restored_and_let_go_of(tmp_path: Any) -> None:
+    """Without its value, it is still what an earlier run has done."""
+    for _ in range(2):
+        options = {"checkpoint": tmp_path / "run.sqlite", "keep_results": False}
+        runner = concurra.TaskRunner(progress_stats=False, **options)
+        runner.add_function(Flaky(1), key="a", task_retries=1)
+        runner.add_command(["echo", "out"], label="b")
+        assert len(list(runner.as_completed())) == 2
+    a, b = reports.record(runner).tasks
+    assert a.restored and (a.status, a.result) == ("Successful", None)
+    assert (a.attempts, a.lane, a.started, a.tries) == (0, None, None, ())
+    assert a.retry_errors == ("Boom: 0 more",)
+    assert b.restored and (b.mode, b.result, b.stdout) == ("subprocess", None, None)
+    assert (a.warning or "").startswith("Restored from checkpoint")
+
+
 def test_texts_can_be_encoded() -> None:
     """Whatever labels, names and errors have in them; nothing else is changed."""
     runner = concurra.TaskRunner(progress_stats=False, name=HOSTILE)

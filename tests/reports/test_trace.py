@@ -133,6 +133,19 @@ def test_the_time_in_the_queue_is_shown() -> None:
     assert counters["waiting"] == [(0, 1), (1e6, 0), (2e6, 0)]
 
 
+def test_a_task_that_waits_for_its_next_attempt_is_not_at_work() -> None:
+    """The counter is of attempts, not of tasks that have begun."""
+    record = made_up(1)
+    [task] = record.tasks
+    task.tries = ((1000.0, 1000.25, "no"), (1000.75, 1001.0, None))
+    running = [
+        (each["ts"], each["args"]["tasks"])
+        for each in events_of(record)
+        if each["ph"] == "C" and each["name"] == "running"
+    ]
+    assert running == [(0, 1), (0.25e6, 0), (0.75e6, 1), (1e6, 0)]
+
+
 def test_what_was_not_run_is_a_mark() -> None:
     """On a track of its own, when that was decided."""
     marks = [each for each in events_of(ran()) if each["ph"] == "i"]
@@ -184,8 +197,26 @@ def test_a_task_between_two_attempts() -> None:
     runner = concurra.TaskRunner(1, progress_stats=False, timeout=0.1)
     runner.add_function(Flaky(9), key="a", task_retries=concurra.Retry(5, delay=60))
     runner.run(verify=False)
-    [found] = [each for each in events_of(runner) if each["ph"] == "X"]
-    assert found["name"] == "a"
+    attempt, wait = [each for each in events_of(runner) if each["ph"] == "X"]
+    assert (attempt["name"], attempt["args"]["status"]) == ("a", "Failed")
+    assert wait["name"] == "waits for its next attempt"
+    assert (wait["args"]["status"], wait["args"]["cause"]) == ("Terminated", "timeout")
+    assert wait["ts"] == pytest.approx(attempt["ts"] + attempt["dur"], abs=1)
+    assert wait["dur"] > 50_000
+
+
+def test_an_arrow_from_a_task_that_waited_for_its_next_attempt() -> None:
+    """It begins within a slice, or viewers would not draw it."""
+    record = made_up(2)
+    first, second = record.tasks
+    first.tries = ((1000.0, 1000.25, "no"),)
+    events = events_of(record)
+    [arrow] = [each for each in events if each["ph"] == "s"]
+    assert any(
+        each["ts"] <= arrow["ts"] <= each["ts"] + each["dur"]
+        for each in events
+        if each["ph"] == "X" and each["tid"] == arrow["tid"]
+    )
 
 
 @settings(max_examples=100)

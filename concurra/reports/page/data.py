@@ -79,9 +79,10 @@ class _Data:
             repr=task.result_is_repr or None,
             restored=task.restored or None,
         )
-        if len(task.tries) > 1:
+        tries = task.tries
+        if tries and (len(tries) > 1 or tries[-1][1] != task.ended):
             found["tries"] = [
-                [self.time(start), self.time(end)] for start, end, _ in task.tries
+                [self.time(start), self.time(end)] for start, end, _ in tries
             ]
         return {key: each for key, each in found.items() if each not in (None, [])}
 

@@ -180,7 +180,7 @@ const timeline = {
     const y = this.y(task.lane) + gap / 2, height = pitch - gap;
     const spans = task.tries ?? [[task.start, task.stop]];
     const last = spans.length - 1;
-    if (last) {
+    if (task.tries) {
       context.fillStyle = colours.edge;
       const x = this.x(task.start);
       context.fillRect(x, y + height / 2 - 0.75, this.x(task.stop) - x, 1.5);
