@@ -369,7 +369,8 @@ class ProcessWorker:
                     self._is_aside(message)
                 if self._receiver is not None:
                     self._receiver.end("was stopped" if self._group.stopped else "")
-        self._group.reap(self._process.join)
+        served = self._method == "forkserver"
+        self._group.reap(self._exit.reaper(self._process, served))
         self._group.tell_survivors(self._remark)
         close_unshared(self._pipe, self._dump)
         self._exit.close()  # not before: a stop looks there
