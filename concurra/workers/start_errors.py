@@ -12,9 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, Optional
 
-#: What `multiprocessing` says of a `__main__`, and `socket` of a path.
+#: What `multiprocessing` says of a `__main__`, `socket` and `tempfile` of a path.
 NO_SPEC: Final = "module '__main__' has no attribute '__spec__'"
-TOO_LONG: Final = "AF_UNIX path too long"
+NO_PLACE: Final = ("AF_UNIX path too long", "No usable temporary directory")
 
 
 def unavailable(error: BaseException) -> Outcome:
@@ -32,8 +32,8 @@ def _why(error: BaseException) -> Optional[str]:
         return "up to Python 3.12, pdb takes that away: fork, or use threads"
     if not isinstance(error, OSError):
         return None
-    if error.args == (TOO_LONG,):
-        return "that of the directory for temporary files: see TMPDIR"
+    if any(isinstance(each, str) and each.startswith(NO_PLACE) for each in error.args):
+        return "where a fork server has its socket: see TMPDIR"
     if error.errno == errno.ENOENT and error.filename is None and _is_nowhere():
         return "the working directory has been deleted"
     return SCARCE.get(error.errno or 0)

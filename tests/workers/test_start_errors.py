@@ -12,7 +12,7 @@ from tests.helpers import HAS_PROC, START_METHODS, run_script
 UNFORKED = [method for method in START_METHODS if method != "fork"]
 
 PROGRAM = """
-import multiprocessing, os, sys
+import multiprocessing, os, sys, tempfile
 import concurra
 
 def lose_nothing():
@@ -25,6 +25,9 @@ def lose_directory():
 
 def lose_python():
     multiprocessing.set_executable("/nowhere/python")
+
+def lose_temporary():
+    tempfile._candidate_tempdir_list = lambda: ["/nowhere"]
 
 def lose_spec():
     del sys.modules["__main__"].__spec__
@@ -83,5 +86,15 @@ def test_the_directory_for_temporary_files_has_a_long_path(tmp_path: Path) -> No
     error = said("forkserver", "lose_nothing", TMPDIR=str(folder))
     assert error == (
         "OSError: AF_UNIX path too long "
-        "(that of the directory for temporary files: see TMPDIR)"
+        "(where a fork server has its socket: see TMPDIR)"
     )
+
+
+@pytest.mark.skipif("forkserver" not in START_METHODS, reason="needs a fork server")
+def test_there_is_no_directory_for_temporary_files() -> None:
+    """As where all file systems are read-only."""
+    error = said("forkserver", "lose_temporary")
+    assert error.startswith(
+        "FileNotFoundError: [Errno 2] No usable temporary directory"
+    )
+    assert error.endswith(" (where a fork server has its socket: see TMPDIR)")
