@@ -103,9 +103,9 @@ class CheckpointFile:
         elif not os.path.isdir(folder):
             text = f"there is no directory {folder!r}"
         elif os.path.exists(self._absolute) and not _writable(self._absolute):
-            text = "the file cannot be read and written (permission denied)"
+            text = f"the file cannot be read and written ({_reason(folder)})"
         elif not _writable(folder):  # SQLite keeps further files beside it
-            text = f"directory {folder!r} cannot be written (permission denied)"
+            text = f"directory {folder!r} cannot be written ({_reason(folder)})"
         return CheckpointError(f"Checkpoint {path!r} cannot be used: {text}")
 
     def _look(self) -> Optional[Tuple[int, int]]:
@@ -183,3 +183,10 @@ def _writable(path: str) -> bool:
     """Whether this user, as whom files are opened, may read and write there."""
     effective = os.access in os.supports_effective_ids
     return os.access(path, os.R_OK | os.W_OK, effective_ids=effective)
+
+
+def _reason(folder: str) -> str:
+    """Why nothing can be written there."""
+    if hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return "its file system is read-only"
+    return "permission denied"

@@ -214,13 +214,12 @@ def _text(where: str, value: Any, expected: str = "a string or a path") -> str:
     if not isinstance(text, str):
         raise _wrong(TypeError, where, expected, value)
     try:
-        passable = b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        passable = False
-    if not passable:
+        if b"\0" not in os.fsencode(text):
+            return text
         expected = "text that can be passed to a program, without NUL"
-        raise _wrong(ValueError, where, expected, value)
-    return text
+    except UnicodeEncodeError as error:
+        expected = f"text that can be encoded ({error.encoding})"
+    raise _wrong(ValueError, where, expected, value)
 
 
 def _brief(value: Any) -> str:

@@ -97,7 +97,7 @@ class Scheduler(Serving):
 
     @property
     def failure(self) -> Optional[BaseException]:
-        """What a decision or `Workers.prepare` raised; all tasks are terminated."""
+        """What has cut the run short, such as a decision that raised."""
         return self._decisions.failure
 
     def start(self) -> None:
@@ -314,8 +314,8 @@ class Scheduler(Serving):
         try:
             if not self._closed:
                 self._timer.ring(self._look)
-        except Exception:
-            self._end_without_timer()
+        except Exception as error:
+            self._end_without_timer(error)
 
     def _look(self) -> Optional[float]:
         """Do what is due now; the seconds until there is more, None at the end."""
@@ -329,8 +329,8 @@ class Scheduler(Serving):
             self._perform()
             if self._events.waiting:
                 self._start(self._tell)
-        except BaseException:
-            self._end_without_timer()
+        except BaseException as error:
+            self._end_without_timer(error)
             raise
         return None if self._closed else self._state.next_moment - self._clock()
 
@@ -340,8 +340,9 @@ class Scheduler(Serving):
         self._decisions.make(self._state.stop, self._clock(), self._forcing)
         self._perform()
 
-    def _end_without_timer(self) -> None:
-        """There can be no more threads: end everything at once, without any grace."""
+    def _end_without_timer(self, error: BaseException) -> None:
+        """No more threads: end all without grace; a failure unless it was asked for."""
+        self._decisions.failure = self.failure if self._stopping() else error
         self._halting = False
         self._decisions.make(self._state.stop, self._clock(), steps.KILL)
         self._perform()

@@ -10,12 +10,19 @@ from .command_start import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional, Tuple
+    from typing import Final, Optional, Tuple
 
     from ..tasks import Command
 
 #: The longest argument or variable on Linux, in bytes, its end included.
 LONGEST = 32 * 4096
+
+#: What there is too much of, by the number of the error.
+SCARCE: Final = {
+    errno.EMFILE: "this program has too many files open: see `ulimit -n`",
+    errno.ENFILE: "this program has too many files open: see `ulimit -n`",
+    errno.EAGAIN: "there are too many processes: see `ulimit -u`",
+}
 
 #: Bytes that are read of a file to see what it is.
 HEAD = 256
@@ -40,10 +47,8 @@ def _why(error: OSError, command: Command) -> str:
         return "the file for what it prints cannot be opened"
     if number == errno.E2BIG:
         return _too_long(command)
-    if number in (errno.EMFILE, errno.ENFILE):
-        return "this program has too many files open: see `ulimit -n`"
-    if number == errno.EAGAIN:
-        return "there are too many processes: see `ulimit -u`"
+    if number in SCARCE:
+        return SCARCE[number]
     if number == errno.EBADF and command.pass_fds:
         return "a descriptor of pass_fds is not open"
     if number == errno.ETXTBSY:

@@ -21,13 +21,14 @@ from __future__ import annotations
 import threading
 from functools import partial
 
-from ..outcomes import LOST, UNAVAILABLE, Outcome
+from ..outcomes import LOST, Outcome
 from ..steps import KILL
 from ..threads import report
 from ..wording import describe
 from .pieces import CHUNK
 from .plain import Names
 from .process import ProcessWorker
+from .start_errors import unavailable
 from .transfer import INCOMPLETE, Ended
 
 TYPE_CHECKING = False
@@ -189,7 +190,7 @@ class DispatchedWorker(ProcessWorker):
                 self._watched = True
             except Exception as error:
                 self.retire()
-                return Outcome.raised(None, error, UNAVAILABLE)
+                return unavailable(error)
         job = _Job(message, done, self._place is not None)
         try:
             self.sent = True

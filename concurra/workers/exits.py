@@ -12,12 +12,16 @@ from .groups import await_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Optional, Tuple
+    from multiprocessing.process import BaseProcess
+    from typing import Any, Callable, List, Optional, Tuple
 
     from .transfer import Channel
 
 #: Seconds for which the operating system can be asked to wait.
 LONG = 1e6
+
+#: Seconds that a fork server has to tell the exit code of a process that has ended.
+TELLING = 0.5
 
 
 class Exit:
@@ -86,6 +90,17 @@ class Exit:
             self.wait(None)
         else:
             await_end(self._pid)
+
+    def reaper(self, process: BaseProcess, served: bool) -> Callable[[], object]:
+        """What reaps the process, which has ended; see ``reap`` of `ProcessGroup.reap`.
+
+        :param served: whether it comes from a fork server, which alone can reap it, and
+            tells its code. One that is suspended does neither.
+        """
+        if not served or self.pidfd is None:
+            return process.join
+        connection.wait([process.sentinel], TELLING)
+        return lambda: process.exitcode is not None
 
     def is_reaped(self) -> bool:
         """Whether its id may be another's by now, as far as that can be known."""

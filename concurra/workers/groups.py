@@ -128,14 +128,14 @@ class ProcessGroup:
         long as the run does.
 
         :param reap: does not wait, as the leader has ended: a stop would wait for it.
+            Returns False if that is left to another process.
         :param probe: see `sessions.is_used`.
         """
         with self._lock:
             if not (leftovers or self.stopped):
                 self._signal(_SIGKILL, leader=False)
                 self._forced.set()
-            reap()
-            self._reaped = True
+            self._reaped = reap() is not False
         if self.stopped or not leftovers:
             self._outlast()
         with self._lock:

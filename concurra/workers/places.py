@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 NO_PYTHON: Final = "(It was in a function without Python code, which has no stack.)\n"
 UNSEEN: Final = (
-    "(Where it was is not known: without the interpreter's lock no thread can look at "
-    "another.)\n"
+    "(Where it was is not known: no thread can look at another without the "
+    "interpreter's lock, or where an audit hook refuses it.)\n"
 )
 STARTING: Final = "(It had not begun: its process was still starting.)\n"
 INITIALIZING: Final = "(It had not begun: the initializer was at work.)\n"

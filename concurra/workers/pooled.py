@@ -12,6 +12,7 @@ import threading
 from ..outcomes import LOST, NOTHING, UNAVAILABLE, UNPICKLABLE, AtHand, Outcome
 from ..steps import KILL, TERMINATE
 from ..tasks import CALL
+from .start_errors import unavailable
 from .starts import Hopeless
 
 TYPE_CHECKING = False
@@ -165,7 +166,7 @@ class PooledWorker:
             except Hopeless as error:
                 return Outcome(LOST, None, None, str(error))
             except BaseException as error:  # no process can be started, or no thread
-                return Outcome.raised(None, error, UNAVAILABLE)
+                return unavailable(error)
         self._job = job if self._pool.fallback else None
         outcome = self._use(backend, job)
         if outcome is not None and backend.spent:

@@ -102,8 +102,8 @@ class ProcessWorker:
         self._ends_by = 0.0
         self._left = max_tasks  # jobs, the one at hand included
         self._grace = grace
-        method = context.get_start_method()
-        self._forked, self._served = method == "fork", method == "forkserver"
+        self._method = context.get_start_method()
+        self._forked = self._method == "fork"
         self._ready = False
         # Whether an answer is being received, or has been; until the next job.
         self._arriving = False
@@ -163,7 +163,7 @@ class ProcessWorker:
         child: Optional[Exit] = None
         try:
             fork = forking(theirs, self._dump)
-            with fork if self._forked else spawning(self._served):
+            with fork if self._forked else spawning(self._method == "forkserver"):
                 rehearse_start()
                 with explained(context, self._starts):
                     self._process.start()
@@ -344,11 +344,10 @@ class ProcessWorker:
             self._group.stop(KILL)
         code = self._reap()
         if stays or code == CUT_OFF:
-            how = "was ended because it had closed its connection"
-            return Outcome.lost(mode, how)
+            return Outcome.lost(mode, "was ended because it had closed its connection")
         when = "during the task" if began else "before the task"
         if not self._ready:
-            when = "before it was ready" + ("" if self._forked else f" ({doubt()})")
+            when = f"before it was ready{doubt(self._method, code)}"
         outcome = Outcome.lost(mode, f"{ending(code)} {when}")
         if not self._ready:
             self._starts.failed(str(outcome.error), code)
@@ -370,7 +369,8 @@ class ProcessWorker:
                     self._is_aside(message)
                 if self._receiver is not None:
                     self._receiver.end("was stopped" if self._group.stopped else "")
-        self._group.reap(self._process.join)
+        served = self._method == "forkserver"
+        self._group.reap(self._exit.reaper(self._process, served))
         self._group.tell_survivors(self._remark)
         close_unshared(self._pipe, self._dump)
         self._exit.close()  # not before: a stop looks there

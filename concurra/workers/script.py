@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 #: Seconds that a fork server has to end once it has closed its pipe.
 DYING = 0.1
 
+#: The exit code of a process that was to execute a program, and could not.
+NO_PROGRAM = 255
+
 ADVICE = "put the function into a module"
 GUARD = "`if __name__ == '__main__':`"
 
@@ -44,9 +47,20 @@ def obstacle() -> Optional[str]:
     return None
 
 
-def doubt() -> str:
-    """What is most likely wrong if a process cannot even begin."""
-    return obstacle() or f"does the script start its runner under {GUARD}?"
+def doubt(method: str, code: Optional[int]) -> str:
+    """What is most likely wrong if a process cannot even begin; "" if it was forked.
+
+    :param method: how it was started.
+    :param code: its exit code, if that is known.
+    """
+    if method == "fork":
+        return ""
+    if method == "spawn" and code == NO_PROGRAM:
+        from multiprocessing.spawn import get_executable
+
+        return f" (could {os.fsdecode(get_executable() or '')!r} be executed?)"
+    why = obstacle() or f"does the script start its runner under {GUARD}?"
+    return f" ({why})"
 
 
 @contextmanager
@@ -60,26 +74,32 @@ def explained(context: BaseContext, starts: Starts) -> Iterator[None]:
     except (EOFError, ConnectionError) as error:
         if context.get_start_method() != "forkserver":
             raise
-        ended = f"The server that starts worker processes has ended ({doubt()})"
-        starts.server_failed(f"RuntimeError: {ended}", *_server())
+        pid, killed, code = _server()
+        why = doubt("spawn", code)  # which is how a server is started
+        ended = f"The server that starts worker processes has ended{why}"
+        starts.server_failed(f"RuntimeError: {ended}", pid, killed)
         raise RuntimeError(ended) from error
 
 
-def _server() -> Tuple[Optional[int], bool]:
-    """The id of the fork server that has ended, and whether it is known to be killed.
+def _server() -> Tuple[Optional[int], bool, Optional[int]]:
+    """The id of the fork server that has ended, and how it did.
 
+    That is whether it is known to be killed, and its exit code, if that is known.
     Another thread may have found that out, and started the next one.
     """
     from multiprocessing import forkserver
 
     pid = getattr(forkserver._forkserver, "_forkserver_pid", None)
     if pid is None:
-        return None, False
+        return None, False, None
     until = monotonic() + DYING
     while not has_ended(pid) and monotonic() < until:
         time.sleep(0.001)
     end = await_end(pid) if has_ended(pid) else None
-    return pid, end is not None and end.si_code != os.CLD_EXITED
+    if end is None:
+        return pid, False, None
+    killed = end.si_code != os.CLD_EXITED
+    return pid, killed, None if killed else end.si_status
 
 
 def unknown(error: str) -> Optional[str]:

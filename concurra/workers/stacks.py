@@ -75,7 +75,9 @@ class Stack:
         if self._found is not None or not _can_look():
             return
         with _frames_hold_still():
-            frames = sys._current_frames()
+            frames = _frames_of_all()
+            if frames is None:
+                return
             try:
                 self._find(frames)
                 while _expected:
@@ -93,7 +95,7 @@ class Stack:
             return
         found = []
         with _frames_hold_still():
-            frames = self._frames(sys._current_frames())
+            frames = self._frames(_frames_of_all() or {})
             for each in frames:
                 if each.f_code is run_coroutine.__code__:
                     found.append(each.f_locals.get("awaited"))
@@ -162,6 +164,14 @@ def _can_look() -> bool:
     """
     enabled = getattr(sys, "_is_gil_enabled", None)
     return enabled is None or bool(enabled())
+
+
+def _frames_of_all() -> Optional[Dict[int, FrameType]]:
+    """The frame of each thread, or None if an audit hook refuses that."""
+    try:
+        return sys._current_frames()
+    except Exception:
+        return None
 
 
 def _frames_hold_still() -> collection_paused:

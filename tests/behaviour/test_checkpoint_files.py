@@ -270,6 +270,9 @@ run("other.sqlite" if sys.argv[1] == "new" else path)
 if sys.argv[1] != "new":
     os.chmod(path, 0o444 if sys.argv[1] == "file" else 0o666)
 os.chmod("kept", 0o777 if sys.argv[1] == "file" else 0o555)
+if sys.argv[2] == "system":  # as one that is mounted so
+    from types import SimpleNamespace
+    os.statvfs = lambda path: SimpleNamespace(f_flag=os.ST_RDONLY)
 if os.geteuid() == 0:
     os.seteuid(65534)
 try:
@@ -282,14 +285,18 @@ os.chmod("kept", 0o777)
 
 
 @pytest.mark.parametrize("what", ["file", "folder", "new"])
-def test_a_file_that_cannot_be_written(what):
+@pytest.mark.parametrize(
+    "who, why",
+    [("user", "permission denied"), ("system", "its file system is read-only")],
+)
+def test_a_file_that_cannot_be_written(what, who, why):
     """It is refused before anything has begun, and the error says what is wrong."""
-    done = run_script(READ_ONLY, what, env=SAME_LIBRARY, check=True)
+    done = run_script(READ_ONLY, what, who, env=SAME_LIBRARY, check=True)
     reason = "the file cannot be read and written"
     if what != "file":
         reason = f"directory {os.path.join('HERE', 'kept')!r} cannot be written"
     path = os.path.join("kept", "run.sqlite")
-    expected = f"Checkpoint {path!r} cannot be used: {reason} (permission denied)"
+    expected = f"Checkpoint {path!r} cannot be used: {reason} ({why})"
     assert done.stdout.splitlines()[-1] == expected
     assert done.stdout.count("has run") == 1
 

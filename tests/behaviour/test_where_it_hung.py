@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -25,7 +26,7 @@ from concurra.workers.thread import ThreadWorker
 from tests.helpers import HAS_PROC, START_METHODS, wait_until
 
 from .modes import runner_in
-from .support import BOUND, read, statuses, write
+from .support import BOUND, SAME_LIBRARY, read, statuses, write
 
 MODES = ["thread", *START_METHODS]
 HEAD = "Stack (most recent call last):\n"
@@ -307,6 +308,39 @@ def test_threads_are_not_looked_at_without_the_lock(tmp_path, monkeypatch):
     runner = runner_in("thread", 1)
     runner.add_task(hang, ready, label="a")
     assert end_when_ready(runner, ready)["a"]["trace"] == UNSEEN
+
+
+AUDITED = """
+import sys, time
+import concurra
+
+def refuse(event, arguments):
+    if event == "sys._current_frames":
+        raise PermissionError("not here")
+
+async def forever():
+    time.sleep(60)
+
+sys.addaudithook(refuse)
+runner = concurra.TaskRunner(timeout=0.1, progress_stats=False)
+runner.add_task(time.sleep, 60)
+runner.add_task(forever)
+for result in runner.run(verify=False).values():
+    print(result["error"], result["trace"], sep="|", end="")
+"""
+
+
+def test_an_audit_hook_that_refuses_the_look_changes_nothing_else():
+    """Its error came out of `run`."""
+    done = subprocess.run(
+        [sys.executable, "-c", AUDITED],
+        env={**os.environ, **SAME_LIBRARY},
+        capture_output=True,
+        text=True,
+        timeout=BOUND,
+    )
+    expected = f"TimeoutError: Task exceeded timeout of 0.1 seconds|{UNSEEN}"
+    assert (done.stdout, done.returncode) == (2 * expected, 0), done.stderr
 
 
 class Big:

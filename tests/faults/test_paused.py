@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour.support import SAME_LIBRARY
-from tests.helpers import START_METHODS, start_script, wait_until
+from tests.helpers import START_METHODS, run_script, start_script, wait_until
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs SIGSTOP")
 
@@ -71,3 +71,49 @@ def test_what_ended_in_time_counts(mode: str, size: int, tmp_path: Path) -> None
         assert script.wait(BOUND) == 0
         assert took < timeout / 2, "the machine is too slow for this to say anything"
         assert script.stdout().startswith("Successful None"), str(script)
+
+
+SERVER = """
+    import os
+    import signal
+    import subprocess
+    import sys
+    import time
+    from multiprocessing import forkserver
+    import concurra
+
+    STUBBORN = "trap '' TERM; echo ready; sleep 600"
+
+    def work(how):
+        if how != "ends":
+            child = subprocess.Popen(["sh", "-c", STUBBORN], stdout=subprocess.PIPE)
+            child.stdout.readline()
+        os.kill(os.getppid(), signal.SIGSTOP)
+        time.sleep(0 if how == "ends" else 600)
+
+    if __name__ == "__main__":
+        how = sys.argv[1]
+        runner = concurra.TaskRunner(
+            1,
+            timeout=1 if how == "times out" else None,
+            terminate_timeout=0.1,
+            use_multiprocessing=True,
+            mp_context="forkserver",
+            progress_stats=False,
+        )
+        runner.add_task(work, how, label="it")
+        print(runner.run(verify=False)["it"]["status"])
+        os.kill(forkserver._forkserver._forkserver_pid, signal.SIGCONT)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="its end is not seen")
+@pytest.mark.skipif("forkserver" not in START_METHODS, reason="needs a fork server")
+@pytest.mark.parametrize(
+    "how, status", [("ends", "Successful"), ("times out", "Terminated")]
+)
+def test_the_fork_server_is_paused(how: str, status: str) -> None:
+    """It cannot tell how its processes have ended, which the run does without."""
+    done = run_script(SERVER, how, env=SAME_LIBRARY, check=True)
+    assert done.stdout == f"{status}\n"
+    assert done.stderr == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import signal
+import sys
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from concurra.adders import command_checks as checks
 
 SECRET = "s3cret"
+CODES = sys.getfilesystemencoding()
 
 CHOSEN: dict[str, Any] = {
     "stop_signal": None,
@@ -89,6 +91,12 @@ def test_what_subprocess_takes_as_an_argument() -> None:
             ValueError,
             "command[2] must be text that can be passed to a program, without NUL, "
             "not 'a\\x00b'",
+        ),
+        (
+            ["ls", SECRET, "a\ud800b"],
+            ValueError,
+            f"command[2] must be text that can be encoded ({CODES}), "
+            "not 'a\\ud800b'",
         ),
     ],
 )

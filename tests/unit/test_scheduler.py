@@ -1546,6 +1546,18 @@ def test_a_run_with_timeouts_does_not_hang_for_want_of_threads(
     run.end()
 
 
+def test_a_run_that_finds_no_thread_for_its_timer_says_so(
+    schedule: Scheduling, scarce: Callable[..., None]
+) -> None:
+    """Its timeouts could not be kept, so it ends, which must not look like an abort."""
+    run = schedule(play("a", well()), timeout=1e9)
+    scarce(1)
+    run.start()
+    run.end()
+    assert run.statuses() == {"a": TERMINATED}
+    assert "can't start new thread" in str(run.scheduler.failure)
+
+
 def test_a_stop_needs_no_thread(
     schedule: Scheduling, scarce: Callable[..., None]
 ) -> None:
@@ -1558,6 +1570,7 @@ def test_a_stop_needs_no_thread(
     run.end()
     assert worker.stops == [True]
     assert run.statuses() == {"busy": TERMINATED, "next": TERMINATED}
+    assert run.scheduler.failure is None, "it was asked for"
 
 
 def test_a_worker_that_breaks_its_promise_costs_a_slot(

@@ -484,7 +484,10 @@ def test_when_no_process_can_be_started(
             patched.setattr("concurra.workers.process.connect", refuse)
             outcome = run(pooled, call(add, 1))
         assert (outcome.status, outcome.mode) == (FAILED, None)
-        assert outcome.error and outcome.error.endswith("no more files")
+        assert outcome.error == (
+            "OSError: [Errno 24] no more files "
+            "(this program has too many files open: see `ulimit -n`)"
+        )
         assert outcome.cause is UNAVAILABLE
         assert run(pooled, call(add, 1, 2)).value == 3
     finally:
