@@ -344,8 +344,12 @@ def _options(spec: Spec) -> dict[str, Any]:
         options["timeout"] = spec.timeout
     if spec.on is not None:
         assert spec.retries is not None
-        on, delay = ERRORS[spec.on], spec.delay
-        options["task_retries"] = concurra.Retry(spec.retries, on=on, delay=delay)
+        options["task_retries"] = concurra.Retry(
+            spec.retries,
+            on=ERRORS[spec.on],
+            delay=spec.delay,
+            attempt_timeout=spec.attempt_timeout,
+        )
     return options
 
 

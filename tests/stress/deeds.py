@@ -80,7 +80,10 @@ def perform(
             raise AssertionError("an earlier task's environment")
         if pause:
             time.sleep(pause)
-        return ACTS[acts[min(attempt, len(acts)) - 1]](log, number, attempt)
+        act = acts[min(attempt, len(acts)) - 1]
+        if act.startswith("linger"):
+            return _hang(log, number, attempt, float(act.split()[1]))
+        return ACTS[act](log, number, attempt)
     finally:
         if os.getpid() == pid:
             note(log, "end", number, attempt)
@@ -149,8 +152,8 @@ def _hard_exit_well(log: str, number: int, attempt: int) -> NoReturn:
     os._exit(0)
 
 
-def _hang(log: str, number: int, attempt: int) -> str:
-    until = time.monotonic() + FOREVER
+def _hang(log: str, number: int, attempt: int, seconds: float = FOREVER) -> str:
+    until = time.monotonic() + seconds
     while not os.path.exists(f"{log}.release") and time.monotonic() < until:
         time.sleep(0.01)
     return "too late"
@@ -228,8 +231,9 @@ SHELL_ACTS = {
 def script(log: str, number: int, acts: Sequence[str], pause: float, mute: bool) -> str:
     """A program for the shell that does what `perform` does."""
     count = shlex.quote(f"{log}.{number}")
-    cases = [f"{i}) {SHELL_ACTS[act]} ;;" for i, act in enumerate(acts[:-1], 1)]
-    cases.append(f"*) {SHELL_ACTS[acts[-1]]} ;;")
+    done = [SHELL_ACTS.get(act) or act.replace("linger", "exec sleep") for act in acts]
+    cases = [f"{i}) {each} ;;" for i, each in enumerate(done[:-1], 1)]
+    cases.append(f"*) {done[-1]} ;;")
     lines = [
         "exec >/dev/null 2>&1" if mute else "",
         f"log={shlex.quote(log)} n=0",

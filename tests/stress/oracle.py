@@ -115,6 +115,8 @@ def ideal(scenario: Scenario, spec: Spec) -> Ideal:
 def _applies(on: Optional[str], error: str) -> bool:
     """Whether another attempt is made after such an error."""
     kind = error.partition(":")[0]
+    if kind == "TimeoutError":  # an attempt's, which has failed in any case
+        return True
     if on == "any":
         return kind not in ("Alien", "KeyboardInterrupt", "SystemExit")
     kinds = {"value": "ValueError", "command": "CommandExecutionError"}
@@ -135,6 +137,10 @@ def _act(spec: Spec, mode: str, attempt: int) -> Act:
     if spec.kind == "missing":
         return Act(error=f"FileNotFoundError: .*{re.escape(MISSING)}.*")
     act = spec.acts[min(attempt, len(spec.acts)) - 1]
+    if act.startswith("linger"):
+        return Act(
+            error=f"TimeoutError: Attempt exceeded {spec.attempt_timeout} seconds"
+        )
     if spec.kind != "call":
         return _shell_act(spec, act)
     return _call_act(spec.number, mode, attempt, act)
@@ -218,7 +224,13 @@ class _Oracle:
         self.ideals = {spec.label: ideal(scenario, spec) for spec in scenario.specs}
         self.starts: dict[int, list[tuple[int, int]]] = {}
         self.ends: dict[int, list[tuple[int, int]]] = {}
-        for index, (what, number, attempt, _) in enumerate(record.events):
+        # In a thread, what lingers ends when it is none of the run's business any more.
+        self.events = [
+            each
+            for each in record.events
+            if each[0] != "end" or not self._lingers(each[1], each[2])
+        ]
+        for index, (what, number, attempt, _) in enumerate(self.events):
             if what in ("start", "end"):
                 book = self.starts if what == "start" else self.ends
                 book.setdefault(number, []).append((index, attempt))
@@ -248,6 +260,10 @@ class _Oracle:
             yield from self._one_worker()
         if self.record.left:
             yield f"left behind: {self.record.left}"
+
+    def _lingers(self, number: int, attempt: int) -> bool:
+        acts = self.scenario.specs[number].acts
+        return acts[min(attempt, len(acts)) - 1].startswith("linger")
 
     # -- the fields of one result ------------------------------------------------
 
@@ -577,9 +593,9 @@ class _Oracle:
         if self.record.busiest > limit:
             yield f"{self.record.busiest} tasks were active, with {limit} workers"
         natural = self._natural_attempts()
-        ended = {(n, a) for w, n, a, _ in self.record.events if w == "end"}
+        ended = {(n, a) for w, n, a, _ in self.events if w == "end"}
         active = most = 0
-        for what, number, attempt, _ in self.record.events:
+        for what, number, attempt, _ in self.events:
             if (number, attempt) in natural & ended:
                 active += {"start": 1, "end": -1}.get(what, 0)
                 most = max(most, active)
@@ -590,9 +606,9 @@ class _Oracle:
         """No more is in use at once than there is."""
         there_is = dict(self.scenario.resources)
         natural = self._natural_attempts()
-        ended = {(n, a) for w, n, a, _ in self.record.events if w == "end"}
+        ended = {(n, a) for w, n, a, _ in self.events if w == "end"}
         held: Counter[str] = Counter()
-        for what, number, attempt, _ in self.record.events:
+        for what, number, attempt, _ in self.events:
             if (number, attempt) not in natural & ended or what == "child":
                 continue
             for kind, amount in self.scenario.specs[number].resources:
@@ -616,7 +632,9 @@ class _Oracle:
         """Whether the order of starts follows from the outcomes alone."""
         scenario = self.scenario
         ways = {self._ways(result) for result in self.results.values()}
-        if scenario.cancels or any(spec.delay for spec in scenario.specs):
+        if scenario.cancels or any(
+            spec.delay or spec.attempt_timeout for spec in scenario.specs
+        ):
             return False
         # Until what was ended by force has gone, it holds what others wait for.
         return "timeout" not in ways or not any(s.resources for s in scenario.specs)
@@ -650,7 +668,7 @@ class _Oracle:
                 yield from self._skipped_by(spec, over)
             self._leave_idle(over)
         natural = self._natural_attempts()
-        started = [event[1:3] for event in self.record.events if event[0] == "start"]
+        started = [event[1:3] for event in self.events if event[0] == "start"]
         expected = [each for each in order if each in natural and each in started]
         found = [each for each in started if each in natural]
         if found != expected:
@@ -770,6 +788,9 @@ def _trace(spec: Spec, ideal: Ideal, result: Result) -> Iterator[str]:
         expected = "\n".join(f"{title}:\n{text}" for title, text in titles if text)
         if trace != (expected or None):
             yield f"trace is {trace!r}, not {expected!r}"
+    elif result["error"].startswith("TimeoutError: Attempt"):
+        if trace is not None and not re.match(TOLD, trace):
+            yield f"trace is {trace!r}"
     elif " killed by " in result["error"] or " exited with " in result["error"]:
         if trace is not None:
             yield f"a lost worker has the trace {trace!r}"

@@ -30,6 +30,11 @@ SHELL_BAD = ["fail", "fail", "fail silently", "kill", "terminate"]
 FIXED = ("lambda", "closure", "booby")
 
 
+#: What takes no time, and how long an attempt may take then, its process included.
+QUICK = {"value", "none", "raise", "silent", "fail", "fail silently"}
+ATTEMPT_TIMEOUTS = {None: 1.0, "fork": 2.0, "forkserver": 2.0, "spawn": 4.0}
+
+
 @dataclass(frozen=True)
 class Spec:
     """A task: what it is, what it does attempt by attempt, and how it is added.
@@ -37,7 +42,8 @@ class Spec:
     ``number`` is its place in the order of adding, ``given_label`` None where the
     label is left out. ``wrapper`` is how a function is dressed, ``deps_form`` how its
     dependencies are passed. The last fields are options of its own; ``on`` is after
-    which errors it is tried again, None for a plain number.
+    which errors it is tried again, None for a plain number. What lingers exceeds its
+    ``attempt_timeout``, and in a thread ends some time later.
     """
 
     number: int
@@ -59,6 +65,7 @@ class Spec:
     timeout: Optional[float] = None
     on: Optional[str] = None  # any, value, command
     delay: float = 0.0
+    attempt_timeout: Optional[float] = None
 
     @property
     def has_options(self) -> bool:
@@ -220,6 +227,13 @@ def _own(
         chosen["delay"] = rng.choice([0.0, 0.005, 0.02])
         if spec.retries is None:
             chosen["retries"] = rng.choice([0, 1, 2])
+        if QUICK.issuperset(spec.acts) and spec.wrapper not in FIXED:
+            if rng.random() < 0.4:
+                limit = ATTEMPT_TIMEOUTS[scenario.method]
+                lingering = (f"linger {1.3 * limit:g}",) * rng.choice([1, 1, 2])
+                chosen["attempt_timeout"] = limit
+                chosen["delay"] = rng.choice([0.0, 0.02, 0.6 * limit])
+                chosen["acts"] = (*lingering, *spec.acts)
     return dataclasses.replace(spec, **chosen)  # type: ignore[arg-type]
 
 
