@@ -77,8 +77,7 @@ class CommandWorker:
         self._output = output
         self._max_output = max_output
         self._lock = threading.Lock()
-        self._stopped = False
-        self._forced = False
+        self._step: Optional[int] = None  # of a stop, the one with the most force
         self._group: Optional[ProcessGroup] = None
         self._waker: Optional[Waker] = None
         self._remark = Remark()  # of the last job: one that was stopped is the last
@@ -148,10 +147,9 @@ class CommandWorker:
     def stop(self, force: int = TERMINATE) -> bool:
         """See `Worker.stop`."""
         with self._lock:
-            self._stopped = True
             if self._group is not None:
                 self._group.stop(force)
-            self._forced = self._forced or force == KILL
+            self._step = force if self._step is None else max(force, self._step)
             if self._waker is not None:
                 self._waker.wake()
         return True
@@ -170,7 +168,7 @@ class CommandWorker:
         with self._lock:
             self._group = None
         self._guardian.start()
-        if self._stopped:
+        if self._step is not None:
             return Outcome.stopped()
         waker = Waker()  # first: without it the command would run in vain
         try:
@@ -186,7 +184,7 @@ class CommandWorker:
         # Not under the lock: a program on a disk that does not answer may take long to
         # start, and a stop must not wait for that.
         process, group, ends = command_start.start(
-            command, self._guardian, lambda: self._stopped
+            command, self._guardian, lambda: self._step is not None
         )
         held: Collection[int] = ()
         warning: Optional[str] = None
@@ -221,8 +219,8 @@ class CommandWorker:
         with self._lock:
             self._group = group
             self._waker = waker
-            if self._stopped:
-                group.stop(KILL if self._forced else TERMINATE)
+            if self._step is not None:
+                group.stop(self._step)
                 waker.wake()
 
     def _read(
@@ -245,9 +243,9 @@ class CommandWorker:
         assert group is not None
         while output.goes_on:
             if output.read(late):
-                if self._forced:
+                if self._step == KILL:
                     return ()
-                if self._stopped:
+                if self._step is not None:
                     group.sweep()
             if output.ended and late == FOREVER:
                 late = monotonic() + LINGER

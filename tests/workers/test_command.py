@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from concurra import steps
 from concurra.outcomes import ERROR, FAILED, UNAVAILABLE
 from concurra.tasks import Command
 from concurra.threads import ThreadCache
@@ -290,25 +291,41 @@ def test_each_job_has_a_transcript_of_its_own(worker: CommandWorker) -> None:
     assert str(second) == "stdout:\ntwo\n"
 
 
+@pytest.mark.parametrize(
+    ("step", "number"),
+    [
+        (steps.INTERRUPT, signal.SIGINT),
+        (steps.TERMINATE, signal.SIGTERM),
+        (steps.KILL, signal.SIGKILL),
+    ],
+)
 def test_a_stop_does_not_wait_for_a_program_to_start(
-    worker: CommandWorker, monkeypatch: pytest.MonkeyPatch
+    worker: CommandWorker, monkeypatch: pytest.MonkeyPatch, step: int, number: int
 ) -> None:
     """It may lie on a disk that does not answer. Once it is there, it is stopped."""
     starting, may_start = threading.Event(), threading.Event()
-    real_start = command_start.start
+    real_start, real_kill = command_start.start, os.killpg
+    sent: list[int] = []
 
     def start_late(*args: Any) -> Any:
         starting.set()
         assert may_start.wait(BOUND)
         return real_start(*args)
 
+    def kill(group: int, number: int) -> None:
+        sent.append(number)
+        real_kill(group, number)
+
     monkeypatch.setattr(command_start, "start", start_late)
+    monkeypatch.setattr(os, "killpg", kill)
     running = Running(worker, Command(["sleep", "60"]))
     assert starting.wait(BOUND)
-    worker.stop()
+    worker.stop(step)
     may_start.set()
-    outcome = running.outcome()
-    assert outcome.value["returncode"] == -signal.SIGTERM
+    wait_until(lambda: sent, BOUND, "a signal")
+    assert sent[0] == number
+    worker.stop(steps.KILL)
+    assert running.outcome().value["returncode"] in (-number, -signal.SIGKILL)
 
 
 def test_a_command_that_ignores_the_stop_is_killed_by_force(
