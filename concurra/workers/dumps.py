@@ -93,9 +93,9 @@ class Dump:
         with self._lock:
             if self._text is not None:
                 return self._text
-            raw = self._read()
-            text = self._told(raw) if raw or ended else ""
-            if self._fd is None:
+            raw, closed = self._read(), self._fd is None
+            text = self._told(raw) if raw or ended or closed else ""
+            if closed:
                 self._text, self._raw = text, b""
             return text
 

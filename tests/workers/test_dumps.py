@@ -58,6 +58,21 @@ def test_what_was_not_told() -> None:
     assert str(dump) == SILENCE
 
 
+def test_a_process_that_has_gone_while_its_end_was_awaited_in_vain() -> None:
+    """Did not tell, and will not."""
+
+    class Late:
+        """An end that comes when nobody waits for it any more."""
+
+        def wait(self, seconds: float) -> bool:
+            dump.close()
+            return False
+
+    dump = Dump()
+    dump.stopped(Late(), ready=True)  # type: ignore[arg-type]
+    assert str(dump) == SILENCE == str(dump)
+
+
 def test_a_file_that_is_closed_while_it_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
