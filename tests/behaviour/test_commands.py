@@ -408,8 +408,8 @@ def test_a_command_is_stopped_by_the_signal_of_its_choice(tmp_path, way):
     runner = concurra.TaskRunner(
         timeout=timeout, terminate_timeout=20, progress_stats=False
     )
-    line = "trap 'echo tidy; exit' USR1; trap 'echo no; exit' TERM; "
-    line += "echo $$ > x; mv x pid; sleep 60 & wait"
+    line = "trap 'echo tidy; exit' USR1; trap 'echo no; exit' TERM; exec 2>/dev/null; "
+    line += "echo $$ > x; mv x pid; sleep 60 & wait"  # its end may be told on stderr
     runner.add_shell_command(line, label="a", cwd=tmp_path, stop_signal="SIGUSR1")
     runner.execute_in_background()
     read(tmp_path / "pid")
