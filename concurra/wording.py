@@ -95,6 +95,11 @@ def describe(error: BaseException) -> Tuple[str, str]:
     return text, str(trace)
 
 
+def hinted(text: str, trace: str, hint: str) -> Tuple[str, str]:
+    """What `describe` has told of an error, with what helps to understand it."""
+    return f"{text} ({hint})", f"{trace.rstrip()} ({hint})\n"
+
+
 def outline(error: BaseException) -> Tuple[str, Trace]:
     """As `describe`, of a traceback that may not be read."""
     try:

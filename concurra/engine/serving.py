@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Hashable, List, Optional, Set, Tuple
 
     from ..events import Events
-    from ..tasks import Task
+    from ..tasks import Job, Task
     from ..threads import ThreadCache
     from ..workers import Worker, Workers
     from .decisions import Decisions
@@ -182,7 +182,7 @@ class Serving:
                 )
                 slot.outcome = outcome
                 slot.moment = moment
-                if timed and last and type(job) in CALLS and _is_last_use(task):
+                if timed and last and _is_last_use(task, job):
                     # Finalizers of its arguments run now, and take no time of a task
                     # that follows. The local goes last: whoever brings in the outcome
                     # meanwhile must not run them, as that is under the lock.
@@ -317,8 +317,7 @@ class Serving:
             task = slot.task
             job = None if task is None else task.job  # not let go under the lock
             timed = self._state.timed and outcome.cause is SUCCESS
-            last = task is not None and timed and _is_last_use(task)
-            if task is not None and last and type(job) in CALLS:
+            if task is not None and timed and _is_last_use(task, job):
                 task.job = job = None  # see `_work`
                 slot.free = self._clock()
             following = self._bring_in(slot)
@@ -360,13 +359,14 @@ class Serving:
         return False
 
 
-def _is_last_use(task: Task) -> bool:
-    """Whether nobody needs the job of a task once an attempt has come to its end.
+def _is_last_use(task: Task, job: Optional[Job]) -> bool:
+    """Whether a job is a call that nobody needs once an attempt has come to its end.
 
     One that exceeded its `attempt_timeout` may go on, and end in the midst of the next.
     """
     retry = task.options.retry
-    return retry is None or retry.attempt_timeout is None or not retry.retries
+    again = retry is not None and retry.retries and retry.attempt_timeout is not None
+    return type(job) in CALLS and not again
 
 
 def _is_plain(task: Task) -> bool:

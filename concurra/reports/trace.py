@@ -154,16 +154,12 @@ class _Trace:
                 yield self._slice(_WAITS, task, before, start, {})
             last = number == len(tries) and not waits
             name = label if len(tries) == 1 else f"{label}, attempt {number}"
-            args: Event = self._about(task) if last else {"index": task.index}
-            args["status"] = task.status if last else "Failed"
-            if error:
-                args["error"] = block(error)[:_TEXT]
+            args = self._about(task) if last else {"index": task.index}
+            status = task.status if last else "Failed"
             before = self._end(end)
-            yield self._slice(name, task, start, before, args)
+            yield self._slice(name, task, start, before, _ended(args, status, error))
         if waits and before is not None:  # until it was ended, or still
-            args = {**self._about(task), "status": task.status}
-            if task.error:
-                args["error"] = block(task.error)[:_TEXT]
+            args = _ended(self._about(task), task.status, task.error)
             yield self._slice(_WAITS, task, before, self._end(task.ended), args)
 
     def _slice(
@@ -228,6 +224,14 @@ class _Trace:
         label, track = line(task.label, _LABEL), self._lanes + 1
         more: Event = {"s": "t", "cat": task.kind, "args": args}
         return self._event("i", label, task.ended, track, **more)
+
+
+def _ended(args: Event, status: str, error: Optional[str]) -> Event:
+    """What is told of a slice, with how it ended."""
+    args["status"] = status
+    if error:
+        args["error"] = block(error)[:_TEXT]
+    return args
 
 
 def _tries(task: TaskRecord) -> Sequence[Try]:

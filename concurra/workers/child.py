@@ -22,7 +22,7 @@ from .forks import POSIX, close_unshared, unshared
 from .imports import mend_imports
 from .plain import find, is_plain
 from .surroundings import Surroundings
-from .thread import flush, perform
+from .thread import flush, has_not_begun, perform
 from .transfer import PROTOCOL, Channel, Ended
 
 TYPE_CHECKING = False
@@ -205,9 +205,9 @@ def _do(
             outcome = Outcome.raised(None, error, last=not again)
             return _failed(pipe, outcome, refusal, again)
         if stage == ANSWERING:
-            from .chunk import returned_generator
+            from .chunk import perform_chunk
 
-            lazy = returned_generator(func, value)
+            lazy = value[2] if func is perform_chunk else has_not_begun(value)
             what = not_recorded(error, GENERATOR_WARNING if lazy else None)
         else:
             what = describe(error)

@@ -107,12 +107,6 @@ def perform_chunk(
     return values, failures, lazy
 
 
-def returned_generator(func: Any, value: Any) -> bool:
-    """Whether a function, or a call of a chunk, has returned what has not begun."""
-    lazy: bool = value[2] if func is perform_chunk else has_not_begun(value)
-    return lazy
-
-
 def _call(
     func: Callable[[Any], Any], items: List[Any], values: List[Any], fail: Fail
 ) -> None:

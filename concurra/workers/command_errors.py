@@ -35,10 +35,7 @@ def describe(error: BaseException, command: Command) -> Tuple[str, str]:
         why = _why(error, command) if isinstance(error, OSError) else ""
     except Exception:  # the user's file system, at its worst
         why = ""
-    if why:
-        text += f" ({why})"
-        trace = f"{trace.rstrip()} ({why})\n"
-    return text, trace
+    return wording.hinted(text, trace, why) if why else (text, trace)
 
 
 def _why(error: OSError, command: Command) -> str:

@@ -29,6 +29,7 @@ from ..steps import KILL, TERMINATE
 from ..tasks import COMMAND, Call, FullCall
 from ..threads import daemon
 from ..wording import GENERATOR_WARNING, describe
+from .chunk import perform_chunk
 from .thread import ThreadWorker
 
 TYPE_CHECKING = False
@@ -243,10 +244,8 @@ def _call(what: Any, about: Any, args: Tuple[Any, ...]) -> Outcome:
     # The executor may look there for what it knows of the task.
     call = FullCall(func, args[:first], kwargs, copy_context())
     outcome = ThreadWorker(MODE).begin(call)
-    from .chunk import returned_generator
-
-    if outcome.ok and returned_generator(func, outcome.value):
-        outcome.warning = GENERATOR_WARNING
+    if func is perform_chunk and outcome.ok and outcome.value[2]:
+        outcome.warning = GENERATOR_WARNING  # as `begin` notes of other functions
     return outcome
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 
 from ..outcomes import UNAVAILABLE, Outcome
+from ..wording import hinted
 from .command_errors import SCARCE
 
 TYPE_CHECKING = False
@@ -22,8 +23,8 @@ def unavailable(error: BaseException) -> Outcome:
     outcome = Outcome.raised(None, error, UNAVAILABLE)
     why = _why(error)
     if why is not None:
-        outcome.error = f"{outcome.error} ({why})"
-        outcome.trace = f"{str(outcome.trace).rstrip()} ({why})\n"
+        told = str(outcome.error), str(outcome.trace)
+        outcome.error, outcome.trace = hinted(*told, why)
     return outcome
 
 

@@ -68,23 +68,38 @@ def test_a_generator_that_has_not_begun_is_noted(log, function):
     assert log.lines(logging.WARNING) == [f"Task 'it' {NOTE}"]
 
 
+def task_of(function, *args, **options):
+    return run(function, *args, **options)["it"]
+
+
+def map_of(function, **options):
+    runner = concurra.TaskRunner(2, progress_stats=False, **options)
+    runner.map(function, range(3), label="it", chunksize=1)
+    return runner.run(verify=False)["it"]
+
+
+def unpicklable_task(**options):
+    return task_of(numbers, threading.Lock(), **options)
+
+
+def unpicklable_map(**options):
+    return map_of(lambda item: numbers(item), **options)
+
+
+@pytest.mark.parametrize("made", [task_of, map_of])
 @pytest.mark.parametrize("function", [begun, closed])
-def test_another_generator_is_a_value_like_any_other(log, function):
+def test_another_generator_is_a_value_like_any_other(log, function, made):
     """Something of its body has run, or will never."""
-    assert run(function)["it"]["warning"] is None
+    assert made(function)["warning"] is None
     assert not log.lines(logging.WARNING)
 
 
-def test_in_the_thread_fallback_both_are_noted(log):
+@pytest.mark.parametrize("made", [unpicklable_task, unpicklable_map])
+def test_in_the_thread_fallback_both_are_noted(log, made):
     """That it was not picklable comes first, in the documented words."""
-    results = run(
-        numbers,
-        threading.Lock(),
-        use_multiprocessing=True,
-        fallback_to_thread_on_pickle_error=True,
-    )
-    assert results["it"]["status"] == "Successful"
-    assert results["it"]["warning"] == f"{FALLBACK}; {NOTE}"
+    result = made(use_multiprocessing=True, fallback_to_thread_on_pickle_error=True)
+    assert result["status"] == "Successful"
+    assert result["warning"] == f"{FALLBACK}; {NOTE}"
     assert log.lines(logging.WARNING) == [
         "Task 'it' was not picklable; ran in thread fallback",
         f"Task 'it' {NOTE}",
@@ -99,34 +114,6 @@ def test_in_a_process_the_error_says_it(method, function):
     assert results["it"]["status"] == "Failed"
     assert results["it"]["error"].startswith("TypeError: Could not record task result:")
     assert results["it"]["error"].endswith(f"({NOTE})")
-
-
-def map_of(function, **options):
-    runner = concurra.TaskRunner(2, progress_stats=False, **options)
-    runner.map(function, range(3), label="it", chunksize=1)
-    return runner.run(verify=False)["it"]
-
-
-@pytest.mark.parametrize("function", [begun, closed])
-def test_a_map_notes_only_what_has_not_begun(log, function):
-    """As any task does."""
-    assert map_of(function)["warning"] is None
-    assert not log.lines(logging.WARNING)
-
-
-def test_a_map_in_the_thread_fallback_notes_both(log):
-    """In whatever order its chunks end."""
-    result = map_of(
-        lambda item: numbers(item),
-        use_multiprocessing=True,
-        fallback_to_thread_on_pickle_error=True,
-    )
-    assert result["status"] == "Successful"
-    assert result["warning"] == f"{FALLBACK}; {NOTE}"
-    assert log.lines(logging.WARNING) == [
-        "Task 'it' was not picklable; ran in thread fallback",
-        f"Task 'it' {NOTE}",
-    ]
 
 
 @pytest.mark.parametrize("method", START_METHODS)
